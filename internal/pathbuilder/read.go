@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package pathbuilder
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"syscall"
+)
+
+// dir is a directory above the depth, which has to be read.
+type dir struct {
+	path  string
+	level int // below the base
+	depth int // level at which the entries below are recursive
+
+	place *list.Element // in readAhead.todo
+	taken bool          // by a reader; guarded by readAhead.mu
+
+	// Set by the one read, before done is closed.
+	children []child // sorted by the bytes of their names
+	err      error
+	done     chan struct{}
+}
+
+// child is a subdirectory found by reading its parent.
+type child struct {
+	name string
+	kind kind
+	dir  *dir // to be read too; nil at the depth
+}
+
+type kind uint8
+
+const (
+	entry    kind = iota
+	link          // to a directory
+	excluded      // by pattern and owner
+	vanished      // since its name was read
+)
+
+// chunk is how many names are asked for at once: directories may hold millions
+// of files, none of which is kept.
+const chunk = 1024
+
+// read fills in the children of a directory. A directory that was swapped for
+// a link since its parent was read is not followed.
+func (w *walker) read(ctx context.Context, d *dir) {
+	d.children, d.err = w.list(ctx, d)
+	if d.err != nil {
+		d.children = nil
+	}
+}
+
+func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
+	flags := os.O_RDONLY | syscall.O_DIRECTORY
+	if d.level > 0 {
+		flags |= syscall.O_NOFOLLOW
+	}
+	f, err := os.OpenFile(d.path, flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var children []child
+	for {
+		names, err := f.ReadDir(chunk)
+		for _, n := range names {
+			if c, ok := w.classify(d, n); ok {
+				children = append(children, c)
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err == nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(children, func(a, b child) int { return cmp.Compare(a.name, b.name) })
+	return children, nil
+}
+
+// classify is false for whatever the walk has nothing to do with or to say of.
+func (w *walker) classify(d *dir, n fs.DirEntry) (child, bool) {
+	c := child{name: n.Name()}
+	if n.Type() == fs.ModeSymlink && w.noteLinks {
+		c.kind = link
+		info, err := os.Stat(join(d.path, c.name))
+		return c, err == nil && info.IsDir()
+	}
+	if !n.IsDir() {
+		return c, false
+	}
+	path := join(d.path, c.name)
+	switch out, err := w.excluded(path, false); {
+	case out:
+		c.kind = excluded
+		return c, true
+	case errors.Is(err, fs.ErrNotExist):
+		c.kind = vanished
+		return c, true
+	case err != nil:
+		w.log.Error(fmt.Sprintf("cannot learn the owner of %s: %v; it is not excluded", printable(path), cause(err)))
+	}
+	level, depth := d.level+1, max(d.depth, w.levels[path])
+	if level < depth {
+		c.dir = newDir(path, level, depth)
+	}
+	return c, true
+}
+
+func newDir(path string, level, depth int) *dir {
+	return &dir{path: path, level: level, depth: depth, done: make(chan struct{})}
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package pathbuilder
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"regexp"
+	"syscall"
+)
+
+// Options say what to walk.
+type Options struct {
+	Base        string         // absolute, see CleanBase
+	Depth       int            // levels below Base, 0: Base alone
+	Subpaths    []string       // "<depth>_<path>", deepest last
+	Exclude     *regexp.Regexp // searched in full paths; nil excludes nothing
+	ExcludeUser string         // exclude only what this user owns; "": any owner
+	Walkers     int            // directories read at once, 0: 8
+	Logger      *slog.Logger   // nil: silent
+}
+
+// Walk calls emit for each entry, in the order the package comment gives. It
+// ends with the first error of emit, which it returns as it is, or with the
+// cause of ctx.
+func Walk(ctx context.Context, opts Options, emit func(Entry) error) error {
+	w := &walker{opts: opts, log: opts.Logger, emit: emit}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	if err := w.prepare(ctx); err != nil {
+		return err
+	}
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	w.ahead = newReadAhead(defaultLimit, w.read)
+	stop := w.ahead.start(ctx, cmp.Or(opts.Walkers, defaultWalkers))
+	defer stop()
+	defer cancel(nil) // ends the reads that stop waits for
+
+	if err := w.walkBase(ctx, newDir(opts.Base, 0, w.levels[opts.Base])); err != nil {
+		return err
+	}
+	w.log.Info(fmt.Sprintf("pathlist of path %s contains %d entries", printable(opts.Base), w.count))
+	return nil
+}
+
+// walker is one Walk. All but opts, uid, levels, noteLinks and log belongs to
+// the goroutine of Walk's caller.
+type walker struct {
+	opts      Options
+	uid       *uint32        // of ExcludeUser
+	levels    map[string]int // see checkSubpaths
+	noteLinks bool           // say which links were left out: costs a stat each
+	log       *slog.Logger
+	emit      func(Entry) error
+	ahead     *readAhead
+	count     int
+}
+
+// prepare checks everything that can be wrong before the first entry.
+func (w *walker) prepare(ctx context.Context) error {
+	w.noteLinks = w.log.Enabled(ctx, slog.LevelInfo)
+	if w.opts.Depth < 0 {
+		return fmt.Errorf("cannot walk %s: depth %d is negative", printable(w.opts.Base), w.opts.Depth)
+	}
+	info, err := os.Stat(w.opts.Base)
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "stat", Path: w.opts.Base, Err: syscall.ENOTDIR}
+	}
+	if err != nil {
+		return walkError(w.opts.Base, err)
+	}
+	if w.opts.Exclude != nil && w.opts.ExcludeUser != "" {
+		uid, err := LookupUser(ctx, w.opts.ExcludeUser)
+		if err != nil {
+			return fmt.Errorf("%w; it was named as the owner of what is excluded", err)
+		}
+		w.uid = &uid
+	}
+	w.levels, err = w.checkSubpaths()
+	return err
+}
+
+func walkError(base string, err error) error {
+	return fmt.Errorf("cannot walk %s: %w", printable(base), cause(err))
+}
+
+// cause drops the path of a file error, which would be there twice, unquoted.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+func (w *walker) walkBase(ctx context.Context, base *dir) error {
+	if base.level == base.depth {
+		return w.put(ctx, base.path, true)
+	}
+	excluded, err := w.excluded(base.path, true)
+	if err != nil {
+		return walkError(base.path, err)
+	}
+	if excluded {
+		w.log.Info("excluding path " + printable(base.path))
+		return w.put(ctx, base.path, false)
+	}
+	w.ahead.add(base)
+	if err := w.ahead.load(ctx, base); err != nil {
+		return err
+	}
+	if base.err != nil {
+		return walkError(base.path, base.err)
+	}
+	return w.walkDir(ctx, base)
+}
+
+// walkDir emits a directory that was read, and what is below it.
+func (w *walker) walkDir(ctx context.Context, d *dir) error {
+	if err := w.put(ctx, d.path, false); err != nil {
+		return err
+	}
+	for i := range d.children {
+		c := d.children[i]
+		d.children[i] = child{} // what was emitted need not be kept
+		w.ahead.release()
+		if err := w.walkChild(ctx, d, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) walkChild(ctx context.Context, parent *dir, c child) error {
+	path := join(parent.path, c.name)
+	switch c.kind {
+	case link:
+		w.log.Info("directory symlink not added " + printable(path))
+		return nil
+	case excluded:
+		w.log.Info("excluding path " + printable(path))
+		return nil
+	case vanished:
+		w.warnVanished(path)
+		return nil
+	}
+	if c.dir == nil {
+		return w.put(ctx, path, true)
+	}
+	if err := w.ahead.load(ctx, c.dir); err != nil {
+		return err
+	}
+	switch err := c.dir.err; {
+	case err == nil:
+		return w.walkDir(ctx, c.dir)
+	case isGone(err):
+		w.warnVanished(path)
+		return nil
+	default:
+		w.log.Error(fmt.Sprintf("cannot read directory %s: %v; everything below it is one recursive entry",
+			printable(path), cause(err)))
+		return w.put(ctx, path, true)
+	}
+}
+
+func (w *walker) warnVanished(path string) {
+	w.log.Warn(fmt.Sprintf("directory %s vanished during the walk", printable(path)))
+}
+
+func (w *walker) put(ctx context.Context, path string, recursive bool) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	w.count++
+	return w.emit(Entry{Path: path, Recursive: recursive})
+}
+
+// isGone reports whether a directory is no longer there, or is now a link or
+// a file, which its parent's entry takes care of.
+func isGone(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
+}
+
+// excluded reports whether a directory, with all below it, is left out.
+func (w *walker) excluded(path string, base bool) (bool, error) {
+	if w.opts.Exclude == nil || !w.opts.Exclude.MatchString(path) {
+		return false, nil
+	}
+	if w.uid == nil {
+		return true, nil
+	}
+	look := os.Lstat
+	if base { // the base may be a link
+		look = os.Stat
+	}
+	info, err := look(path)
+	if err != nil {
+		return false, err
+	}
+	return info.Sys().(*syscall.Stat_t).Uid == *w.uid, nil
+}
