@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# make            what can be made
+# make demo       the whole job on this machine, really run
+# make test       all tests
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X vsc-zk/internal/cli.version=$(VERSION)
+
+# make demo SRC=dir DST=dir SOURCES=n DESTS=n DEPTH=n
+SOURCES ?= 2
+DESTS   ?= 2
+DEPTH   ?= 3
+
+.PHONY: help deps build test race lint demo clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 	/p' $(MAKEFILE_LIST) | expand -t 20
+
+deps: ## install what a fresh Debian machine lacks (as root); nothing if all is there
+	@missing=; \
+	command -v rsync >/dev/null || missing="$$missing rsync"; \
+	command -v java >/dev/null || missing="$$missing default-jre-headless"; \
+	[ -e /usr/share/java/zookeeper.jar ] || missing="$$missing zookeeper"; \
+	/usr/bin/python3 -c 'import kazoo' 2>/dev/null || missing="$$missing python3-kazoo"; \
+	[ -z "$$missing" ] && exit 0; \
+	echo "installing:$$missing"; \
+	[ "$$(id -u)" = 0 ] || { echo "not root, please run: sudo apt-get install$$missing" >&2; exit 1; }; \
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing >/dev/null
+
+build: ## static programs bin/zkrsync and bin/zkinitree
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/zkrsync ./cmd/zkinitree
+
+test: deps ## all tests, against a real ZooKeeper, rsync and kazoo
+	$(GO) test -timeout 20m ./...
+
+race: deps ## all tests with the race detector (needs gcc)
+	CGO_ENABLED=1 $(GO) test -race -timeout 25m ./...
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l cmd internal); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted" >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+demo: deps build ## a whole run: SRC=dir DST=dir SOURCES=n DESTS=n DEPTH=n
+	$(GO) run ./internal/demo -bin bin -examples examples -src '$(SRC)' -dst '$(DST)' -sources $(SOURCES) -dests $(DESTS) -depth $(DEPTH)
+
+clean: ## remove what was built
+	rm -rf bin
