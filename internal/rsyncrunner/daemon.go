@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const defaultStartTimeout = 10 * time.Second
+
+// DaemonConfig describes an rsync daemon with one module.
+type DaemonConfig struct {
+	Program      string // "": rsync
+	Module       string
+	Path         string // absolute; need not exist yet
+	Port         int
+	DropCache    bool          // a patched rsync only
+	TempDir      string        // for the config file; "": os.TempDir
+	Output       io.Writer     // gets the daemon's log in whole lines; nil: nobody
+	Logger       *slog.Logger  // nil: none
+	StartTimeout time.Duration // until it must answer; 0: 10 s
+	StopGrace    time.Duration // between SIGTERM and SIGKILL; 0: 2 s
+}
+
+// Daemon is a running rsync daemon.
+type Daemon struct {
+	process *process
+	config  string
+	log     excerpt
+	stop    chan struct{}
+	once    sync.Once
+	done    chan struct{}
+	err     error
+}
+
+// StartDaemon starts a daemon and returns when it answers for its module. It
+// runs until Stop or until ctx ends. An error has what the daemon printed.
+func StartDaemon(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
+	path, err := cleanModulePath(cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkModule(cfg.Module); err != nil {
+		return nil, err
+	}
+	if cfg.DropCache {
+		if err := checkDropCache(ctx, cfg.Program); err != nil {
+			return nil, err
+		}
+	}
+	if err := PortFree(cfg.Port); err != nil {
+		return nil, err
+	}
+	may := privileges()
+	comment := rand.Text()
+	config, err := writeConfig(cfg.TempDir, moduleConfig(cfg.Module, comment, may))
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{config: config, stop: make(chan struct{}), done: make(chan struct{})}
+	if err := d.start(cfg, path); err != nil {
+		_ = os.Remove(config)
+		return nil, err
+	}
+	if !may.chroot && cfg.Logger != nil {
+		cfg.Logger.Warn(notPreserved(may))
+	}
+	go d.own(ctx)
+	if err := d.awaitAnswer(ctx, cfg, comment); err != nil {
+		d.Stop()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Daemon) start(cfg DaemonConfig, path string) error {
+	program := programName(cfg.Program)
+	// rsync opens the log again for every connection, before the chroot.
+	args := []string{"--daemon", "--no-detach", "--config=" + d.config, "--port=" + strconv.Itoa(cfg.Port), "--log-file=/dev/stderr"}
+	if cfg.DropCache {
+		args = append(args, "--drop-cache")
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(childEnviron(os.Environ()), modulePathVariable+"="+path)
+	out := share(cfg.Output)
+	cmd.Stdout = &lineWriter{out: out, line: d.log.add}
+	cmd.Stderr = &lineWriter{out: out, line: d.log.add}
+	process, err := startProcess(cmd, cfg.StopGrace)
+	if err != nil {
+		return startError(program, err)
+	}
+	d.process = process
+	return nil
+}
+
+// own waits for the end, whatever brings it, and tidies up.
+func (d *Daemon) own(ctx context.Context) {
+	defer close(d.done)
+	select {
+	case <-ctx.Done():
+	case <-d.stop:
+	case <-d.process.done:
+		code, signal := d.process.status()
+		d.err = fmt.Errorf("cannot go on serving: the rsync daemon ended, %v; %s", Result{Code: code, Signal: signal}, d.log.said())
+	}
+	d.process.stop()
+	_ = os.Remove(d.config)
+}
+
+// awaitAnswer polls until the daemon answers for its module on every address
+// family it has.
+func (d *Daemon) awaitAnswer(ctx context.Context, cfg DaemonConfig, comment string) error {
+	timeout := cfg.StartTimeout
+	if timeout <= 0 {
+		timeout = defaultStartTimeout
+	}
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+		err := probeLoopback(limited, cfg.Port, cfg.Module, comment)
+		if err == nil {
+			return nil
+		}
+		failed := errors.Is(err, errStranger)
+		select {
+		case <-d.done:
+			if d.err != nil {
+				return d.err
+			}
+			return fmt.Errorf("cannot start the rsync daemon on port %d: %w", cfg.Port, context.Cause(ctx))
+		case <-limited.Done():
+			failed = true
+		case <-time.After(pause):
+		}
+		if failed {
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
+			return fmt.Errorf("cannot start the rsync daemon on port %d: %w; %s", cfg.Port, err, d.log.said())
+		}
+	}
+}
+
+// probeLoopback returns nil when the daemon answers on the loopback addresses.
+// rsync goes on when it could bind only one address family. That is fine if it
+// does not know the other, not if another program holds the port there:
+// sources would meet that one.
+func probeLoopback(ctx context.Context, port int, module, comment string) error {
+	families := []struct{ network, host string }{{"tcp4", "127.0.0.1"}, {"tcp6", "::1"}}
+	var silent []string
+	var last error
+	for _, family := range families {
+		err := probe(ctx, net.JoinHostPort(family.host, strconv.Itoa(port)), module, comment)
+		if errors.Is(err, errStranger) {
+			return err
+		}
+		if err != nil {
+			last = err
+			silent = append(silent, family.network)
+		}
+	}
+	if len(silent) == len(families) {
+		return last
+	}
+	for _, network := range silent {
+		if err := bindable(network, port); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// privileges asks the kernel: uid 0 alone does not make a chroot possible.
+func privileges() privilege {
+	root := os.Geteuid() == 0
+	return privilege{root: root, chroot: root && hasCapability(unix.CAP_SYS_CHROOT)}
+}
+
+func hasCapability(number uint) bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return false
+	}
+	return data[number/32].Effective&(1<<(number%32)) != 0
+}
+
+func notPreserved(may privilege) string {
+	if may.root {
+		return "the rsync daemon cannot chroot (no CAP_SYS_CHROOT): symbolic links with absolute targets, or targets outside the destination path, will be rewritten"
+	}
+	return "the rsync daemon does not run as root: owners, groups this user is not in, and devices are not preserved, and symbolic links with absolute targets, or targets outside the destination path, will be rewritten"
+}
+
+// Done is closed when the daemon has ended.
+func (d *Daemon) Done() <-chan struct{} { return d.done }
+
+// Err says why the daemon ended by itself; nil while it runs, and after Stop
+// or the end of its context.
+func (d *Daemon) Err() error {
+	select {
+	case <-d.done:
+		return d.err
+	default:
+		return nil
+	}
+}
+
+// Stop ends the daemon and every transfer it is serving, and returns when they
+// are gone.
+func (d *Daemon) Stop() {
+	d.once.Do(func() { close(d.stop) })
+	<-d.done
+}

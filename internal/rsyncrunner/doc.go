@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+// Package rsyncrunner runs rsync: the client that sends paths (Sender), the
+// daemon that receives them (Daemon), and a line listener that stands in for
+// the daemon in a test run (Netcat). It knows nothing of ZooKeeper.
+//
+// # Child processes
+//
+// Programs are started from an argument list, never through a shell. Each one
+// leads a session of its own, and so a process group of its own. A session
+// rather than a mere group, because a program without a controlling terminal
+// can neither ask for a password there nor be stopped for trying.
+//
+// A child is ended by SIGTERM to its group, a wait of StopGrace at most, and
+// SIGKILL to the group. Whatever is left of the group when its leader has gone
+// is killed too, before the leader is reaped, so that the group's number cannot
+// have passed to somebody else. Only then does a call return.
+//
+// The kernel kills a child whose zkrsync was killed (PR_SET_PDEATHSIG). That
+// signal is tied to the thread that made the child, so the goroutine that
+// starts a child keeps its thread until the child has ended: one thread for a
+// child. It does not reach the processes an rsync daemon makes, one for every
+// connection: after a SIGKILL of zkrsync the transfers under way end with their
+// connections, and nothing new is accepted.
+//
+// A child inherits no descriptors but 0, 1 and 2, and the environment with
+// these changes:
+//   - LC_ALL=C, and no other LC_ variable nor LANGUAGE: statistics and error lines can be
+//     read, file names in them are escaped.
+//   - Every RSYNC_ variable is dropped, so that all nodes of a session run the
+//     same command (RSYNC_ICONV would rename files, RSYNC_CHECKSUM_LIST could
+//     switch verification off, RSYNC_PARTIAL_DIR, RSYNC_OLD_ARGS and
+//     RSYNC_PROTECT_ARGS change what an option means, RSYNC_PASSWORD is for
+//     daemons that are not ours). Kept are RSYNC_PROXY and RSYNC_CONNECT_PROG:
+//     they say how this node reaches others, not what is copied.
+//
+// # What a sender runs
+//
+//	rsync --stats --numeric-ids -lptgoD --sockopts=TCP_NODELAY --from0 --files-from=-
+//	      [-r] [--delete] [--checksum] [--drop-cache] [--hard-links] [--inplace]
+//	      [--timeout=N] [--verbose] [-n] [--KEY[=VALUE] ...] -- BASE/ URL
+//
+// The list is written to rsync's standard input: entries end in NUL and begin
+// with "./", so that no byte of a name has a meaning (a line "#x" would be a
+// comment, "a\nb" two names). A recursive entry is "./a/b", without a slash at
+// its end: a directory that has been replaced by a symbolic link is then sent
+// as that link, not followed. One that is not recursive is "./a/b/". The base
+// itself is "./". Standard input rather than a file: nothing stays behind
+// after a kill, a full /tmp does not matter, and rsync 3.5 refuses list files
+// below links that somebody else owns.
+//
+// The "--" keeps an option of the user's that lacks its value ("exclude") from
+// taking BASE for it: rsync would then list the destination and report success.
+//
+// Components above a listed name are followed where they are links, by rsync
+// itself. Who calls Run checks them right before (spec: "re-check every
+// component").
+//
+// # What is read back
+//
+// The exit status is rsync's own, with one change: a client that pushes to a
+// daemon ends with 0 when --max-delete stopped the deletions; the runner sees the
+// message and makes it 25. A child ended by a signal has Code -1 and Signal.
+// Statistics are in the units rsync prints: numbers of files, and bytes.
+// Everything kept in memory is bounded, whatever the child prints.
+//
+// # The daemon
+//
+// One module in a config file of mode 0600 in TempDir, which rsync reads again
+// for each connection, so it stays until the end. The module's path is handed
+// over in the environment (path = %ZKRS_MODULE_PATH%), because the file's own
+// syntax cannot carry every name: rsync has no way to write a percent sign
+// there, and trims blanks.
+//
+// As root with CAP_SYS_CHROOT the module is served in a chroot and symbolic
+// links arrive unchanged. Otherwise rsync confines paths itself and rewrites
+// absolute link targets and those that lead out of the module; one WARNING says so.
+//
+// A daemon counts as started when it answers rsync's own handshake on the
+// loopback addresses and lists the module with a comment only this daemon
+// knows. So neither a stranger on the port nor the daemon of an earlier run is
+// taken for it.
+//
+// # Errors
+//
+// They begin with "cannot" and name the program, path or port. A context that
+// ended is wrapped (context.Cause), so errors.Is works.
+//
+// Sources: rsync(1) and rsyncd.conf(5) of 3.5.0, and trials with that version.
+package rsyncrunner

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import "strings"
+
+// childEnviron is the environment of every child; doc.go says why.
+func childEnviron(environ []string) []string {
+	kept := make([]string, 0, len(environ)+1)
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		switch {
+		case name == "RSYNC_PROXY", name == "RSYNC_CONNECT_PROG":
+		case strings.HasPrefix(name, "RSYNC_"), strings.HasPrefix(name, "LC_"), name == "LANGUAGE":
+			continue
+		}
+		kept = append(kept, entry)
+	}
+	return append(kept, "LC_ALL=C")
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// modulePathVariable carries the module's path to the daemon. It must begin
+// with an upper-case letter (rsync expands no other) and not with RSYNC_.
+const modulePathVariable = "ZKRS_MODULE_PATH"
+
+// maxModulePath is what rsync's expansion of a variable has room for.
+const maxModulePath = 2000
+
+// URL is the address of a module for rsync. An IPv6 address may be given with
+// or without brackets.
+func URL(host string, port int, module string) string {
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	return "rsync://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/" + module
+}
+
+// checkModule refuses names that a config file or a URL cannot carry.
+func checkModule(module string) error {
+	bad := ""
+	switch {
+	case module == "":
+		bad = "it is empty"
+	case module == "global":
+		bad = "rsync uses this name for itself"
+	case strings.ContainsAny(module, "/[]\\"):
+		bad = "it has a slash, a bracket or a backslash"
+	case strings.HasPrefix(module, "#"):
+		bad = "it begins with #"
+	case strings.ContainsFunc(module, unicode.IsControl):
+		bad = "it has a control character"
+	case strings.Join(strings.Fields(module), " ") != module:
+		bad = "it has blanks at an end or several together"
+	}
+	if bad != "" {
+		return fmt.Errorf("cannot name an rsync module %q: %s; choose another session name", module, bad)
+	}
+	return nil
+}
+
+// cleanModulePath removes empty and "." components, since rsync takes "/./"
+// for the border of its chroot. ".." stays, links may be before it.
+func cleanModulePath(path string) (string, error) {
+	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
+		return "", fmt.Errorf("cannot serve %q: the path is not absolute", path)
+	}
+	var clean strings.Builder
+	for component := range strings.SplitSeq(path, "/") {
+		if component != "" && component != "." {
+			clean.WriteString("/" + component)
+		}
+	}
+	if clean.Len() > maxModulePath {
+		return "", fmt.Errorf("cannot serve a path of %d bytes: rsync takes %d at most", clean.Len(), maxModulePath)
+	}
+	if clean.Len() == 0 {
+		return "/", nil
+	}
+	return clean.String(), nil
+}
+
+// privilege is what the daemon may do.
+type privilege struct {
+	root   bool // may set uid and gid for transfers
+	chroot bool
+}
+
+// moduleConfig is the daemon's config file. comment tells this daemon from any other.
+func moduleConfig(module, comment string, may privilege) string {
+	lines := []string{
+		"reverse lookup = no",
+		"[" + module + "]",
+		"comment = " + comment,
+		"path = %" + modulePathVariable + "%",
+		"read only = no",
+	}
+	if may.root {
+		lines = append(lines, "uid = 0", "gid = 0")
+	}
+	if may.chroot {
+		lines = append(lines, "use chroot = yes")
+	} else {
+		lines = append(lines, "use chroot = no", "munge symlinks = no")
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// writeConfig writes the config file, mode 0600, and returns its name.
+func writeConfig(dir, text string) (string, error) {
+	file, err := os.CreateTemp(dir, "rsyncd-*.conf")
+	if err != nil {
+		return "", fmt.Errorf("cannot write the rsync daemon's config file: %w", err)
+	}
+	_, err = file.WriteString(text)
+	if closeErr := file.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		_ = os.Remove(file.Name())
+		return "", fmt.Errorf("cannot write the rsync daemon's config file: %w", err)
+	}
+	return file.Name(), nil
+}

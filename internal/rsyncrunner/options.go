@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Options are rsync's options, the same for every run of a session.
+type Options struct {
+	Delete    bool
+	Checksum  bool
+	HardLinks bool
+	Inplace   bool
+	DryRun    bool
+	Verbose   bool
+	DropCache bool     // a patched rsync only
+	Timeout   int      // seconds without data; 0: none
+	Extra     []string // "key" or "key:value": --key or --key=value
+}
+
+// helpTimeout bounds `rsync --help`.
+const helpTimeout = 10 * time.Second
+
+// Validate refuses options that would break what the runner rests on, and
+// those that this rsync lacks. program is as in Sender; it is only run when
+// DropCache is set.
+func (o Options) Validate(ctx context.Context, program string) error {
+	if o.Timeout < 0 {
+		return fmt.Errorf("cannot use a timeout of %d seconds: give 0 (none) or more", o.Timeout)
+	}
+	for _, extra := range o.Extra {
+		if err := o.checkExtra(extra); err != nil {
+			return err
+		}
+	}
+	if o.DropCache {
+		return checkDropCache(ctx, program)
+	}
+	return nil
+}
+
+// args are the options between the fixed ones and the operands.
+func (o Options) args() []string {
+	var args []string
+	add := func(wanted bool, arg string) {
+		if wanted {
+			args = append(args, arg)
+		}
+	}
+	add(o.Delete, "--delete")
+	add(o.Checksum, "--checksum")
+	add(o.DropCache, "--drop-cache")
+	add(o.HardLinks, "--hard-links")
+	add(o.Inplace, "--inplace")
+	add(o.Timeout > 0, "--timeout="+strconv.Itoa(o.Timeout))
+	add(o.Verbose, "--verbose")
+	add(o.DryRun, "-n")
+	for _, extra := range o.Extra {
+		key, value, hasValue := strings.Cut(extra, ":")
+		if hasValue {
+			key += "=" + value
+		}
+		args = append(args, "--"+key)
+	}
+	return args
+}
+
+// longName is what a long option of rsync looks like.
+var longName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]+$`)
+
+func (o Options) checkExtra(extra string) error {
+	key, value, _ := strings.Cut(extra, ":")
+	if !longName.MatchString(key) {
+		return fmt.Errorf("cannot use the rsync option %q: give the long name of an option without its dashes, and a value after a colon, as in bwlimit:1000", extra)
+	}
+	if strings.ContainsRune(value, 0) {
+		return fmt.Errorf("cannot use the rsync option %q: its value has a NUL byte", extra)
+	}
+	if reason := o.refusal(key, value); reason != "" {
+		return fmt.Errorf("cannot use the rsync option %q: %s", extra, reason)
+	}
+	return nil
+}
+
+// refusal says why an option cannot be used; "" for those that can.
+func (o Options) refusal(key, value string) string {
+	switch key {
+	case "files-from", "from0", "no-from0":
+		return "the list of paths is made by this program"
+	case "no-implied-dirs", "no-i-d":
+		return "runs that work on neighbouring paths would lose the modes and times of the directories above them"
+	case "relative", "no-relative", "no-R":
+		return "paths have to keep their place below the base path"
+	case "recursive", "no-recursive", "no-r", "dirs", "no-dirs", "no-d", "old-dirs", "old-d":
+		return "every path says itself whether all below it belongs to it"
+	case "remove-source-files", "remove-sent-files":
+		return "a path may be sent more than once, and with --delete its second run would remove from the destination what the first took from the source"
+	case "dry-run":
+		return "use this program's own option for a dry run"
+	case "list-only", "read-batch", "write-batch", "only-write-batch":
+		return "paths would be reported as done that were not copied"
+	case "del", "delete", "delete-before", "delete-during", "delete-delay", "delete-after", "delete-excluded", "delete-missing-args":
+		if !o.Delete {
+			return "it deletes at the destination: turn on this program's own delete option too"
+		}
+	case "daemon", "server", "sender", "detach", "no-detach", "config", "dparam", "port":
+		return "it belongs to the daemon, which this program sets up"
+	case "rsh", "rsync-path", "blocking-io", "no-blocking-io":
+		return "destinations are reached directly, not through a remote shell"
+	case "remote-option":
+		return "the two sides of a transfer have to agree on their options"
+	case "help", "version":
+		return "rsync would print a text and copy nothing"
+	case "stderr", "msgs2stderr", "no-msgs2stderr":
+		return "statistics and error messages could not be told apart"
+	case "exclude-from", "include-from":
+		return nulSeparated
+	case "filter":
+		if readsRuleFile(value) {
+			return nulSeparated
+		}
+	}
+	return ""
+}
+
+const nulSeparated = "rsync would expect NUL instead of line ends in its file, as it does in the list of paths, and so not find the rules: give them one by one (exclude:PATTERN, include:PATTERN)"
+
+// readsRuleFile reports whether a filter rule names a file with more rules:
+// merge or dir-merge, or their short forms . and :
+func readsRuleFile(rule string) bool {
+	rule = strings.TrimLeft(rule, " ")
+	return strings.HasPrefix(rule, "merge") || strings.HasPrefix(rule, "dir-merge") ||
+		strings.HasPrefix(rule, ".") || strings.HasPrefix(rule, ":")
+}
+
+// checkDropCache asks rsync whether it knows --drop-cache.
+func checkDropCache(ctx context.Context, program string) error {
+	ctx, cancel := context.WithTimeout(ctx, helpTimeout)
+	defer cancel()
+	name := programName(program)
+	var help bytes.Buffer
+	cmd := exec.Command(name, "--help")
+	cmd.Env = childEnviron(os.Environ())
+	cmd.Stdout = &help
+	p, err := startProcess(cmd, defaultStopGrace)
+	if err != nil {
+		return startError(name, err)
+	}
+	if err := p.wait(ctx); err != nil {
+		return fmt.Errorf("cannot ask %s for its options: %w", name, err)
+	}
+	if !bytes.Contains(help.Bytes(), []byte("--drop-cache")) {
+		return fmt.Errorf("cannot drop the page cache: %s has no --drop-cache (only patched rsyncs have it); leave the option away or install such an rsync", name)
+	}
+	return nil
+}
+
+func programName(program string) string {
+	if program == "" {
+		return "rsync"
+	}
+	return program
+}
+
+func startError(program string, err error) error {
+	return fmt.Errorf("cannot start %s (is it installed and in PATH?): %w", program, err)
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// probeTimeout bounds one question to a daemon.
+const probeTimeout = 2 * time.Second
+
+// maxProbeAnswer bounds, in bytes, what is read of an answer.
+const maxProbeAnswer = 1 << 20
+
+// errStranger marks an answer that a daemon with the wanted module would not
+// give; waiting does not help then.
+var errStranger = errors.New("another program answers there")
+
+// Probe asks the rsync daemon at addr ("host:port") for its modules and
+// returns nil if module is among them.
+func Probe(ctx context.Context, addr, module string) error {
+	return probe(ctx, addr, module, "")
+}
+
+// probe is Probe for a module with a certain comment, unless that is "".
+func probe(ctx context.Context, addr, module, comment string) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("cannot reach an rsync daemon: %w", err)
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	found, err := askModules(conn, module, comment)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, errStranger) {
+			err = cause
+		}
+		return fmt.Errorf("cannot ask %s for its rsync modules: %w", addr, err)
+	}
+	if !found {
+		return fmt.Errorf("cannot use the rsync daemon at %s: it has no module %q of ours: %w", addr, module, errStranger)
+	}
+	return nil
+}
+
+// askModules speaks the text part of rsync's daemon protocol: both sides send
+// their version, the client "#list", the daemon a line for each module and
+// "@RSYNCD: EXIT". It names version 31: from 32 on a digest list is expected
+// with it, and for a list of modules nothing newer is needed.
+func askModules(conn net.Conn, module, comment string) (bool, error) {
+	answer := bufio.NewScanner(io.LimitReader(conn, maxProbeAnswer))
+	if !answer.Scan() {
+		if errors.Is(answer.Err(), bufio.ErrTooLong) {
+			return false, errStranger
+		}
+		return false, endError(answer.Err())
+	}
+	if !strings.HasPrefix(answer.Text(), "@RSYNCD: ") {
+		return false, fmt.Errorf("%q is no rsync daemon's greeting: %w", cut(answer.Text(), 80), errStranger)
+	}
+	if _, err := io.WriteString(conn, "@RSYNCD: 31.0\n#list\n"); err != nil {
+		return false, err
+	}
+	found := false
+	for answer.Scan() {
+		line := answer.Text()
+		if strings.HasPrefix(line, "@RSYNCD: EXIT") {
+			return found, nil
+		}
+		if strings.HasPrefix(line, "@ERROR") {
+			return false, fmt.Errorf("it says %q: %w", cut(line, 200), errStranger)
+		}
+		name, about, _ := strings.Cut(line, "\t")
+		if strings.TrimRight(name, " ") == module && (comment == "" || about == comment) {
+			found = true
+		}
+	}
+	return false, endError(answer.Err())
+}
+
+func endError(err error) error {
+	if err == nil {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func cut(text string, limit int) string { return text[:min(len(text), limit)] }
+
+// PortFree returns nil if a daemon could listen on port now, on every address
+// and in every address family this host has.
+func PortFree(port int) error {
+	if port < 1 || port > 65535 {
+		return fmt.Errorf("cannot listen on port %d: ports are 1 to 65535", port)
+	}
+	for _, network := range []string{"tcp4", "tcp6"} {
+		if err := bindable(network, port); err != nil {
+			return fmt.Errorf("cannot listen on port %d: %w", port, err)
+		}
+	}
+	return nil
+}
+
+// bindable tries to bind port on all addresses of one family. A family that
+// the host does not have is no hindrance.
+func bindable(network string, port int) error {
+	listener, err := net.Listen(network, ":"+strconv.Itoa(port))
+	switch {
+	case err == nil:
+		return listener.Close()
+	case errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// defaultStopGrace is how long a group may take to end after SIGTERM.
+const defaultStopGrace = 2 * time.Second
+
+// process is a running child and the group it leads.
+type process struct {
+	cmd   *exec.Cmd
+	grace time.Duration
+	done  chan struct{} // closed when the group is gone and its output read
+
+	mu   sync.Mutex
+	gone bool // the leader has exited and its group was killed: signal no more
+}
+
+// startProcess starts cmd as the leader of a session. grace bounds the wait
+// after SIGTERM, and the wait for output that a stray descendant keeps open.
+func startProcess(cmd *exec.Cmd, grace time.Duration) (*process, error) {
+	if grace <= 0 {
+		grace = defaultStopGrace
+	}
+	cmd.SysProcAttr = mergeSysProcAttr(cmd.SysProcAttr)
+	cmd.WaitDelay = grace
+	p := &process{cmd: cmd, grace: grace, done: make(chan struct{})}
+	started := make(chan error)
+	go p.own(started)
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func mergeSysProcAttr(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
+	if attr == nil {
+		attr = &syscall.SysProcAttr{}
+	}
+	attr.Setsid = true
+	// SIGKILL: neither a sending client nor a listening daemon has anything
+	// to tidy up, and nothing can hold it back.
+	attr.Pdeathsig = syscall.SIGKILL
+	return attr
+}
+
+// own starts the child and stays with it. The thread is locked because the
+// kernel sends Pdeathsig when the thread that made the child ends.
+func (p *process) own(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := p.cmd.Start(); err != nil {
+		started <- err
+		return
+	}
+	defer close(p.done)
+	started <- nil
+
+	awaitExit(p.cmd.Process.Pid)
+	p.mu.Lock()
+	p.kill(syscall.SIGKILL)
+	p.gone = true
+	p.mu.Unlock()
+	// The exit status is in ProcessState; what else Wait may say (a stray
+	// descendant held the output open) does not change it.
+	_ = p.cmd.Wait()
+	p.awaitGroup()
+}
+
+// awaitExit waits for the end of pid without reaping it, so that its number,
+// which is also the group's, stays taken.
+func awaitExit(pid int) {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// awaitGroup waits until the killed rest of the group has disappeared. The
+// wait is bounded: where nobody reaps orphans they stay as zombies.
+func (p *process) awaitGroup() {
+	end := time.Now().Add(p.grace)
+	for time.Now().Before(end) {
+		if syscall.Kill(-p.cmd.Process.Pid, 0) != nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// kill signals the whole group.
+func (p *process) kill(sig syscall.Signal) {
+	_ = syscall.Kill(-p.cmd.Process.Pid, sig) // ESRCH: nobody is left
+}
+
+func (p *process) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.gone {
+		p.kill(sig)
+	}
+}
+
+// stop ends the group and returns when it is gone.
+func (p *process) stop() {
+	p.signal(syscall.SIGTERM)
+	timer := time.NewTimer(p.grace)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return
+	case <-timer.C:
+	}
+	p.signal(syscall.SIGKILL)
+	<-p.done
+}
+
+// wait returns when the child has ended; when ctx ends first it stops the
+// group and returns the reason.
+func (p *process) wait(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		p.stop()
+		return context.Cause(ctx)
+	}
+}
+
+// status is how the child ended: its exit status, or -1 and the signal.
+// Only after done.
+func (p *process) status() (int, syscall.Signal) {
+	ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if ok && ws.Signaled() {
+		return -1, ws.Signal()
+	}
+	return p.cmd.ProcessState.ExitCode(), 0
+}
