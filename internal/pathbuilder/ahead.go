@@ -30,8 +30,8 @@ type readAhead struct {
 	stopped bool
 }
 
-func newReadAhead(limit int, read func(context.Context, *dir)) *readAhead {
-	r := &readAhead{read: read, limit: limit}
+func newReadAhead(read func(context.Context, *dir)) *readAhead {
+	r := &readAhead{read: read, limit: defaultLimit}
 	r.wake.L = &r.mu
 	return r
 }

@@ -69,7 +69,7 @@ func CleanBase(path string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("cannot make path %s absolute: %w; give one that begins with /", printable(path), err)
 		}
-		path = join(wd, path)
+		path = join(wd, strings.TrimPrefix(path+"/", "./"))
 	}
 	path = strings.TrimRight(path, "/")
 	if path == "" {

@@ -102,7 +102,7 @@ func (w *walker) hidden(path string, base bool) string {
 		info, err := os.Lstat(path)
 		switch {
 		case err != nil:
-			return fmt.Sprintf("It cannot be looked at: %v", err)
+			return fmt.Sprintf("It cannot be looked at: %v", cause(err))
 		case info.Mode()&fs.ModeSymlink != 0:
 			return printable(path) + " is a symbolic link: name the directory it leads to, if that is below the base."
 		case !info.IsDir():
@@ -110,7 +110,7 @@ func (w *walker) hidden(path string, base bool) string {
 		}
 	}
 	if excluded, err := w.excluded(path, base); err != nil {
-		return fmt.Sprintf("Its owner cannot be learned: %v", err)
+		return fmt.Sprintf("Its owner cannot be learned: %v", cause(err))
 	} else if excluded {
 		return printable(path) + " is excluded"
 	}

@@ -29,38 +29,46 @@ type Options struct {
 // ends with the first error of emit, which it returns as it is, or with the
 // cause of ctx.
 func Walk(ctx context.Context, opts Options, emit func(Entry) error) error {
+	return newWalker(opts, emit).walk(ctx)
+}
+
+// walker is one Walk. What follows ahead belongs to the caller's goroutine.
+type walker struct {
+	opts      Options
+	log       *slog.Logger
+	noteLinks bool           // say which links were left out: costs a stat each
+	uid       *uint32        // of ExcludeUser
+	levels    map[string]int // see checkSubpaths
+	ahead     *readAhead
+
+	emit  func(Entry) error
+	count int
+}
+
+func newWalker(opts Options, emit func(Entry) error) *walker {
 	w := &walker{opts: opts, log: opts.Logger, emit: emit}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
+	w.ahead = newReadAhead(w.read)
+	return w
+}
+
+func (w *walker) walk(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
 
-	ctx, cancel := context.WithCancelCause(ctx)
-	w.ahead = newReadAhead(defaultLimit, w.read)
-	stop := w.ahead.start(ctx, cmp.Or(opts.Walkers, defaultWalkers))
+	ctx, cancel := context.WithCancel(ctx)
+	stop := w.ahead.start(ctx, cmp.Or(w.opts.Walkers, defaultWalkers))
 	defer stop()
-	defer cancel(nil) // ends the reads that stop waits for
+	defer cancel() // ends the reads that stop waits for
 
-	if err := w.walkBase(ctx, newDir(opts.Base, 0, w.levels[opts.Base])); err != nil {
+	if err := w.walkBase(ctx); err != nil {
 		return err
 	}
-	w.log.Info(fmt.Sprintf("pathlist of path %s contains %d entries", printable(opts.Base), w.count))
+	w.log.Info(fmt.Sprintf("pathlist of path %s contains %d entries", printable(w.opts.Base), w.count))
 	return nil
-}
-
-// walker is one Walk. All but opts, uid, levels, noteLinks and log belongs to
-// the goroutine of Walk's caller.
-type walker struct {
-	opts      Options
-	uid       *uint32        // of ExcludeUser
-	levels    map[string]int // see checkSubpaths
-	noteLinks bool           // say which links were left out: costs a stat each
-	log       *slog.Logger
-	emit      func(Entry) error
-	ahead     *readAhead
-	count     int
 }
 
 // prepare checks everything that can be wrong before the first entry.
@@ -100,7 +108,8 @@ func cause(err error) error {
 	return err
 }
 
-func (w *walker) walkBase(ctx context.Context, base *dir) error {
+func (w *walker) walkBase(ctx context.Context) error {
+	base := newDir(w.opts.Base, 0, w.levels[w.opts.Base])
 	if base.level == base.depth {
 		return w.put(ctx, base.path, true)
 	}
