@@ -441,7 +441,9 @@ func TestWalkStopsWhileReading(t *testing.T) {
 		if err := w.walk(ctx); err != stop {
 			t.Errorf("%d walkers: %v", walkers, err)
 		}
-		equal(t, "entries", got, []string{base})
+		if len(got) > 1 { // the base may be out or not, a must not
+			t.Errorf("%d walkers: entries %q", walkers, got)
+		}
 	}
 }
 
@@ -508,7 +510,7 @@ func BenchmarkWalk(b *testing.B) {
 	for _, walkers := range []int{1, 8} {
 		b.Run(fmt.Sprint("walkers=", walkers), func(b *testing.B) {
 			for b.Loop() {
-				if err := Walk(b.Context(), Options{Base: base, Depth: depth, Walkers: walkers}, func(Entry) error { return nil }); err != nil {
+				if err := Walk(b.Context(), Options{Base: base, Depth: 4, Walkers: walkers}, func(Entry) error { return nil }); err != nil {
 					b.Fatal(err)
 				}
 			}
