@@ -408,13 +408,13 @@ func TestWalkStops(t *testing.T) {
 
 	ctx, cancel := context.WithCancelCause(t.Context())
 	count = 0
-	err = Walk(ctx, Options{Base: base, Depth: 3}, func(Entry) error {
-		if count++; count == 30 {
+	err = Walk(ctx, Options{Base: base, Depth: 1}, func(Entry) error { // nothing left to read
+		if count++; count == 10 {
 			cancel(stop)
 		}
 		return nil
 	})
-	if err != stop || count != 30 {
+	if err != stop || count != 10 {
 		t.Errorf("context: got %v after %d entries", err, count)
 	}
 	if err := Walk(ctx, Options{Base: base, Depth: 3}, func(Entry) error { return errors.New("emitted") }); err != stop {
@@ -431,15 +431,22 @@ func TestWalkStopsWhileReading(t *testing.T) {
 		stop := errors.New("told to stop")
 		var got []string
 		w := newWalker(Options{Base: base, Depth: 3, Walkers: walkers}, func(e Entry) error { got = append(got, e.Path); return nil })
+		var reading atomic.Int32
 		w.ahead.read = func(ctx context.Context, d *dir) {
+			reading.Add(1)
+			defer reading.Add(-1)
 			if d.path == base+"/a" {
 				cancel(stop)
 				<-ctx.Done()
+				time.Sleep(20 * time.Millisecond)
 			}
 			w.read(ctx, d)
 		}
 		if err := w.walk(ctx); err != stop {
 			t.Errorf("%d walkers: %v", walkers, err)
+		}
+		if n := reading.Load(); n != 0 {
+			t.Errorf("%d walkers: %d still read after the end", walkers, n)
 		}
 		if len(got) > 1 { // the base may be out or not, a must not
 			t.Errorf("%d walkers: entries %q", walkers, got)
