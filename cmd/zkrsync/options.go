@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"vsc-zk/internal/cli"
+)
+
+// options are the values of the command line, the environment and the config
+// files. What a zero value means is said where it is not "none" or "off".
+type options struct {
+	servers      []string
+	user, passwd string
+
+	source, destination, pathsOnly, state bool
+
+	session    string
+	rsyncPath  string
+	netcat     bool
+	dryRun     bool
+	delete     bool
+	checksum   bool
+	hardLinks  bool
+	inplace    bool
+	allowEmpty bool
+
+	depth       int
+	subpaths    []string       // "<depth>_<path>"
+	excludeRe   *regexp.Regexp // nil: nothing
+	excludeUser string         // "": any owner
+
+	timeout   int // seconds; 0: rsync's own
+	verbose   bool
+	dropCache bool
+	arbitOpts []string // "key" or "key:value"
+
+	rsyncPort int // 0: search from startPort
+	startPort int
+
+	host       string // "": ask the system
+	domain     string
+	verifyPath bool
+	doneFile   string
+	daemon     bool
+	pidFile    string // template
+
+	logFile     string // template; "": none
+	maxBytes    int64
+	backupCount int
+	logFormat   string // text or json
+}
+
+// newProgram registers all options, with their defaults in o.
+func newProgram(o *options) *cli.Program {
+	*o = options{
+		user:        "root",
+		passwd:      "admin",
+		session:     "default",
+		depth:       3,
+		excludeRe:   regexp.MustCompile(`/\.snapshots(/.*|$)`),
+		excludeUser: "root",
+		startPort:   4444,
+		verifyPath:  true,
+		pidFile:     "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
+		logFile:     "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log",
+		maxBytes:    100 << 20,
+		backupCount: 5,
+		logFormat:   "text",
+	}
+	p := cli.New("zkrsync", "Spread the rsync of one large directory tree over many processes and nodes, which ZooKeeper coordinates.")
+
+	g := p.Group("ZooKeeper", "How to reach ZooKeeper, the same for all clients.")
+	g.Strings(&o.servers, cli.Opt{Name: "servers", Arg: "LIST",
+		Help: "ZooKeeper servers, separated by commas, each HOST or HOST:PORT (port 2181 if not given); /PATH behind the last one is the root of all names. Mandatory."})
+	g.String(&o.user, cli.Opt{Name: "user", Short: "u", Arg: "NAME",
+		Help: "ZooKeeper user that may write below /admin/rsync, as set up with zkinitree."})
+	g.String(&o.passwd, cli.Opt{Name: "passwd", Short: "p", Arg: "PASSWORD",
+		Help: "Password of that user. Other users of the host can see the command line: better use a config file or ZKRSYNC_PASSWD."})
+
+	g = p.Group("Role", "What this client does; exactly one of these.")
+	g.Bool(&o.source, cli.Opt{Name: "source", Short: "S",
+		Help: "Send: the first source of a session becomes its master, which lists the paths; the others run rsync."})
+	g.Bool(&o.destination, cli.Opt{Name: "destination", Short: "D",
+		Help: "Receive: run an rsync daemon for the sources."})
+	g.Bool(&o.state, cli.Opt{Name: "state",
+		Help: "Show how many paths remain and how many failed, and exit: 0 if there are any, 14 if no session is active."})
+	g.Bool(&o.pathsOnly, cli.Opt{Name: "pathsonly",
+		Help: "Only list the paths, to try --depth, --rsubpaths and --excludere: show their number and the seconds it took, then forget them."})
+
+	g = p.Group("Session", "What is transferred, and how. All clients of a session must agree, --rsyncpath excepted.")
+	g.String(&o.session, cli.Opt{Name: "session", Short: "N", Arg: "NAME",
+		Help: "Name of the session. Clients with the same name work together; sessions with different names do not meet."})
+	g.String(&o.rsyncPath, cli.Opt{Name: "rsyncpath", Short: "r", Arg: "DIR",
+		Help: "Base directory: sources send what is below it, destinations receive there. Mandatory; it may differ between sources and destinations, not among sources."})
+	g.Bool(&o.delete, cli.Opt{Name: "delete",
+		Help: "Delete at the destination what the source does not have (rsync --delete)."})
+	g.Bool(&o.checksum, cli.Opt{Name: "checksum",
+		Help: "Compare files by checksum instead of size and time (rsync --checksum)."})
+	g.Bool(&o.hardLinks, cli.Opt{Name: "hardlinks",
+		Help: "Keep hard links between files (rsync --hard-links)."})
+	g.Bool(&o.inplace, cli.Opt{Name: "inplace",
+		Help: "Write into the files of the destination instead of replacing them (rsync --inplace)."})
+	g.Bool(&o.dryRun, cli.Opt{Name: "dryrun", Short: "n",
+		Help: "Change nothing at the destination, only find out what would be done (rsync --dry-run)."})
+	g.Bool(&o.allowEmpty, cli.Opt{Name: "allow-empty", Added: true,
+		Help: "Go on when the source's base directory is empty and --delete is on. Otherwise that is refused: it is what a file system that is not mounted looks like, and it would empty the destination."})
+	g.Bool(&o.netcat, cli.Opt{Name: "netcat",
+		Help: "Test the session without rsync: sources send a line for each of fifteen made-up paths, destinations print them."})
+
+	g = p.Group("Path building", "How the tree is cut into pieces; for sources and --pathsonly.")
+	g.Int(&o.depth, cli.Opt{Name: "depth", Arg: "NUMBER",
+		Help: "Levels of directories below the base that become pieces of their own; everything deeper goes with its piece. At least 1."})
+	g.Strings(&o.subpaths, cli.Opt{Name: "rsubpaths", Arg: "LIST",
+		Help: "Other depths for some directories: DEPTH_PATH, separated by commas, deepest paths last. The depth counts from the base and must be larger than the one around it."})
+	g.Regexp(&o.excludeRe, cli.Opt{Name: "excludere", Arg: "REGEX",
+		Help: "Leave out the directories whose path matches somewhere, and what is below them. RE2 syntax; empty to leave out nothing."})
+	g.String(&o.excludeUser, cli.Opt{Name: "excl_usr", Arg: "USER",
+		Help: "Apply --excludere only to directories of this user; empty for those of any user."})
+
+	g = p.Group("rsync", "How this client runs rsync.")
+	g.Int(&o.timeout, cli.Opt{Name: "timeout", Arg: "SECONDS",
+		Help: "End a transfer that moves nothing for so many seconds (rsync --timeout); 0 for no limit."})
+	g.Bool(&o.verbose, cli.Opt{Name: "verbose",
+		Help: "Have rsync name the files it transfers (rsync --verbose); they are logged with --info."})
+	g.Bool(&o.dropCache, cli.Opt{Name: "dropcache",
+		Help: "Keep transferred files out of the page cache (rsync --drop-cache); needs an rsync with that patch."})
+	g.Strings(&o.arbitOpts, cli.Opt{Name: "arbitopts", Arg: "LIST",
+		Help: "Further long options for the rsync of a source, separated by commas, without dashes: KEY or KEY:VALUE. They are passed on unchecked."})
+	g.Int(&o.rsyncPort, cli.Opt{Name: "rsyncport", Arg: "PORT",
+		Help: "Port of the rsync daemon of a destination; it must be free. 0 to search one from --startport."})
+	g.Int(&o.startPort, cli.Opt{Name: "startport", Arg: "PORT",
+		Help: "First port that a destination tries for its rsync daemon."})
+
+	g = p.Group("Client", "What concerns only this client.")
+	g.String(&o.host, cli.Opt{Name: "host", Arg: "NAME", Added: true,
+		Help: "Name under which this client is known and, if it is a destination, reached. Default: the full name of the host."})
+	g.String(&o.domain, cli.Opt{Name: "domain", Arg: "DOMAIN",
+		Help: "Let sources reach this destination by the host's name in this domain, for instance that of a faster network."})
+	g.Bool(&o.verifyPath, cli.Opt{Name: "verifypath", Inverted: true,
+		Help:    "Switch OFF the regular check that the base directory is there. --disable-verifypath leaves it on. The sense is reversed because existing config files rely on it.",
+		Warning: "--verifypath switches the check of the base directory OFF: this client does not notice if it goes away. To keep the check leave the option out or give --disable-verifypath (verifypath=no in a file)"})
+	g.String(&o.doneFile, cli.Opt{Name: "done-file", Arg: "FILE",
+		Help: "Write the numbers of completed, failed and unfinished paths to this file at the end (JSON in gzip); only the master does."})
+	g.Bool(&o.daemon, cli.Opt{Name: "daemon",
+		Help: "Go on in the background once started."})
+	g.String(&o.pidFile, cli.Opt{Name: "pidfile", Arg: "FILE",
+		Help: "Process id of the daemon; %(session)s, %(rstype)s (source, dest or None) and %(pid)s (of the process that started it) are filled in."})
+
+	g = p.Logging()
+	g.String(&o.logFile, cli.Opt{Name: "logfile", Arg: "FILE",
+		Help: "Log here too, beside stderr; filled in as --pidfile. Empty for no file. In a config file % is written %%."})
+	g.Int64(&o.maxBytes, cli.Opt{Name: "max_bytes", Arg: "BYTES",
+		Help: "Size at which the log file is renamed to FILE.1, FILE.1 to FILE.2 and so on; 0 to let it grow."})
+	g.Int(&o.backupCount, cli.Opt{Name: "backup_count", Arg: "NUMBER",
+		Help: "Number of renamed log files to keep; with 0 the log file is not renamed but grows."})
+	g.String(&o.logFormat, cli.Opt{Name: "logformat", Arg: "FORMAT", Choices: []string{"text", "json"}, Added: true,
+		Help: "Form of the log: text, or json for one object a line."})
+	return p
+}
+
+// validate checks what the options say together. The order and the first four
+// texts are those of the Python program.
+func (o *options) validate() error {
+	switch {
+	case len(o.servers) == 0:
+		return errors.New("No servers given!")
+	case o.rsyncPath == "":
+		return errors.New("Path is mandatory!")
+	case o.depth <= 0:
+		return errors.New("Invalid depth!")
+	case o.source && o.destination:
+		return errors.New("Client can not be the source AND the destination")
+	case !o.source && !o.destination && !o.state && !o.pathsOnly:
+		return errors.New("cannot start without a role: give --source, --destination, --state or --pathsonly")
+	case o.user == "" || strings.Contains(o.user, ":"):
+		return fmt.Errorf("cannot use the ZooKeeper user %q: a name has no colon and is not empty", o.user)
+	}
+	if why := badSession(o.session); why != "" {
+		return fmt.Errorf("cannot use the session name %q: it %s", o.session, why)
+	}
+	for _, name := range []struct{ option, value string }{{"host", o.host}, {"domain", o.domain}} {
+		if strings.ContainsFunc(name.value, func(r rune) bool { return r == ':' || r == '/' || unicode.IsSpace(r) || unicode.IsControl(r) }) {
+			return fmt.Errorf("cannot use --%s=%q: it must be a host name; an IPv6 address needs a name", name.option, name.value)
+		}
+	}
+	for _, number := range []struct {
+		option      string
+		value       int64
+		least, most int64
+	}{
+		{"rsyncport", int64(o.rsyncPort), 0, 65535},
+		{"startport", int64(o.startPort), 1, 65535},
+		{"timeout", int64(o.timeout), 0, 1<<31 - 1},
+		{"max_bytes", o.maxBytes, 0, 1<<63 - 1},
+		{"backup_count", int64(o.backupCount), 0, 1<<31 - 1},
+	} {
+		if number.value < number.least || number.value > number.most {
+			return fmt.Errorf("cannot use --%s=%d: it must be between %d and %d", number.option, number.value, number.least, number.most)
+		}
+	}
+	return nil
+}
+
+// badSession says why a name cannot be a znode, an rsync module and a part of
+// file names all at once, or nothing.
+func badSession(name string) string {
+	switch {
+	case name == "":
+		return "is empty"
+	case name == "." || name == "..":
+		return "is not a znode's name"
+	case strings.ContainsAny(name, "/[]"):
+		return "contains one of / [ ]"
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return "contains a control character"
+	case strings.TrimSpace(name) != name:
+		return "begins or ends with a blank"
+	}
+	return ""
+}

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/pflag"
+	"gopkg.in/ini.v1"
+)
+
+// Section is a section of the config files, keys of later files merged in.
+type Section struct {
+	Name string
+	Keys []Key // those inherited from [DEFAULT] first, then in file order
+	File string
+	Line int
+}
+
+// Key is one key of a section, its value expanded.
+type Key struct {
+	Name, Value string
+	File        string
+	Line        int
+}
+
+const (
+	mainSection    = "MAIN"
+	defaultSection = "DEFAULT" // for ini.v1 as for Python
+)
+
+// position is where a section or key was last given.
+type position struct {
+	file       string
+	order      int // of the file among all
+	line       int
+	inDefaults bool
+}
+
+func (p position) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
+
+// config holds what the config files say, before expansion.
+type config struct {
+	ini      *ini.File
+	sections map[string]position // where first met
+	keys     map[*ini.Key]position
+}
+
+func newConfig() *config {
+	return &config{
+		// No section is another one's child, whatever its name.
+		ini:      ini.Empty(ini.LoadOptions{ChildSectionDelimiter: "\x00"}),
+		sections: make(map[string]position),
+		keys:     make(map[*ini.Key]position),
+	}
+}
+
+// readConfig reads the files in order into one config. The dialect is that of
+// Python's configparser with its defaults, keys case-sensitive:
+//
+//   - [section], then key = value or key: value, the first "=" or ":" counts,
+//     blanks around it are dropped. What follows the last "]" is ignored.
+//   - A line whose first character is "#" or ";" is a comment. There are no
+//     comments behind a value, and quotes are part of it.
+//   - A line indented deeper than its key goes on with the value; empty lines in
+//     between are kept.
+//   - A key or section must not come twice in a file; across files they merge.
+//   - [DEFAULT] gives keys to all sections that exist.
+//   - %(key)s is another key of the section or of [DEFAULT]; %% is "%". Sections
+//     named raw_… are not expanded.
+//   - UTF-8 without a byte order mark; lines may end in CR, LF or both.
+//
+// ini.v1 holds the sections and keys, but does not read the lines: it keeps no
+// line numbers, merges what comes twice without a word, gives quotes, backquotes
+// and "-" a meaning of their own, and does not compare indentations.
+//
+// A file that cannot be opened is skipped, and a warning says so.
+func readConfig(files []string) (*config, []string, error) {
+	c := newConfig()
+	var warnings []string
+	for i, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			var reason *fs.PathError
+			if errors.As(err, &reason) {
+				err = reason.Err
+			}
+			warnings = append(warnings, fmt.Sprintf("config file %s is skipped, it cannot be read: %s", file, err))
+			continue
+		}
+		if err := c.read(text, position{file: file, order: i}); err != nil {
+			return nil, nil, fmt.Errorf("cannot use config file %w", err)
+		}
+	}
+	return c, warnings, nil
+}
+
+// read adds one file. The position is that of the file; errors begin with
+// file and line.
+func (c *config) read(text []byte, at position) error {
+	if err := checkEncoding(text, at); err != nil {
+		return err
+	}
+	var (
+		section *ini.Section
+		key     *ini.Key           // the one that an indented line goes on with
+		value   []string           // its lines so far
+		indent  int                // its indentation, in characters
+		seen    = map[string]int{} // lines of the sections and keys of this file
+	)
+	finish := func() {
+		if key != nil {
+			key.SetValue(strings.TrimRightFunc(strings.Join(value, "\n"), isSpace))
+		}
+		key = nil
+	}
+	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+	text = bytes.ReplaceAll(text, []byte("\r"), []byte("\n"))
+	for i, line := range strings.Split(string(text), "\n") {
+		at.line = i + 1
+		content := strings.TrimFunc(line, isSpace)
+		depth := utf8.RuneCountInString(line[:len(line)-len(strings.TrimLeftFunc(line, isSpace))])
+		switch {
+		case content == "":
+			value = append(value, "")
+			continue
+		case content[0] == '#' || content[0] == ';':
+			continue
+		case key != nil && depth > indent:
+			value = append(value, content)
+			continue
+		}
+		finish()
+		indent = depth
+
+		if end := strings.LastIndexByte(content, ']'); content[0] == '[' && end > 1 {
+			name := content[1:end]
+			if first, twice := seen["["+name]; twice && name != defaultSection {
+				return fmt.Errorf("%s: section [%s] comes twice, first in line %d; merge the two", at, name, first)
+			}
+			seen["["+name] = at.line
+			section, _ = c.ini.NewSection(name) // fails only without a name
+			if _, known := c.sections[name]; !known {
+				c.sections[name] = at
+			}
+			continue
+		}
+		if section == nil {
+			return fmt.Errorf("%s: %s stands before any section; options belong below [%s]", at, quote(content), mainSection)
+		}
+		name, rest, found := cutKey(content)
+		if !found {
+			return fmt.Errorf("%s: %s is neither a [section] nor key = value", at, quote(content))
+		}
+		if name == "" {
+			return fmt.Errorf("%s: the key before %s is missing", at, quote(content[:1]))
+		}
+		// The option's spelling does not make it another one.
+		id := "[" + section.Name() + "]" + name
+		if section.Name() == mainSection {
+			id = "[" + section.Name() + "]" + normal(name)
+		}
+		if first, twice := seen[id]; twice {
+			return fmt.Errorf("%s: %s comes twice in [%s], first in line %d; keep one", at, name, section.Name(), first)
+		}
+		seen[id] = at.line
+		key, _ = section.NewKey(name, "") // fails only without a name
+		value = []string{rest}
+		c.keys[key] = at
+	}
+	finish()
+	return nil
+}
+
+// cutKey splits at the first "=" or ":".
+func cutKey(line string) (key, value string, found bool) {
+	i := strings.IndexAny(line, "=:")
+	if i < 0 {
+		return "", "", false
+	}
+	return strings.TrimRightFunc(line[:i], isSpace), strings.TrimLeftFunc(line[i+1:], isSpace), true
+}
+
+// checkEncoding accepts UTF-8 without a byte order mark.
+func checkEncoding(text []byte, at position) error {
+	at.line = 1
+	if bytes.HasPrefix(text, []byte("\uFEFF")) {
+		return fmt.Errorf("%s: the file begins with a byte order mark; save it as UTF-8 without one", at)
+	}
+	for good := 0; good < len(text); {
+		r, size := utf8.DecodeRune(text[good:])
+		if r == utf8.RuneError && size == 1 {
+			return fmt.Errorf("%s: the byte 0x%02x is not UTF-8; save the file as UTF-8", at, text[good])
+		}
+		if r == '\n' {
+			at.line++
+		}
+		good += size
+	}
+	return nil
+}
+
+// isSpace is what Python calls white space.
+func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
+
+// section returns the keys of a section with what it inherits, expanded.
+func (c *config) section(name string) ([]Key, []position, error) {
+	defaults := c.ini.Section(defaultSection)
+	own := c.ini.Section(name)
+	raw := func(key string) (*ini.Key, bool) {
+		for _, s := range []*ini.Section{own, defaults} {
+			if s.HasKey(key) {
+				return s.Key(key), true
+			}
+		}
+		return nil, false
+	}
+	names := defaults.KeyStrings()
+	for _, key := range own.KeyStrings() {
+		if !defaults.HasKey(key) {
+			names = append(names, key)
+		}
+	}
+	var keys []Key
+	var at []position
+	for _, n := range names {
+		key, _ := raw(n)
+		pos := c.keys[key]
+		pos.inDefaults = defaults.HasKey(n)
+		value := key.Value()
+		if name == mainSection || !strings.HasPrefix(name, "raw_") {
+			var err error
+			value, err = interpolate(value, func(other string) (string, bool) {
+				k, found := raw(other)
+				if !found {
+					return "", false
+				}
+				return k.Value(), true
+			})
+			if err != nil {
+				return nil, nil, fmt.Errorf("cannot use config file %s: %s in [%s]: %w", pos, n, name, err)
+			}
+		}
+		keys = append(keys, Key{Name: n, Value: value, File: pos.file, Line: pos.line})
+		at = append(at, pos)
+	}
+	return keys, at, nil
+}
+
+// isConstant tells whether a key of [DEFAULT] is there only for others to refer
+// to, which its upper case says.
+func (c *config) isConstant(key Key, at position) bool {
+	return at.inDefaults && key.Name == strings.ToUpper(key.Name)
+}
+
+// otherSections returns the sections that hold no options, without constants.
+func (c *config) otherSections() ([]Section, error) {
+	var sections []Section
+	for _, name := range c.ini.SectionStrings() {
+		if name == mainSection || name == defaultSection {
+			continue
+		}
+		keys, at, err := c.section(name)
+		if err != nil {
+			return nil, err
+		}
+		s := Section{Name: name, File: c.sections[name].file, Line: c.sections[name].line}
+		for i, key := range keys {
+			if !c.isConstant(key, at[i]) {
+				s.Keys = append(s.Keys, key)
+			}
+		}
+		sections = append(sections, s)
+	}
+	return sections, nil
+}
+
+// applyConfig sets the options of [MAIN], if there is one.
+func (p *Program) applyConfig(c *config) ([]assignment, error) {
+	if _, there := c.sections[mainSection]; !there {
+		return nil, nil
+	}
+	keys, at, err := c.section(mainSection)
+	if err != nil {
+		return nil, err
+	}
+	order := make([]int, len(keys))
+	for i := range order {
+		order[i] = i
+	}
+	// Of two spellings of an option in two files the later one counts.
+	slices.SortStableFunc(order, func(i, j int) int {
+		a, b := at[i], at[j]
+		return cmp.Or(boolInt(b.inDefaults)-boolInt(a.inDefaults), cmp.Compare(a.order, b.order), cmp.Compare(a.line, b.line))
+	})
+	var given []assignment
+	for _, i := range order {
+		set, err := p.applyKey(keys[i], c.isConstant(keys[i], at[i]))
+		if err != nil {
+			return nil, err
+		}
+		given = append(given, set...)
+	}
+	return given, nil
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// applyKey sets one option from a file.
+func (p *Program) applyKey(key Key, constant bool) ([]assignment, error) {
+	at := position{file: key.File, line: key.Line}
+	flag := p.flags.Lookup(key.Name)
+	if flag == nil && constant {
+		return nil, nil
+	}
+	if flag == nil {
+		return nil, fmt.Errorf("cannot use config file %s: %s has no option %s%s", at, p.name, key.Name, p.suggest(key.Name))
+	}
+	word := "--" + flag.Name + "=" + key.Value
+	if flag.Value.Type() == "bool" {
+		on, err := parseBool(key.Value)
+		if err != nil {
+			return nil, fmt.Errorf("cannot use config file %s: %s: %w", at, key.Name, err)
+		}
+		form := "disable-"
+		if on {
+			form = "enable-"
+		}
+		if flag.Hidden {
+			return nil, usagef("no such option: --%s%s (%s; in a file it is %s=yes or %[4]s=no)", form, key.Name, at, flag.Value.(*option).Name)
+		}
+		word = "--" + form + flag.Name
+	}
+	var given []assignment
+	w := words{program: p, args: []string{word}, set: func(flag *pflag.Flag, value string) {
+		given = append(given, assignment{flag, value})
+	}}
+	_, err := w.read()
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return nil, usagef("%s (%s)", usage.text, at)
+	}
+	return given, err
+}

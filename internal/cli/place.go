@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// MakeDir makes a directory and its missing parents, each with mode 0700. What
+// exists is left as it is.
+func MakeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("cannot make the directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// PrivateFile makes the directory for a log or pid file and returns the path to
+// use. That is the given one, unless it lies in shared, a directory in /tmp that
+// another user may have made first: if shared is a link or is not this user's,
+// the file goes to shared-<uid>, and note says so.
+func PrivateFile(path, shared string) (use, note string, err error) {
+	if filepath.Dir(path) != shared {
+		return path, "", MakeDir(filepath.Dir(path))
+	}
+	err = ownDir(shared)
+	if err == nil {
+		return path, "", nil
+	}
+	var foreign *foreignError
+	if !errors.As(err, &foreign) {
+		return "", "", err
+	}
+	own := fmt.Sprintf("%s-%d", shared, os.Geteuid())
+	if err := ownDir(own); err != nil {
+		return "", "", err
+	}
+	return filepath.Join(own, filepath.Base(path)), fmt.Sprintf("%s, using %s", foreign, own), nil
+}
+
+// foreignError is about a directory that someone else controls.
+type foreignError struct{ dir, why string }
+
+func (e *foreignError) Error() string { return e.dir + " " + e.why }
+
+// ownDir makes dir for this user alone, or checks that it is this user's.
+func ownDir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("cannot make the directory: %w", err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("cannot look at the directory: %w", err)
+	}
+	owner, known := info.Sys().(*syscall.Stat_t)
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		return &foreignError{dir, "is a symbolic link"}
+	case !info.IsDir():
+		return &foreignError{dir, "is not a directory"}
+	case !known || owner.Uid != uint32(os.Geteuid()):
+		return &foreignError{dir, "belongs to another user"}
+	}
+	return nil
+}

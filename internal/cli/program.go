@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package cli
+
+import (
+	"log/slog"
+	"regexp"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Program is a command line: its options, in groups, and what its help says.
+type Program struct {
+	// KeepSections makes Parse return the sections of the config files other
+	// than [MAIN]. Without it they are only checked.
+	KeepSections bool
+
+	// Version is what --version prints after the name. New fills it with what
+	// the build knows about itself.
+	Version string
+
+	name, summary string
+	flags         *pflag.FlagSet
+	groups        []*Group // the program's own, in help order
+	logging       *Group
+	config        *Group
+	help          *Group
+	notes         []note
+
+	level                    slog.Level
+	configFiles, ignoreFiles []string
+}
+
+// Group is a titled part of the options, as the help shows them.
+type Group struct {
+	title, intro string
+	options      []*option
+	program      *Program
+}
+
+// Opt describes one option. Its default is what the variable holds when the
+// option is registered.
+type Opt struct {
+	Name    string   // long name, as the help and the messages write it
+	Short   string   // one letter, or empty
+	Arg     string   // what the help calls the value: FILE, DIR, NUMBER; shells complete FILE, FILES and DIR
+	Help    string   // whole sentences; the default is added
+	Choices []string // the only values, for String
+
+	// Added marks an option that the Python program did not have.
+	Added bool
+
+	// Inverted makes a boolean be switched off by --NAME and on by
+	// --disable-NAME. Giving it returns Warning in Parsed.Warnings.
+	Inverted bool
+	Warning  string
+}
+
+// option is what is registered in pflag under one or, for booleans, three names.
+type option struct {
+	Opt
+	pflag.Value
+	def string // the default, as a config file writes it
+}
+
+// note is a further part of the full help and of the man page.
+type note struct{ title, text string }
+
+// New makes a program without options of its own. The environment prefix is the
+// name in upper case, up to the first dot.
+func New(name, summary string) *Program {
+	p := &Program{
+		Version: buildVersion(),
+		name:    name,
+		summary: summary,
+		flags:   pflag.NewFlagSet(name, pflag.ContinueOnError),
+		level:   slog.LevelWarn,
+	}
+	p.flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(normal(name))
+	})
+	p.logging = &Group{title: "Logging", program: p}
+	p.config = &Group{title: "Configuration", program: p}
+	p.help = &Group{title: "Help", program: p}
+	p.registerBuiltins()
+	return p
+}
+
+// Group begins the next group of the help. The intro may be empty.
+func (p *Program) Group(title, intro string) *Group {
+	g := &Group{title: title, intro: intro, program: p}
+	p.groups = append(p.groups, g)
+	return g
+}
+
+// Logging is the group that holds --debug, --info and --quiet, for further
+// options about the log.
+func (p *Program) Logging() *Group { return p.logging }
+
+// Note adds a part to the full help and the man page. Lines that begin with a
+// blank are kept as they are; the others are paragraphs, wrapped.
+func (p *Program) Note(title, text string) {
+	p.notes = append(p.notes, note{title, text})
+}
+
+// Level is the log level that --debug, --info and --quiet ask for, in whichever
+// source; the last given wins. Before Parse, and without any, it is
+// slog.LevelWarn.
+func (p *Program) Level() slog.Level { return p.level }
+
+// String registers an option that takes any text, or one of o.Choices.
+func (g *Group) String(v *string, o Opt) { g.add(o, &stringValue{v, o.Choices}) }
+
+// Strings registers a list, separated by commas.
+func (g *Group) Strings(v *[]string, o Opt) { g.add(o, (*listValue)(v)) }
+
+// Int registers an integer.
+func (g *Group) Int(v *int, o Opt) { g.add(o, intValue[int]{v}) }
+
+// Int64 registers an integer.
+func (g *Group) Int64(v *int64, o Opt) { g.add(o, intValue[int64]{v}) }
+
+// Bool registers a boolean, with --enable- and --disable- forms.
+func (g *Group) Bool(v *bool, o Opt) { g.addBool(o, boolValue{target: v}) }
+
+// Regexp registers a regular expression in RE2 syntax; the empty one sets nil.
+func (g *Group) Regexp(v **regexp.Regexp, o Opt) { g.add(o, regexpValue{v}) }
+
+// add registers an option whose value is given after its name.
+func (g *Group) add(o Opt, v pflag.Value) {
+	opt := g.append(o, v)
+	g.program.flags.AddFlag(&pflag.Flag{Name: o.Name, Shorthand: o.Short, Usage: o.Help, DefValue: opt.def, Value: opt})
+}
+
+// addBool registers the three names of a boolean. NoOptDefVal is pflag's word
+// for the value that an option without one stands for.
+func (g *Group) addBool(o Opt, v boolValue) {
+	opt := g.append(o, v)
+	on, off := "true", "false"
+	if o.Inverted {
+		on, off = off, on
+		opt.def = boolText(!*v.target)
+	}
+	g.program.flags.AddFlag(&pflag.Flag{Name: o.Name, Shorthand: o.Short, Usage: o.Help, DefValue: opt.def, Value: opt, NoOptDefVal: on})
+	g.program.flags.AddFlag(&pflag.Flag{Name: "enable-" + o.Name, Value: opt, NoOptDefVal: on, Hidden: true})
+	g.program.flags.AddFlag(&pflag.Flag{Name: "disable-" + o.Name, Value: opt, NoOptDefVal: off, Hidden: true})
+}
+
+// addShow registers an option that asks for a text instead of a run.
+func (g *Group) addShow(o Opt, v showValue) {
+	opt := g.append(o, v)
+	flag := &pflag.Flag{Name: o.Name, Shorthand: o.Short, Usage: o.Help, Value: opt}
+	if o.Choices == nil {
+		flag.NoOptDefVal = "true"
+	}
+	g.program.flags.AddFlag(flag)
+}
+
+func (g *Group) append(o Opt, v pflag.Value) *option {
+	opt := &option{Opt: o, Value: v, def: v.String()}
+	g.options = append(g.options, opt)
+	return opt
+}
+
+// registerBuiltins adds the options that every program has.
+func (p *Program) registerBuiltins() {
+	var debug, info, quiet bool
+	p.logging.addBool(Opt{Name: "debug", Short: "d",
+		Help: "Log everything, for finding faults. Of --debug, --info and --quiet the last one given decides."},
+		boolValue{&debug, func() { p.level = slog.LevelDebug }})
+	p.logging.addBool(Opt{Name: "info",
+		Help: "Log the course of the run: without this or --debug only warnings and errors are logged."},
+		boolValue{&info, func() { p.level = slog.LevelInfo }})
+	p.logging.addBool(Opt{Name: "quiet",
+		Help: "Log warnings and errors only, as without any of the three."},
+		boolValue{&quiet, func() { p.level = slog.LevelWarn }})
+
+	p.config.Strings(&p.configFiles, Opt{Name: "configfiles", Arg: "FILES",
+		Help: "Read these config files, separated by commas, in this order: later ones win. No file is read unless it is named here."})
+	p.config.Strings(&p.ignoreFiles, Opt{Name: "ignoreconfigfiles", Arg: "FILES",
+		Help: "Leave these out of --configfiles; they must be written exactly as there."})
+
+	p.help.addShow(Opt{Name: "shorthelp", Short: "h",
+		Help: "Show the options that have a short name, and exit."}, showValue{what: "short"})
+	p.help.addShow(Opt{Name: "help", Short: "H", Arg: "FORMAT", Choices: []string{"", "rst", "short", "config", "man"},
+		Help: "Show this help and exit; as reStructuredText (rst), short as -h, as a config file (config) or as a man page in troff (man)."},
+		showValue{choices: []string{"", "rst", "short", "config", "man"}})
+	p.help.addShow(Opt{Name: "confighelp",
+		Help: "Show a config file with every option, its default and its help, and exit."}, showValue{what: "config"})
+	p.help.addShow(Opt{Name: "version", Added: true,
+		Help: "Show the version and exit."}, showValue{what: "version"})
+	p.help.add(Opt{Name: "completion", Arg: "SHELL", Choices: []string{"bash", "zsh"}, Added: true,
+		Help: "Show a completion script for this shell (bash or zsh) and exit."}, showValue{choices: []string{"bash", "zsh"}})
+}
+
+// allGroups are the groups in help order.
+func (p *Program) allGroups() []*Group {
+	return append(append([]*Group{}, p.groups...), p.logging, p.config, p.help)
+}
+
+// prefix begins the names of this program's environment variables, without
+// the underscore; it is also the logger's name for what is wrong in files.
+func (p *Program) prefix() string {
+	name, _, _ := strings.Cut(p.name, ".")
+	return strings.ToUpper(name)
+}
+
+// logger is the program's name in the log.
+func (p *Program) logger() string {
+	name, _, _ := strings.Cut(p.name, ".")
+	return name
+}
+
+// normal is the spelling under which a name is registered.
+func normal(name string) string { return strings.ReplaceAll(name, "_", "-") }
+
+// lookup finds an option by its exact name.
+func (p *Program) lookup(name string) *option {
+	flag := p.flags.Lookup(name)
+	if flag == nil || flag.Hidden {
+		return nil
+	}
+	return flag.Value.(*option)
+}
+
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(unknown)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package cli
+
+import (
+	"fmt"
+	"os"
+)
+
+// rotatingFile appends to a file that it renames to path.1 … path.N when it is
+// full, newest first, as Python's RotatingFileHandler does.
+type rotatingFile struct {
+	path     string
+	maxBytes int64
+	backups  int
+	file     *os.File
+	midLine  bool // what was written last did not end its line
+}
+
+func openRotating(path string, maxBytes int64, backups int) (*rotatingFile, error) {
+	f := &rotatingFile{path: path, maxBytes: maxBytes, backups: backups}
+	return f, f.open()
+}
+
+func (f *rotatingFile) open() error {
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	f.file = file
+	return nil
+}
+
+// write appends b, after rotating if b would bring the file to its limit.
+func (f *rotatingFile) write(b []byte) error {
+	if f.file == nil { // the rotation before failed half way
+		if err := f.open(); err != nil {
+			return err
+		}
+	}
+	if err := f.rotate(int64(len(b))); err != nil {
+		return err
+	}
+	n, err := f.file.Write(b)
+	if n > 0 {
+		f.midLine = b[n-1] != '\n'
+	}
+	return err
+}
+
+// rotate makes room. The size is asked for each time: other processes may
+// append to the same file, and may have rotated it already.
+func (f *rotatingFile) rotate(more int64) error {
+	if f.maxBytes <= 0 || f.backups <= 0 {
+		return nil
+	}
+	mine, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	if !mine.Mode().IsRegular() || mine.Size()+more < f.maxBytes {
+		return nil
+	}
+	if current, err := os.Stat(f.path); err == nil && os.SameFile(mine, current) {
+		for i := f.backups; i > 0; i-- {
+			from := f.path
+			if i > 1 {
+				from = fmt.Sprintf("%s.%d", f.path, i-1)
+			}
+			if err := os.Rename(from, fmt.Sprintf("%s.%d", f.path, i)); err != nil && !os.IsNotExist(err) {
+				return err
+			}
+		}
+	}
+	if err := f.close(); err != nil {
+		return err
+	}
+	return f.open()
+}
+
+func (f *rotatingFile) close() error {
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	f.file = nil
+	return err
+}
