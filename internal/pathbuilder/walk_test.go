@@ -430,12 +430,20 @@ func TestWalkStopsWhileReading(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		stop := errors.New("told to stop")
 		var got []string
-		w := newWalker(Options{Base: base, Depth: 3, Walkers: walkers}, func(e Entry) error { got = append(got, e.Path); return nil })
+		started := make(chan struct{})
+		w := newWalker(Options{Base: base, Depth: 3, Walkers: walkers}, func(e Entry) error {
+			got = append(got, e.Path)
+			if walkers > 1 { // one reads a before the walk asks for it
+				<-started
+			}
+			return nil
+		})
 		var reading atomic.Int32
 		w.ahead.read = func(ctx context.Context, d *dir) {
 			reading.Add(1)
 			defer reading.Add(-1)
 			if d.path == base+"/a" {
+				close(started)
 				cancel(stop)
 				<-ctx.Done()
 				time.Sleep(20 * time.Millisecond)
