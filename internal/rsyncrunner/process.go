@@ -3,10 +3,15 @@
 package rsyncrunner
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -89,16 +94,35 @@ func awaitExit(pid int) {
 	}
 }
 
-// awaitGroup waits until the killed rest of the group has disappeared. The
-// wait is bounded: where nobody reaps orphans they stay as zombies.
+// awaitGroup waits until the killed rest of the group runs no more. The wait
+// is bounded: a process that hangs in the kernel (a dead file server) cannot be
+// killed.
 func (p *process) awaitGroup() {
 	end := time.Now().Add(p.grace)
-	for time.Now().Before(end) {
-		if syscall.Kill(-p.cmd.Process.Pid, 0) != nil {
-			return
-		}
+	for groupRuns(p.cmd.Process.Pid) && time.Now().Before(end) {
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// groupRuns reports whether a process of a group still runs. Zombies do not
+// count: whoever inherited them may reap them late, or never.
+func groupRuns(group int) bool {
+	if syscall.Kill(-group, 0) != nil {
+		return false
+	}
+	names, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range names {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has just ended
+		}
+		// pid (command) state ppid pgrp ...; the command may have any byte in it.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) > 2 && fields[2] == strconv.Itoa(group) && fields[0] != "Z" && fields[0] != "X" {
+			return true
+		}
+	}
+	return false
 }
 
 // kill signals the whole group.

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// helperVariable makes the test binary do something else than test: what it
+// says is done by helper.
+const helperVariable = "RUNNER_TEST_HELPER"
+
+func TestMain(m *testing.M) {
+	if what := os.Getenv(helperVariable); what != "" {
+		helper(what)
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// helper is the life of a process that is killed while its children run.
+func helper(what string) {
+	ctx := context.Background()
+	switch what {
+	case "hold sender":
+		sender := Sender{Program: os.Args[1], Output: os.Stdout}
+		_, err := sender.Run(ctx, Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"})
+		fmt.Println(err)
+	case "hold daemon":
+		port, _ := strconv.Atoi(os.Args[1])
+		daemon, err := StartDaemon(ctx, DaemonConfig{Module: "m", Path: os.Args[2], TempDir: os.Args[2], Port: port})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println("pid", daemon.process.cmd.Process.Pid)
+		<-daemon.Done()
+	}
+}
+
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(data []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(data)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// script writes an executable shell script and returns its name.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "rsync")
+	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// freePort finds a port that is free on all addresses.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		listener, err := net.Listen("tcp", ":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := listener.Addr().(*net.TCPAddr).Port
+		_ = listener.Close()
+		if PortFree(port) == nil {
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+// serve starts a real daemon on path and returns it and the URL of its module.
+func serve(t *testing.T, path string) (*Daemon, string) {
+	t.Helper()
+	port := freePort(t)
+	daemon, err := StartDaemon(t.Context(), DaemonConfig{
+		Module: "zkrs-test", Path: path, Port: port, TempDir: t.TempDir(), Output: t.Output(), StopGrace: time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(daemon.Stop)
+	return daemon, URL("127.0.0.1", port, "zkrs-test")
+}
+
+// send runs a job with the real rsync, which has to succeed.
+func send(t *testing.T, options Options, job Job) Result {
+	t.Helper()
+	result := run(t, options, job)
+	if !result.OK() {
+		t.Fatalf("%v: %q", result, result.Errors)
+	}
+	return result
+}
+
+func run(t *testing.T, options Options, job Job) Result {
+	t.Helper()
+	sender := Sender{Options: options, Output: t.Output()}
+	result, err := sender.Run(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// write makes a file, and the directories above it, below dir.
+func write(t *testing.T, dir, name, content string) {
+	t.Helper()
+	name = dir + "/" + name
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(content), 0o640); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tree describes all below dir: type, mode, content or target, and for
+// directories and files the time.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		about := fmt.Sprintf("%v %d", info.Mode(), info.ModTime().Unix())
+		switch {
+		case info.Mode().Type() == os.ModeSymlink:
+			target, _ := os.Readlink(path)
+			about = "-> " + target
+		case info.Mode().IsRegular():
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			about += " " + string(content)
+		}
+		found["."+strings.TrimPrefix(path, dir)] = about
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// sameTree fails unless both trees are equal.
+func sameTree(t *testing.T, source, destination string) {
+	t.Helper()
+	want, got := tree(t, source), tree(t, destination)
+	for path, about := range want {
+		if got[path] != about {
+			t.Errorf("%q is %q, want %q", path, got[path], about)
+		}
+	}
+	for path := range got {
+		if _, ok := want[path]; !ok {
+			t.Errorf("%q is there, but not in the source", path)
+		}
+	}
+}
+
+// age sets an old time on all below dir, so that a lost time is seen.
+func age(t *testing.T, dir string) {
+	t.Helper()
+	var paths []string
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && entry.Type() != os.ModeSymlink {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for number, path := range paths {
+		when := time.Unix(1_000_000_000+int64(number), 0)
+		if err := os.Chtimes(path, when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// alive reports whether pid is a process that still runs.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z")
+}
+
+// eventually waits for something that needs a moment.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("not within 5 s: %s", what)
+}
