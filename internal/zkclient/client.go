@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zkclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// Client is one ZooKeeper session. Its methods may be called from several goroutines at once.
+type Client struct {
+	*session
+
+	servers []string
+	chroot  string
+	acl     []zk.ACL
+	poll    time.Duration
+	conn    *zk.Conn
+	events  <-chan zk.Event
+	done    chan struct{} // closed when the library's goroutines have ended
+
+	adding chan struct{} // held by the one AddCounters at work
+
+	state   sync.Mutex // guards what follows
+	closed  bool
+	fence   string
+	watches map[watchKey]*watch
+	tasks   sync.WaitGroup // every goroutine of this client
+}
+
+// Connect makes a session and returns when it stands and the credentials have been presented, within
+// cfg.ConnectTimeout. A wrong password is not noticed by the server here but shows as [ErrNoAuth] later. A chroot must
+// exist.
+func Connect(ctx context.Context, cfg Config) (*Client, error) {
+	cfg = cfg.withDefaults()
+	servers, chroot, err := parseServers(cfg.Servers)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		session: newSession(context.WithoutCancel(ctx), cfg, len(servers)),
+		servers: servers,
+		chroot:  chroot,
+		acl:     zk.WorldACL(zk.PermAll),
+		poll:    cfg.PollInterval,
+		done:    make(chan struct{}),
+		adding:  make(chan struct{}, 1),
+		watches: make(map[watchKey]*watch),
+	}
+	if cfg.User != "" {
+		c.acl = zk.DigestACL(zk.PermAll, cfg.User, cfg.Password)
+	}
+	c.conn, c.events, err = zk.Connect(servers, cfg.SessionTimeout,
+		zk.WithDialer(c.dial(len(servers))),
+		zk.WithHostProvider(&hosts{over: c.over}),
+		zk.WithEventCallback(c.event),
+		zk.WithLogger(libraryLog{cfg.Logger}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to ZooKeeper: %w", err)
+	}
+	go c.shutdown()
+
+	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
+	defer cancel()
+	if err := c.establish(ctx, cfg); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Client) establish(ctx context.Context, cfg Config) error {
+	if err := c.ready(ctx); err != nil {
+		return c.connectError(ctx, cfg, err)
+	}
+	if err := c.start(c.clock); err != nil {
+		return err
+	}
+	if cfg.User != "" {
+		_, err := await(ctx, c, func() (struct{}, error) {
+			return struct{}{}, c.retry(ctx, func() error {
+				return c.conn.AddAuth("digest", []byte(cfg.User+":"+cfg.Password))
+			})
+		}, nil)
+		if err != nil {
+			return c.connectError(ctx, cfg, err)
+		}
+	}
+	if c.chroot == "" {
+		return nil
+	}
+	_, found, err := c.Exists(ctx, "/")
+	if err != nil {
+		return c.connectError(ctx, cfg, err)
+	}
+	if !found {
+		return fmt.Errorf("cannot use the servers' chroot %s: %w; create it first", c.chroot, ErrNoNode)
+	}
+	return nil
+}
+
+// connectError is the one line a user sees when there is no ZooKeeper.
+func (c *Client) connectError(ctx context.Context, cfg Config, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrSessionLost) {
+		return fmt.Errorf("cannot connect to ZooKeeper at %s: %w", strings.Join(c.servers, ","), err)
+	}
+	c.mu.Lock()
+	var notes []string
+	for server, why := range c.notes {
+		notes = append(notes, fmt.Sprintf("%s: %v", server, why))
+	}
+	c.mu.Unlock()
+	sort.Strings(notes)
+	if len(notes) == 0 || errors.Is(err, ErrSessionLost) {
+		notes = append(notes, err.Error())
+	}
+	return fmt.Errorf("cannot connect to ZooKeeper at %s as user %q within %v: %s; check that a server runs there and that host and port are right",
+		strings.Join(c.servers, ","), cfg.User, cfg.ConnectTimeout, strings.Join(notes, "; "))
+}
+
+// Context ends when the session has: the cause matches [ErrSessionLost].
+func (c *Client) Context() context.Context { return c.ctx }
+
+// SessionID is the session's number, as in the EphemeralOwner of its ephemeral nodes.
+func (c *Client) SessionID() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.id
+}
+
+// SetFence makes every later Multi begin with a check that path exists, so that it is refused as [ErrSessionLost] when
+// path, an ephemeral node of this session such as its own party znode, is gone. The client also counts its
+// AddCounters by the version of this node. An empty path removes the fence.
+func (c *Client) SetFence(path string) {
+	c.state.Lock()
+	defer c.state.Unlock()
+	c.fence = path
+}
+
+func (c *Client) fencePath() string {
+	c.state.Lock()
+	defer c.state.Unlock()
+	return c.fence
+}
+
+// Close ends the session, so that its ephemeral nodes go at once, and returns when nothing of the client runs any
+// more. It takes a round trip, or up to about two seconds when no server answers.
+func (c *Client) Close() {
+	c.state.Lock()
+	c.closed = true
+	c.state.Unlock()
+	c.end(errClosed)
+	<-c.done
+	c.tasks.Wait()
+}
+
+// shutdown ends the library once the session has ended.
+func (c *Client) shutdown() {
+	defer close(c.done)
+	<-c.ctx.Done()
+	if context.Cause(c.ctx) != errClosed {
+		c.cut() // nothing that still waits may be sent
+	}
+	c.conn.Close() // sends the farewell if a connection stands, waits a second for the answer
+	c.cut()
+	for range c.events { // closed as the last act of the library
+	}
+}
+
+// libraryLog takes the library's log lines.
+type libraryLog struct{ log *slog.Logger }
+
+func (l libraryLog) Printf(format string, args ...any) {
+	l.log.Debug(fmt.Sprintf(format, args...))
+}

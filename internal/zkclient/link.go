@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zkclient
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	headSize    = 20      // frame length and reply header (16), or frame length, version, timeout and session id
+	maxGreeting = 1 << 10 // the answer to a connect request has 40 bytes or so
+
+	xidPing        = -2
+	xidWatch       = -1
+	codeAuthFailed = -115
+)
+
+var errNotZooKeeper = errors.New("it answers, but not as a ZooKeeper server does (TLS port? other service?)")
+
+// link is one connection to one server as the library sees it. It mends what the library gets wrong about a
+// connection that fails, and reads along to tell the session when the server has last answered.
+//
+//   - The library gives a server that accepts and stays mute ten session timeouts, and none at all once four bytes
+//     have come: here every Read has a deadline, the library's own are ignored.
+//   - The library stops for good when writing the credentials fails after a reconnect: here a Write
+//     that fails closes the connection and reports success, so that the reader sees the end.
+//   - The library panics on a frame shorter than a header, and allocates whatever length it is told by something that is no
+//     ZooKeeper server: here both end the connection.
+type link struct {
+	net.Conn
+	server string
+	s      *session
+	limit  time.Duration // for the greeting
+
+	mu      sync.Mutex
+	start   time.Time // the connect request was sent
+	greeted bool
+	sent    []sentRequest // not answered yet, oldest first
+	head    [headSize]byte
+	n       int // bytes of head that are filled
+	skip    int // bytes of the frame that are of no interest
+}
+
+type sentRequest struct {
+	xid int32
+	at  time.Time
+}
+
+func newLink(conn net.Conn, server string, s *session, limit time.Duration) *link {
+	return &link{Conn: conn, server: server, s: s, limit: limit, start: time.Now()}
+}
+
+// The library's deadlines are replaced by those in Read and Write.
+func (l *link) SetDeadline(time.Time) error      { return nil }
+func (l *link) SetReadDeadline(time.Time) error  { return nil }
+func (l *link) SetWriteDeadline(time.Time) error { return nil }
+
+// Write takes one whole frame, as the library sends them: length, xid, operation.
+func (l *link) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	if l.greeted && len(b) >= 8 {
+		l.sent = append(l.sent, sentRequest{int32(binary.BigEndian.Uint32(b[4:])), time.Now()})
+	}
+	l.mu.Unlock()
+	l.Conn.SetWriteDeadline(l.deadline())
+	if _, err := l.Conn.Write(b); err != nil {
+		l.s.note(l.server, err)
+		l.Conn.Close()
+	}
+	return len(b), nil
+}
+
+func (l *link) Read(b []byte) (int, error) {
+	l.Conn.SetReadDeadline(l.deadline())
+	n, err := l.Conn.Read(b)
+	if n > 0 {
+		if bad := l.follow(b[:n]); bad != nil {
+			err = bad
+			n = 0
+		}
+	}
+	if err != nil {
+		l.s.note(l.server, l.explain(err))
+		l.Conn.Close()
+	}
+	return n, err
+}
+
+// deadline is when a server that has not answered is given up.
+func (l *link) deadline() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.greeted {
+		return l.start.Add(l.limit)
+	}
+	contact, timeout := l.s.contact()
+	return contact.Add(timeout * 2 / 3)
+}
+
+// explain says what it means that a connection ended before the server had said anything.
+func (l *link) explain(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.greeted, errors.Is(err, errNotZooKeeper):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errors.New("it accepts the connection but does not answer")
+	case errors.Is(err, net.ErrClosed):
+		return err
+	default:
+		return errors.New("it closes the connection at once (more than its maxClientCnxns connections from this machine? the default is 60 per address)")
+	}
+}
+
+// follow reads the heads of the frames in b.
+func (l *link) follow(b []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(b) > 0 {
+		if l.skip > 0 {
+			n := min(l.skip, len(b))
+			l.skip -= n
+			b = b[n:]
+			continue
+		}
+		n := copy(l.head[l.n:], b)
+		l.n += n
+		b = b[n:]
+		if l.n < 4 {
+			continue
+		}
+		size := int64(binary.BigEndian.Uint32(l.head[:]))
+		if size < headSize-4 || (!l.greeted && size > maxGreeting) {
+			return errNotZooKeeper
+		}
+		if l.n < headSize {
+			continue
+		}
+		l.n, l.skip = 0, int(size-(headSize-4))
+		if !l.greeted {
+			l.greet()
+		} else {
+			l.reply()
+		}
+	}
+	return nil
+}
+
+// greet reads the answer to the connect request: version, timeout in ms, session id.
+func (l *link) greet() {
+	timeout := time.Duration(int32(binary.BigEndian.Uint32(l.head[8:]))) * time.Millisecond
+	id := int64(binary.BigEndian.Uint64(l.head[12:]))
+	l.greeted = true
+	l.s.greeted(id, timeout, l.start)
+}
+
+// reply reads a reply's header: xid, zxid, error code.
+func (l *link) reply() {
+	xid := int32(binary.BigEndian.Uint32(l.head[4:]))
+	if xid == xidWatch {
+		return // says nothing of when the server last heard from us
+	}
+	if int32(binary.BigEndian.Uint32(l.head[16:])) == codeAuthFailed {
+		l.s.authFailed()
+	}
+	for i, r := range l.sent {
+		if r.xid == xid {
+			l.sent = l.sent[i+1:]
+			l.s.answered(r.at)
+			return
+		}
+	}
+}
+
+var _ io.ReadWriteCloser = (*link)(nil)

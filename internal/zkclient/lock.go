@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zkclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+const lockName = "__lock__"
+
+// contender matches the names that take part in a lock, as kazoo matches them.
+var contender = regexp.MustCompile(lockName + `(-?\d{10})$`)
+
+// Lock is kazoo's Lock: it excludes the Locks of kazoo and of this package at the same path. It is held until it is
+// released or the session ends, whichever is first: watch the client's Context while relying on it. It excludes other
+// goroutines with the same Lock too.
+type Lock struct {
+	c    *Client
+	path string
+	data string
+
+	mu   sync.Mutex
+	node string // the node that holds it, "" if it is not held
+}
+
+// Lock returns the lock at path, not acquired; data tells others who holds it or waits for it.
+func (c *Client) Lock(path, data string) *Lock {
+	return &Lock{c: c, path: path, data: data}
+}
+
+// TryAcquire takes the lock if it is free and says whether it did.
+func (l *Lock) TryAcquire(ctx context.Context) (bool, error) {
+	node, err := l.acquire(ctx, false)
+	return node != "", err
+}
+
+// Acquire waits for the lock. When it returns an error nothing is left behind: the place in the queue is given up,
+// in the background if need be.
+func (l *Lock) Acquire(ctx context.Context) error {
+	_, err := l.acquire(ctx, true)
+	return err
+}
+
+func (l *Lock) acquire(ctx context.Context, wait bool) (string, error) {
+	node, err := await(ctx, l.c, func() (string, error) { return l.contend(ctx, wait) }, func(node string) {
+		if node != "" {
+			l.c.discard(node)
+		}
+	})
+	if err != nil {
+		return "", l.c.fail("acquire the lock", l.path, err)
+	}
+	if node != "" {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.node = node
+	}
+	return node, nil
+}
+
+// contend returns the node that holds the lock, or "" if it is taken and wait is false.
+func (l *Lock) contend(ctx context.Context, wait bool) (string, error) {
+	for {
+		node, err := l.enter(ctx)
+		if err != nil {
+			return "", err
+		}
+		held, err := l.queue(ctx, node, wait)
+		if held {
+			return node, nil
+		}
+		l.c.discard(node)
+		if !errors.Is(err, errGone) { // else stand in line again, as kazoo does
+			return "", err
+		}
+	}
+}
+
+// enter makes the contender's node. Each attempt has a prefix of its own, by which it is found when the answer is lost.
+func (l *Lock) enter(ctx context.Context) (string, error) {
+	c := l.c
+	if err := c.ensure(ctx, l.path, c.acl); err != nil {
+		return "", err
+	}
+	prefix := randomHex() + lockName
+	for {
+		node, err := c.createOnce(ctx, join(l.path, prefix), []byte(l.data), EphemeralSequential, c.acl)
+		if !lost(err) {
+			return node, err
+		}
+		stop := c.breathe(ctx)
+		if stop != nil && c.over() {
+			return "", stop
+		}
+		node, err = l.find(prefix)
+		if err != nil || node != "" {
+			return node, err
+		}
+		if stop != nil {
+			return "", stop
+		}
+	}
+}
+
+func (l *Lock) find(prefix string) (string, error) {
+	c := l.c
+	if err := c.sync(c.ctx, l.path); err != nil {
+		return "", err
+	}
+	names, err := c.children(c.ctx, l.path)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, prefix) {
+			return join(l.path, name), nil
+		}
+	}
+	return "", nil
+}
+
+var errGone = errors.New("own lock node is gone")
+
+// queue waits until nobody is before node.
+func (l *Lock) queue(ctx context.Context, node string, wait bool) (bool, error) {
+	c := l.c
+	for {
+		names, err := c.children(ctx, l.path)
+		if errors.Is(err, ErrNoNode) {
+			return false, errGone
+		}
+		if err != nil {
+			return false, err
+		}
+		before, err := predecessor(names, node[len(l.path)+1:])
+		if err != nil {
+			return false, err
+		}
+		if before == "" {
+			return true, nil
+		}
+		if !wait {
+			return false, nil
+		}
+		turn := c.reconnected()
+		_, _, w, err := c.getW(ctx, join(l.path, before))
+		if errors.Is(err, ErrNoNode) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if err := c.wait(ctx, turn, w, nil); err != nil {
+			return false, err
+		}
+	}
+}
+
+// predecessor is the contender with the highest number below that of own, "" if there is none.
+func predecessor(names []string, own string) (string, error) {
+	mine, ok := lockNumber(own)
+	if !ok {
+		return "", fmt.Errorf("cannot read the number of the lock node %s", own)
+	}
+	before, best, found := "", int64(0), false
+	for _, name := range names {
+		if name == own {
+			found = true
+		}
+		n, ok := lockNumber(name)
+		if ok && n < mine && (before == "" || n > best) {
+			before, best = name, n
+		}
+	}
+	if !found {
+		return "", errGone
+	}
+	return before, nil
+}
+
+func lockNumber(name string) (int64, bool) {
+	m := contender.FindStringSubmatch(name)
+	if m == nil {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	return n, err == nil
+}
+
+// Release gives the lock up. Once called the node is deleted as soon as a connection stands, even if ctx ends before.
+// Releasing a lock that is not held does nothing.
+func (l *Lock) Release(ctx context.Context) error {
+	l.mu.Lock()
+	node := l.node
+	l.node = ""
+	l.mu.Unlock()
+	if node == "" {
+		return nil
+	}
+	return l.c.fail("release the lock", l.path, l.c.giveBack(ctx, node))
+}

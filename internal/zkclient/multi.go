@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zkclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// Bounds of one Multi where this package cuts a long list.
+const (
+	maxOps   = 1000
+	maxBytes = 512 << 10
+)
+
+type opKind int
+
+const (
+	opCreate opKind = iota
+	opSet
+	opDelete
+	opCheck
+)
+
+// Op is one operation of a Multi.
+type Op struct {
+	kind    opKind
+	path    string
+	data    []byte
+	mode    Mode
+	version int32
+}
+
+// OpCreate makes a znode with the ACL of the client's user; its parent must exist.
+func OpCreate(path string, data []byte, mode Mode) Op {
+	return Op{kind: opCreate, path: path, data: data, mode: mode}
+}
+
+// OpSet writes data if the version is the given one; -1: whatever it is.
+func OpSet(path string, data []byte, version int32) Op {
+	return Op{kind: opSet, path: path, data: data, version: version}
+}
+
+// OpDelete deletes a znode.
+func OpDelete(path string) Op { return Op{kind: opDelete, path: path, version: -1} }
+
+// OpCheck refuses the whole Multi unless the znode exists and has the version; -1: whatever it is.
+func OpCheck(path string, version int32) Op {
+	return Op{kind: opCheck, path: path, version: version}
+}
+
+// Multi carries out all operations or none, in order, behind the fence (see SetFence). The error wraps an [OpError] that tells
+// which one was refused. [ErrConnectionLoss]: all of them may or may not have been carried out; the end of ctx or of the session
+// during the call leaves that open too.
+func (c *Client) Multi(ctx context.Context, ops ...Op) error {
+	if len(ops) == 0 {
+		return c.check(ctx)
+	}
+	_, err := await(ctx, c, func() ([]string, error) { return c.multi(ctx, ops) }, nil)
+	return c.failMulti(ops, err)
+}
+
+func (c *Client) failMulti(ops []Op, err error) error {
+	if err == nil {
+		return nil
+	}
+	what := fmt.Sprintf("change %d znodes at once, beginning with", len(ops))
+	if len(ops) == 1 {
+		what = "change"
+	}
+	return c.fail(what, ops[0].path, err)
+}
+
+// multi runs ops once, in this goroutine, and returns the paths of what was created ("" for other operations).
+func (c *Client) multi(ctx context.Context, ops []Op) (paths []string, err error) {
+	requests := make([]any, 0, len(ops)+1)
+	size := 4 + 9
+	fence := c.fencePath()
+	if fence != "" {
+		requests = append(requests, &zk.CheckVersionRequest{Path: c.full(fence), Version: -1})
+		size += 9 + 8 + len(c.full(fence))
+	}
+	fenced := len(requests)
+	for _, op := range ops {
+		requests = append(requests, c.request(op))
+		size += c.size(op)
+	}
+	if size+8 > maxRequest {
+		return nil, fmt.Errorf("the transaction would have %d bytes, ZooKeeper takes %d", size+8, maxRequest)
+	}
+	var results []zk.MultiResponse
+	for {
+		err = c.once(ctx, func() (err error) {
+			results, err = c.conn.Multi(requests...)
+			return err
+		})
+		if !errors.Is(err, zk.ErrSessionMoved) {
+			break
+		}
+		if err := c.breathe(ctx); err != nil { // refused as a whole: the session has just moved to another server
+			return nil, err
+		}
+	}
+	if lost(err) {
+		return nil, ErrConnectionLoss
+	}
+	if err != nil {
+		for i, r := range results {
+			if r.Error == nil {
+				continue
+			}
+			if i < fenced && errors.Is(err, ErrNoNode) {
+				return nil, fmt.Errorf("%w: its node %s is gone", ErrSessionLost, c.full(fence))
+			}
+			if i >= fenced && i-fenced < len(ops) {
+				return nil, &OpError{Index: i - fenced, Path: c.full(ops[i-fenced].path), Err: err}
+			}
+		}
+		return nil, err
+	}
+	paths = make([]string, len(ops))
+	for i := range ops {
+		paths[i] = c.own(results[i+fenced].String)
+	}
+	return paths, nil
+}
+
+// multiRetry repeats ops, which can stand it, through reconnects.
+func (c *Client) multiRetry(ctx context.Context, ops []Op) error {
+	for {
+		_, err := c.multi(ctx, ops)
+		if !errors.Is(err, ErrConnectionLoss) {
+			return err
+		}
+		if err := c.breathe(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *Client) request(op Op) any {
+	path := c.full(op.path)
+	switch op.kind {
+	case opCreate:
+		return &zk.CreateRequest{Path: path, Data: bytesOf(op.data), Acl: c.acl, Flags: int32(op.mode)}
+	case opSet:
+		return &zk.SetDataRequest{Path: path, Data: bytesOf(op.data), Version: op.version}
+	case opDelete:
+		return &zk.DeleteRequest{Path: path, Version: op.version}
+	default:
+		return &zk.CheckVersionRequest{Path: path, Version: op.version}
+	}
+}
+
+// size is what op adds to a Multi, in bytes: a header of 9, then lengths of 4 and numbers of 4.
+func (c *Client) size(op Op) int {
+	switch op.kind {
+	case opCreate:
+		return 9 + c.createSize(op.path, op.data, c.acl)
+	case opSet:
+		return 9 + 4 + len(c.full(op.path)) + 4 + len(op.data) + 4
+	default:
+		return 9 + 4 + len(c.full(op.path)) + 4
+	}
+}
+
+func (c *Client) createSize(path string, data []byte, acl []zk.ACL) int {
+	size := 4 + len(c.full(path)) + 4 + len(data) + 4 + 4
+	for _, a := range acl {
+		size += 4 + 4 + len(a.Scheme) + 4 + len(a.ID)
+	}
+	return size
+}
+
+// batches cuts ops into lists that make one Multi each.
+func (c *Client) batches(ops []Op) [][]Op {
+	var out [][]Op
+	from, size := 0, 0
+	for i, op := range ops {
+		n := c.size(op)
+		if i > from && (i-from == maxOps || size+n > maxBytes) {
+			out = append(out, ops[from:i])
+			from, size = i, 0
+		}
+		size += n
+	}
+	if from < len(ops) {
+		out = append(out, ops[from:])
+	}
+	return out
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zkclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+var errClosed = fmt.Errorf("%w: this client has closed it", ErrSessionLost)
+
+// session is what is known of the one session of a Client: whether it lives, whether a connection stands, and when the
+// server has last answered. It makes the connections, and refuses to once the session has ended.
+type session struct {
+	log     *slog.Logger
+	user    string
+	attempt time.Duration // limit for one dial, and for the answer to one connect request
+
+	ctx context.Context // ends with the session
+	end context.CancelCauseFunc
+
+	mu      sync.Mutex
+	id      int64
+	timeout time.Duration // negotiated
+	last    time.Time     // when the last request that has been answered was sent
+	up      chan struct{} // closed while a connection stands
+	isUp    bool
+	turn    chan struct{}    // closed and replaced whenever a connection has been made
+	link    *link            // the newest
+	notes   map[string]error // server -> why it could not be used, latest
+	tries   int              // dials since a connection has lasted
+	dialled time.Time        // the last dial
+}
+
+func newSession(ctx context.Context, cfg Config, servers int) *session {
+	s := &session{
+		log:     cfg.Logger,
+		user:    cfg.User,
+		attempt: min(cfg.ConnectTimeout, cfg.SessionTimeout) / 3,
+		timeout: cfg.SessionTimeout,
+		up:      make(chan struct{}),
+		turn:    make(chan struct{}),
+		notes:   make(map[string]error, servers),
+	}
+	s.ctx, s.end = context.WithCancelCause(ctx)
+	return s
+}
+
+func (s *session) over() bool { return s.ctx.Err() != nil }
+
+// contact is when the server has last been heard to answer (the sending of what it answered), and the timeout.
+func (s *session) contact() (time.Time, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last, s.timeout
+}
+
+// dial is the library's dialer.
+func (s *session) dial(servers int) zk.Dialer {
+	return func(_, server string, _ time.Duration) (net.Conn, error) {
+		if err := s.pace(servers); err != nil {
+			return nil, err
+		}
+		d := net.Dialer{Timeout: s.attempt}
+		conn, err := d.DialContext(s.ctx, "tcp", server)
+		if err != nil {
+			s.note(server, err)
+			return nil, err
+		}
+		l := newLink(conn, server, s, s.attempt)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.over() {
+			conn.Close()
+			return nil, context.Cause(s.ctx)
+		}
+		s.link = l
+		return l, nil
+	}
+}
+
+// pace waits before a dial: not at all for the first round over the servers, then longer and longer, at most a tenth
+// of the timeout or a second. A connection that lasted less than a third of the timeout does not count as a success, or
+// a server that accepts and closes would be hammered. The waits are uneven so that clients do not come in step.
+func (s *session) pace(servers int) error {
+	if s.over() {
+		return context.Cause(s.ctx)
+	}
+	s.mu.Lock()
+	if time.Since(s.dialled) > s.timeout/3 {
+		s.tries = 0
+	}
+	round := s.tries / servers
+	s.tries++
+	limit := min(time.Second, s.timeout/10)
+	s.mu.Unlock()
+	if round > 0 {
+		wait := min(limit, 50*time.Millisecond<<min(round-1, 10))
+		if err := sleep(s.ctx, wait/2+rand.N(wait/2+1)); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.dialled = time.Now()
+	s.mu.Unlock()
+	return nil
+}
+
+// note remembers why a server could not be used.
+func (s *session) note(server string, err error) {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes[server] = err
+}
+
+// greeted takes the server's answer to a connect request that was sent at the given time.
+func (s *session) greeted(id int64, timeout time.Duration, sent time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.id == 0 && id != 0:
+		s.id = id
+	case s.id != id:
+		s.expired()
+		return
+	}
+	s.last, s.timeout = sent, timeout
+}
+
+func (s *session) answered(sent time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sent.After(s.last) {
+		s.last = sent
+	}
+}
+
+func (s *session) expired() {
+	s.end(fmt.Errorf("%w: the server has expired it", ErrSessionLost))
+}
+
+func (s *session) authFailed() {
+	s.end(fmt.Errorf("%w: the server refuses the digest credentials of user %q (is digest authentication switched off there?): %w",
+		ErrSessionLost, s.user, ErrNoAuth))
+}
+
+// event is the library's callback: it must not block.
+func (s *session) event(e zk.Event) {
+	if e.Type != zk.EventSession {
+		return
+	}
+	switch e.State {
+	case zk.StateHasSession:
+		s.setUp(true)
+	case zk.StateExpired:
+		s.expired()
+	case zk.StateAuthFailed:
+		s.authFailed()
+	case zk.StateDisconnected:
+		s.setUp(false)
+	}
+}
+
+func (s *session) setUp(up bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isUp == up {
+		return
+	}
+	s.isUp = up
+	if up {
+		close(s.up)
+		close(s.turn)
+		s.turn = make(chan struct{})
+		return
+	}
+	s.up = make(chan struct{})
+}
+
+// ready waits until a connection stands.
+func (s *session) ready(ctx context.Context) error {
+	for {
+		if err := s.check(ctx); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		up, isUp := s.up, s.isUp
+		s.mu.Unlock()
+		if isUp {
+			return nil
+		}
+		select {
+		case <-up:
+		case <-ctx.Done():
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+// check says why a call can not go on: the end of the session before that of the caller's context.
+func (s *session) check(ctx context.Context) error {
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// reconnected returns a channel that is closed when the next connection has been made.
+func (s *session) reconnected() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.turn
+}
+
+// cut closes the connection.
+func (s *session) cut() {
+	s.mu.Lock()
+	l := s.link
+	s.mu.Unlock()
+	if l != nil {
+		l.Close()
+	}
+}
+
+// clock ends the session when no request has been answered for so long that the server might soon expire it.
+func (s *session) clock() {
+	for {
+		last, timeout := s.contact()
+		limit := timeout - timeout/6
+		wait := time.Until(last.Add(limit))
+		if wait <= 0 {
+			s.end(fmt.Errorf("%w: no answer from any server for %v of the session's %v", ErrSessionLost,
+				time.Since(last).Round(10*time.Millisecond), timeout))
+			return
+		}
+		if sleep(s.ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// sleep waits for d, or returns the cause of ctx's end.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

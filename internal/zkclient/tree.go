@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zkclient
+
+import (
+	"context"
+	"errors"
+
+	"github.com/go-zookeeper/zk"
+	"golang.org/x/sync/errgroup"
+)
+
+// pipeline is how many reads are under way at once where many are needed: one connection carries them one behind the
+// other without waiting for the answers.
+const pipeline = 64
+
+// EnsurePath makes path and its parents where they are missing, persistent and empty.
+func (c *Client) EnsurePath(ctx context.Context, path string) error {
+	return c.fail("create", path, c.do(ctx, func() error { return c.ensure(ctx, path, c.acl) }))
+}
+
+// ensure looks upwards until something exists, then creates downwards, as kazoo does.
+func (c *Client) ensure(ctx context.Context, path string, acl []zk.ACL) error {
+	if path == "/" {
+		return nil
+	}
+	_, found, err := c.exists(ctx, path)
+	if err != nil || found {
+		return err
+	}
+	parent, _ := split(path)
+	if err := c.ensure(ctx, parent, acl); err != nil {
+		return err
+	}
+	_, err = c.create(ctx, path, nil, Persistent, acl)
+	if errors.Is(err, ErrNodeExists) {
+		return nil
+	}
+	return err
+}
+
+// makePath is create with makepath of kazoo: the node first, and only if it lacks a parent the parents.
+func (c *Client) makePath(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (string, error) {
+	for {
+		made, err := c.create(ctx, path, data, mode, acl)
+		if !errors.Is(err, ErrNoNode) {
+			return made, err
+		}
+		parent, _ := split(path)
+		if err := c.ensure(ctx, parent, acl); err != nil {
+			return "", err
+		}
+	}
+}
+
+// DeleteTree deletes path and all below it, children first; what is not there is no error. Children that appear
+// meanwhile are deleted too, a few times over; then it gives up with [ErrNotEmpty].
+func (c *Client) DeleteTree(ctx context.Context, path string) error {
+	return c.fail("delete", path, c.do(ctx, func() error {
+		const rounds = 5
+		var err error
+		for range rounds {
+			err = c.deleteTree(ctx, path)
+			if !errors.Is(err, ErrNotEmpty) {
+				break
+			}
+		}
+		return err
+	}))
+}
+
+func (c *Client) deleteTree(ctx context.Context, path string) error {
+	level := []string{path}
+	var levels [][]string
+	for len(level) > 0 {
+		levels = append(levels, level)
+		below := make([][]string, len(level))
+		err := c.each(ctx, len(level), func(ctx context.Context, i int) error {
+			names, err := c.children(ctx, level[i])
+			if errors.Is(err, ErrNoNode) {
+				return nil
+			}
+			for _, name := range names {
+				below[i] = append(below[i], join(level[i], name))
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		level = nil
+		for _, paths := range below {
+			level = append(level, paths...)
+		}
+	}
+	for i := len(levels) - 1; i >= 0; i-- {
+		if err := c.removeAll(ctx, levels[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeAll deletes znodes in as few requests as fit; what is not there any more is no error.
+func (c *Client) removeAll(ctx context.Context, paths []string) error {
+	ops := make([]Op, len(paths))
+	for i, path := range paths {
+		ops[i] = OpDelete(path)
+	}
+	for _, batch := range c.batches(ops) {
+		err := c.multiRetry(ctx, batch)
+		if !errors.Is(err, ErrNoNode) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		// One of them is gone, which refuses them all.
+		err = c.each(ctx, len(batch), func(ctx context.Context, i int) error {
+			err := c.remove(ctx, batch[i].path)
+			if errors.Is(err, ErrNoNode) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each runs fn for 0..n-1, several at once, and returns when all have returned.
+func (c *Client) each(ctx context.Context, n int, fn func(ctx context.Context, i int) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(pipeline)
+	for i := range n {
+		g.Go(func() error { return fn(ctx, i) })
+	}
+	return g.Wait()
+}

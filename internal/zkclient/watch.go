@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zkclient
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+type watchKind int
+
+const (
+	watchData watchKind = iota
+	watchExists
+	watchChildren
+)
+
+type watchKey struct {
+	kind watchKind
+	path string
+}
+
+// watch is a watch the server holds for us. The library frees its channels only when they fire, so one that has not is
+// used by whoever waits for the same thing next; since a state read after it was set cannot change without it
+// firing, that is as good as a new one.
+type watch struct {
+	fired chan struct{} // closed by the event
+	at    time.Time     // of the event, to be read after fired
+}
+
+func (c *Client) armed(key watchKey) *watch {
+	c.state.Lock()
+	defer c.state.Unlock()
+	return c.watches[key]
+}
+
+func (c *Client) arm(key watchKey, events <-chan zk.Event) *watch {
+	c.state.Lock()
+	defer c.state.Unlock()
+	if w := c.watches[key]; w != nil {
+		return w
+	}
+	w := &watch{fired: make(chan struct{})}
+	if c.closed {
+		close(w.fired)
+		return w
+	}
+	c.watches[key] = w
+	c.tasks.Go(func() {
+		select {
+		case <-events:
+		case <-c.done:
+		}
+		c.state.Lock()
+		defer c.state.Unlock()
+		delete(c.watches, key)
+		w.at = time.Now()
+		close(w.fired)
+	})
+	return w
+}
+
+// getW is get with a watch for the node's change or end.
+func (c *Client) getW(ctx context.Context, path string) (data []byte, st *zk.Stat, w *watch, err error) {
+	key := watchKey{watchData, path}
+	if w = c.armed(key); w != nil {
+		data, st, err = c.get(ctx, path)
+		return data, st, w, err
+	}
+	err = c.retry(ctx, func() error {
+		d, s, events, err := c.conn.GetW(c.full(path))
+		if err == nil {
+			data, st, w = d, s, c.arm(key, events)
+		}
+		return err
+	})
+	return data, st, w, err
+}
+
+// existsW is exists with a watch: for the node's making if there is none, for its change or end if there is.
+func (c *Client) existsW(ctx context.Context, path string) (st *zk.Stat, found bool, w *watch, err error) {
+	if w = c.armed(watchKey{watchExists, path}); w != nil {
+		st, found, err = c.exists(ctx, path)
+		return st, found, w, err
+	}
+	err = c.retry(ctx, func() error {
+		ok, s, events, err := c.conn.ExistsW(c.full(path))
+		if err == nil {
+			key := watchKey{watchExists, path}
+			if ok {
+				key.kind = watchData
+			}
+			st, found, w = s, ok, c.arm(key, events)
+		}
+		return err
+	})
+	return st, found, w, err
+}
+
+// childrenW is children with a watch for their coming and going and for the node's end.
+func (c *Client) childrenW(ctx context.Context, path string) (names []string, w *watch, err error) {
+	key := watchKey{watchChildren, path}
+	if w = c.armed(key); w != nil {
+		names, err = c.children(ctx, path)
+		return names, w, err
+	}
+	err = c.retry(ctx, func() error {
+		n, _, events, err := c.conn.ChildrenW(c.full(path))
+		if err == nil {
+			names, w = n, c.arm(key, events)
+		}
+		return err
+	})
+	return names, w, err
+}
+
+// wait returns nil when one of the watches fires, after a reconnect (turn, taken before the state was read), or when it
+// is time to look all the same.
+func (c *Client) wait(ctx context.Context, turn <-chan struct{}, first, second *watch) error {
+	var a, b <-chan struct{}
+	if first != nil {
+		a = first.fired
+	}
+	if second != nil {
+		b = second.fired
+	}
+	t := time.NewTimer(c.poll)
+	defer t.Stop()
+	select {
+	case <-a:
+	case <-b:
+	case <-turn:
+	case <-t.C:
+	case <-ctx.Done():
+	case <-c.ctx.Done():
+	}
+	return c.check(ctx)
+}
+
+// WatchData calls fn, in this goroutine, with the state of path now and after each change of its data, its making and its
+// end, until ctx or the session ends, whose cause it returns. Changes that follow each other quickly may show as one.
+// The state is looked at again after every reconnect and every PollInterval, whatever became of the watch.
+func (c *Client) WatchData(ctx context.Context, path string, fn func(data []byte, stat Stat, exists bool)) error {
+	type state struct {
+		data  []byte
+		st    *zk.Stat
+		found bool
+		w     *watch
+	}
+	var last *state
+	for {
+		turn := c.reconnected()
+		now, err := await(ctx, c, func() (s state, err error) {
+			for {
+				s.found = true
+				s.data, s.st, s.w, err = c.getW(ctx, path)
+				if !errors.Is(err, ErrNoNode) {
+					return s, err
+				}
+				if s.st, s.found, s.w, err = c.existsW(ctx, path); err != nil || !s.found {
+					return s, err
+				}
+			}
+		}, nil)
+		if err != nil {
+			return c.fail("watch", path, err)
+		}
+		changed := last == nil || last.found != now.found ||
+			now.found && (last.st.Mzxid != now.st.Mzxid || last.st.Czxid != now.st.Czxid)
+		if changed {
+			last = &now
+			if now.found {
+				fn(bytes.Clone(now.data), stat(now.st), true)
+			} else {
+				fn(nil, Stat{}, false)
+			}
+		}
+		if err := c.wait(ctx, turn, now.w, nil); err != nil {
+			return c.fail("watch", path, err)
+		}
+	}
+}
