@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zktest
+
+import (
+	"net"
+	"sync"
+	"testing"
+)
+
+// Proxy stands between clients and a server and makes faults. It begins as one that makes none.
+type Proxy struct {
+	addr   string
+	target string
+	tasks  sync.WaitGroup
+
+	mu       sync.Mutex
+	changed  *sync.Cond
+	mode     mode
+	closed   bool
+	listener net.Listener // nil while it refuses
+	pairs    map[*pair]bool
+}
+
+type mode int
+
+const (
+	healthy mode = iota
+	cut
+	stalled
+	swallowing
+)
+
+// pair is a client's connection and the one to the server.
+type pair struct {
+	client, server net.Conn
+	harmed         bool // replies are missing: it cannot go on
+}
+
+// NewProxy makes a proxy in front of target (host:port) that ends with the test.
+func NewProxy(t testing.TB, target string) *Proxy {
+	t.Helper()
+	p := &Proxy{target: target, pairs: make(map[*pair]bool)}
+	p.changed = sync.NewCond(&p.mu)
+	if err := p.listen("127.0.0.1:0"); err != nil {
+		t.Fatalf("cannot start the proxy: %v", err)
+	}
+	t.Cleanup(p.close)
+	return p
+}
+
+// Addr is host:port of the proxy.
+func (p *Proxy) Addr() string { return p.addr }
+
+// Cut drops all connections and refuses new ones.
+func (p *Proxy) Cut() { p.set(cut) }
+
+// Stall keeps the connections and accepts new ones, but forwards nothing in either direction, not even an end.
+func (p *Proxy) Stall() { p.set(stalled) }
+
+// SwallowReplies lets requests reach the server, but no reply the client.
+func (p *Proxy) SwallowReplies() { p.set(swallowing) }
+
+// Heal ends the fault: stalled connections go on, those whose replies were swallowed are dropped.
+func (p *Proxy) Heal() { p.set(healthy) }
+
+func (p *Proxy) set(m mode) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.mode = m
+	for pr := range p.pairs {
+		if m == cut || pr.harmed && m == healthy {
+			p.drop(pr)
+		}
+	}
+	switch {
+	case m == cut && p.listener != nil:
+		p.listener.Close()
+		p.listener = nil
+	case m != cut && p.listener == nil:
+		if err := p.listenLocked(p.addr); err != nil {
+			panic("cannot listen again on the proxy's port " + p.addr + ": " + err.Error())
+		}
+	}
+	p.changed.Broadcast()
+}
+
+func (p *Proxy) listen(addr string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.listenLocked(addr)
+}
+
+func (p *Proxy) listenLocked(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	p.listener, p.addr = l, l.Addr().String()
+	p.tasks.Go(func() { p.accept(l) })
+	return nil
+}
+
+func (p *Proxy) accept(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		p.tasks.Go(func() { p.serve(conn) })
+	}
+}
+
+// serve connects a client to the server as soon as nothing is stalled, and carries both directions.
+func (p *Proxy) serve(client net.Conn) {
+	pr := &pair{client: client}
+	p.mu.Lock()
+	if p.closed || p.mode == cut {
+		p.mu.Unlock()
+		client.Close()
+		return
+	}
+	p.pairs[pr] = true
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.drop(pr)
+	}()
+	if !p.flowing(pr) {
+		return
+	}
+	server, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	pr.server = server
+	alive := p.pairs[pr]
+	p.mu.Unlock()
+	if !alive {
+		server.Close()
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() { p.carry(pr, client, server, false) })
+	both.Go(func() { p.carry(pr, server, client, true) })
+	both.Wait()
+}
+
+// carry moves bytes one way until one side ends.
+func (p *Proxy) carry(pr *pair, from, to net.Conn, replies bool) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if !p.flowing(pr) {
+			return
+		}
+		if n > 0 && !(replies && p.swallow(pr)) {
+			if _, err := to.Write(buf[:n]); err != nil {
+				n = 0
+			}
+		}
+		if err != nil || n == 0 {
+			p.mu.Lock()
+			p.drop(pr)
+			p.mu.Unlock()
+			return
+		}
+	}
+}
+
+// flowing waits while the proxy is stalled; false means that the pair is dropped.
+func (p *Proxy) flowing(pr *pair) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.mode == stalled && p.pairs[pr] {
+		p.changed.Wait()
+	}
+	return p.pairs[pr]
+}
+
+func (p *Proxy) swallow(pr *pair) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mode == swallowing {
+		pr.harmed = true
+	}
+	return pr.harmed
+}
+
+// drop closes both connections.
+func (p *Proxy) drop(pr *pair) {
+	delete(p.pairs, pr)
+	pr.client.Close()
+	if pr.server != nil {
+		pr.server.Close()
+	}
+}
+
+func (p *Proxy) close() {
+	p.mu.Lock()
+	p.closed = true
+	for pr := range p.pairs {
+		p.drop(pr)
+	}
+	if p.listener != nil {
+		p.listener.Close()
+		p.listener = nil
+	}
+	p.changed.Broadcast()
+	p.mu.Unlock()
+	p.tasks.Wait()
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zktest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	jar     = "/usr/share/java/zookeeper.jar" // its manifest names the other jars
+	install = "apt-get install -y zookeeper default-jre-headless"
+)
+
+// Server is a running ZooKeeper.
+type Server struct {
+	addr string
+	dir  string
+
+	mu  sync.Mutex
+	run *run // nil: stopped
+}
+
+// run is one life of the server process.
+type run struct {
+	pid    int
+	output *bytes.Buffer // to be read after done
+	done   chan struct{} // closed when the process has ended and been waited for
+	err    error
+}
+
+// Launch starts a server that keeps its files in dir, which must exist, and returns when it answers. ctx is for the start
+// only; Stop ends the server.
+func Launch(ctx context.Context, dir string) (*Server, error) {
+	if _, err := os.Stat(jar); err != nil {
+		return nil, fmt.Errorf("cannot start ZooKeeper: %s is missing; type: %s", jar, install)
+	}
+	if _, err := exec.LookPath("java"); err != nil {
+		return nil, fmt.Errorf("cannot start ZooKeeper: there is no java; type: %s", install)
+	}
+	var err error
+	for range 3 { // somebody may take the free port before the server does
+		s := &Server{dir: dir}
+		if s.addr, err = freeAddr(); err != nil {
+			return nil, fmt.Errorf("cannot start ZooKeeper: %w", err)
+		}
+		if err = s.start(ctx); err == nil {
+			return s, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, err
+}
+
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// Addr is host:port of the server.
+func (s *Server) Addr() string { return s.addr }
+
+func (s *Server) start(ctx context.Context) error {
+	_, port, _ := net.SplitHostPort(s.addr)
+	config := filepath.Join(s.dir, "zoo.cfg")
+	text := strings.Join([]string{
+		"tickTime=500",
+		"minSessionTimeout=1000",
+		"maxSessionTimeout=60000",
+		"dataDir=" + filepath.Join(s.dir, "data"),
+		"clientPort=" + port,
+		"clientPortAddress=127.0.0.1",
+		"maxClientCnxns=0",
+		"admin.enableServer=false",
+		"forceSync=no",
+		"preAllocSize=4096",
+		"4lw.commands.whitelist=srvr,mntr,cons,dump,wchs",
+		"",
+	}, "\n")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("cannot start ZooKeeper: %w", err)
+	}
+	cmd := exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+		"-cp", jar, "org.apache.zookeeper.server.quorum.QuorumPeerMain", config)
+	cmd.Dir = s.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = 2 * time.Second
+	r, err := launch(cmd)
+	if err != nil {
+		return fmt.Errorf("cannot start ZooKeeper: %w", err)
+	}
+	for {
+		if serving(s.addr) {
+			s.mu.Lock()
+			s.run = r
+			s.mu.Unlock()
+			return nil
+		}
+		select {
+		case <-r.done:
+			return fmt.Errorf("cannot start ZooKeeper: it ended (%v): %s", r.err, lastLines(r.output.String()))
+		case <-ctx.Done():
+			r.stop(syscall.SIGKILL)
+			return fmt.Errorf("cannot start ZooKeeper: %w: %s", context.Cause(ctx), lastLines(r.output.String()))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// launch starts cmd on a thread of its own, which lives as long as the process does: the kernel sends the parent-death signal
+// when the thread that forked ends.
+func launch(cmd *exec.Cmd) (*run, error) {
+	r := &run{output: new(bytes.Buffer), done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = r.output, r.output
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(r.done)
+		err := cmd.Start()
+		if err == nil {
+			r.pid = cmd.Process.Pid
+		}
+		started <- err
+		if err == nil {
+			r.err = cmd.Wait()
+		}
+	}()
+	return r, <-started
+}
+
+// stop ends the process group and waits for it.
+func (r *run) stop(signal syscall.Signal) {
+	select {
+	case <-r.done:
+		return
+	default:
+	}
+	syscall.Kill(-r.pid, signal)
+	select {
+	case <-r.done:
+	case <-time.After(5 * time.Second):
+		syscall.Kill(-r.pid, syscall.SIGKILL)
+		<-r.done
+	}
+}
+
+// serving asks the server whether it does.
+func serving(addr string) bool {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	io.WriteString(conn, "srvr")
+	answer, _ := io.ReadAll(conn)
+	return bytes.Contains(answer, []byte("Mode: "))
+}
+
+func lastLines(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-5):], " | ")
+}
+
+func (s *Server) end(signal syscall.Signal) {
+	s.mu.Lock()
+	r := s.run
+	s.run = nil
+	s.mu.Unlock()
+	if r != nil {
+		r.stop(signal)
+	}
+}
+
+// Stop ends the server in good order; it may be called again.
+func (s *Server) Stop() { s.end(syscall.SIGTERM) }
+
+// Kill ends the server as a crash does.
+func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+
+// Restart starts the server again, on the same port and with the same data, ending it first if it runs.
+func (s *Server) Restart() error {
+	s.Stop()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), 30*time.Second, errors.New("it does not answer after 30 s"))
+	defer cancel()
+	return s.start(ctx)
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// Start runs a server for one test, which fails when it cannot.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	s, err := launchIn(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Main runs the tests of a package with one server for all, put into server before the first of them, and returns the exit code:
+// that of the tests, or 1 when there is no server or a goroutine was left behind.
+func Main(m *testing.M, server **Server) int {
+	dir, err := os.MkdirTemp("", "zktest-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	s, err := launchIn(dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	*server = s
+	code := m.Run()
+	s.Stop()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+func launchIn(dir string) (*Server, error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), 30*time.Second, errors.New("it does not answer after 30 s"))
+	defer cancel()
+	return Launch(ctx, dir)
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zktest_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
+)
+
+var server *zktest.Server
+
+func TestMain(m *testing.M) { os.Exit(zktest.Main(m, &server)) }
+
+func connect(t *testing.T, addr string) *zkclient.Client {
+	t.Helper()
+	c, err := zkclient.Connect(t.Context(), zkclient.Config{Servers: []string{addr}, User: "u", Password: "p", SessionTimeout: 4 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// A restarted server has the same address and the same data, whether it was stopped or killed.
+func TestRestartKeepsData(t *testing.T) {
+	s := zktest.Start(t)
+	c := connect(t, s.Addr())
+	if _, err := c.Create(t.Context(), "/kept", []byte("x"), zkclient.Persistent); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	s.Kill()
+	if _, err := net.Dial("tcp", s.Addr()); err == nil {
+		t.Fatal("the killed server still answers")
+	}
+	addr := s.Addr()
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if s.Addr() != addr {
+		t.Errorf("address %s became %s", addr, s.Addr())
+	}
+	data, _, err := connect(t, s.Addr()).Get(t.Context(), "/kept")
+	if err != nil || string(data) != "x" {
+		t.Errorf("after the restart: %q, %v", data, err)
+	}
+}
+
+// A machine without java fails with the line to type.
+func TestMissingJava(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := zktest.Launch(t.Context(), t.TempDir())
+	if err == nil || !strings.Contains(err.Error(), "apt-get install") {
+		t.Errorf("no java: %v", err)
+	}
+}
+
+// A start that takes too long leaves no process behind.
+func TestLaunchGivesUp(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := zktest.Launch(ctx, t.TempDir())
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("want the deadline, got %v", err)
+	}
+}
+
+// echo is a server that sends back what it gets, and says through got how much that was.
+func echo(t *testing.T) (addr string, got chan string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = make(chan string, 16)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			buf := make([]byte, 100)
+			for {
+				n, err := conn.Read(buf)
+				if err != nil {
+					conn.Close()
+					break
+				}
+				got <- string(buf[:n])
+				conn.Write(buf[:n])
+			}
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return l.Addr().String(), got
+}
+
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func expect(t *testing.T, conn net.Conn, want string, wantErr error) {
+	t.Helper()
+	conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	buf := make([]byte, max(len(want), 1))
+	n, err := io.ReadFull(conn, buf)
+	if string(buf[:n]) != want || !errors.Is(err, wantErr) {
+		t.Errorf("read %q, %v; want %q, %v", buf[:n], err, want, wantErr)
+	}
+}
+
+func TestProxyFaults(t *testing.T) {
+	target, got := echo(t)
+	p := zktest.NewProxy(t, target)
+	conn := dial(t, p.Addr())
+	io.WriteString(conn, "one")
+	expect(t, conn, "one", nil)
+	<-got
+
+	p.Stall()
+	io.WriteString(conn, "two")
+	expect(t, conn, "", os.ErrDeadlineExceeded)
+	if len(got) > 0 {
+		t.Errorf("a stalled proxy has forwarded %q", <-got)
+	}
+	p.Heal()
+	expect(t, conn, "two", nil)
+	<-got
+
+	p.SwallowReplies()
+	io.WriteString(conn, "three")
+	if s := <-got; s != "three" {
+		t.Errorf("the server got %q", s)
+	}
+	expect(t, conn, "", os.ErrDeadlineExceeded)
+	p.Heal()
+	expect(t, conn, "", io.EOF)
+
+	conn = dial(t, p.Addr())
+	p.Cut()
+	expect(t, conn, "", io.EOF)
+	if _, err := net.Dial("tcp", p.Addr()); err == nil {
+		t.Error("a cut proxy accepts")
+	}
+	p.Heal()
+	conn = dial(t, p.Addr())
+	io.WriteString(conn, "four")
+	expect(t, conn, "four", nil)
+}
+
+func TestDump(t *testing.T) {
+	c := connect(t, server.Addr())
+	for path, mode := range map[string]zkclient.Mode{"/dump/b": zkclient.Persistent, "/dump/a/x": zkclient.Ephemeral} {
+		if _, err := c.CreatePath(t.Context(), path, []byte("d"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	acl := " digest:u:" + strings.TrimPrefix(zkclient.DigestACL("u", "p", zkclient.PermAll).ID, "u:") + ":rwcda"
+	want := []string{
+		`/dump persistent ""` + acl,
+		`/dump/a persistent ""` + acl,
+		`/dump/a/x ephemeral "d"` + acl,
+		`/dump/b persistent "d"` + acl,
+	}
+	var have []string
+	for _, n := range zktest.Dump(t, server.Addr(), "u", "p", "/dump") {
+		have = append(have, n.String())
+	}
+	if strings.Join(have, "\n") != strings.Join(want, "\n") {
+		t.Errorf("dump:\n%s\nwant:\n%s", strings.Join(have, "\n"), strings.Join(want, "\n"))
+	}
+	if n := zktest.Dump(t, server.Addr(), "u", "p", "/nothing"); n != nil {
+		t.Errorf("dump of nothing: %v", n)
+	}
+}
