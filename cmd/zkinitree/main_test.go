@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
+)
+
+var server *zktest.Server
+
+func TestMain(m *testing.M) { os.Exit(zktest.Main(m, &server)) }
+
+// place gives the servers option for a test of its own: a fresh chroot.
+func place(t *testing.T) string {
+	t.Helper()
+	anyone := connect(t, server.Addr(), "", "")
+	if _, err := anyone.Create(t.Context(), "/"+t.Name(), nil, zkclient.Persistent); err != nil {
+		t.Fatal(err)
+	}
+	return server.Addr() + "/" + t.Name()
+}
+
+// zkinitree runs the program and gives its exit status and the lines of its
+// log as "LEVEL message". It must print nothing to stdout.
+func zkinitree(t *testing.T, ctx context.Context, args ...string) (code int, lines []string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code = run(ctx, args, nil, &stdout, &stderr)
+	if stdout.Len() > 0 {
+		t.Errorf("stdout: %s", &stdout)
+	}
+	for line := range strings.Lines(stderr.String()) {
+		parts := logLine.FindStringSubmatch(strings.TrimSuffix(line, "\n"))
+		if parts == nil {
+			t.Errorf("not a line of the log: %q", line)
+			continue
+		}
+		lines = append(lines, parts[1]+" "+parts[2])
+	}
+	return code, lines
+}
+
+var logLine = regexp.MustCompile(`^[-0-9]{10} [:0-9]{8},\d{3} ([A-Z]+) +zkinitree +MainThread  (.*)$`)
+
+// setUp runs zkinitree over a file, which must succeed with these lines.
+func setUp(t *testing.T, servers, text string, want ...string) {
+	t.Helper()
+	code, lines := zkinitree(t, t.Context(), "--servers="+servers, "--configfiles="+configFile(t, text))
+	if code != 0 || !slices.Equal(lines, want) {
+		t.Fatalf("exit %d, want 0; said %q, want %q", code, lines, want)
+	}
+}
+
+// connect logs in; without a user as nobody in particular.
+func connect(t *testing.T, servers, user, password string) *zkclient.Client {
+	t.Helper()
+	zk, err := zkclient.Connect(t.Context(), zkclient.Config{Servers: []string{servers}, User: user, Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(zk.Close)
+	return zk
+}
+
+// dump gives every node at and below /admin as one line.
+func dump(t *testing.T, servers string) (nodes []string) {
+	t.Helper()
+	addr, chroot, _ := strings.Cut(servers, "/")
+	for _, n := range zktest.Dump(t, addr, "root", "r00t", "/"+chroot+"/admin") {
+		nodes = append(nodes, strings.TrimPrefix(n.String(), "/"+chroot))
+	}
+	return nodes
+}
+
+// line is what dump gives for a node; each ACL ends in its letters.
+func line(path, data string, acl ...string) string {
+	return fmt.Sprintf("%s persistent %q %s", path, data, strings.Join(acl, ","))
+}
+
+func digest(user, password, letters string) string {
+	a := zkclient.DigestACL(user, password, 0)
+	return a.Scheme + ":" + a.ID + ":" + letters
+}
+
+func TestTree(t *testing.T) {
+	server := place(t)
+	text := users + `
+[/admin/x/y/z]
+value=data
+makepath=1
+r=alice
+[/admin/x]
+all=alice
+[/admin]
+`
+	setUp(t, server, text)
+	root := connect(t, server, "root", "r00t")
+	rootAll, aliceAll, aliceReads := digest("root", "r00t", "rwcda"), digest("alice", "al%ice:x", "rwcda"), digest("alice", "al%ice:x", "r")
+	want := []string{
+		line("/admin", "", rootAll),
+		line("/admin/x", "", rootAll, aliceAll),
+		line("/admin/x/y", "", rootAll, aliceReads),
+		line("/admin/x/y/z", "data", rootAll, aliceReads),
+	}
+	if diff := cmp.Diff(want, dump(t, server)); diff != "" {
+		t.Fatalf("want -, got +:\n%s", diff)
+	}
+
+	again := []string{"WARNING node /admin already exists", "WARNING node /admin/x already exists", "WARNING node /admin/x/y/z already exists"}
+	setUp(t, server, text, again...)
+	if diff := cmp.Diff(want, dump(t, server)); diff != "" {
+		t.Fatalf("second run: want -, got +:\n%s", diff)
+	}
+
+	// New rights replace the old ones; data and what is no longer named stay.
+	setUp(t, server, users+"[/admin]\nr=bob\n[/admin/x/y/z]\nvalue=other\n", again[0], again[2])
+	want[0] = line("/admin", "", rootAll, digest("bob", "b,ob", "r"))
+	want[3] = line("/admin/x/y/z", "data", rootAll)
+	if diff := cmp.Diff(want, dump(t, server)); diff != "" {
+		t.Fatalf("changed file: want -, got +:\n%s", diff)
+	}
+
+	// --info tells what was done. A sequence node is new each time.
+	file := configFile(t, users+"[/admin/new/n-]\nsequence=1\nmakepath=1\n[/admin/x]\n")
+	code, lines := zkinitree(t, t.Context(), "--servers="+server, "--info", "--configfiles="+file)
+	lines = slices.DeleteFunc(lines, func(l string) bool { return !strings.Contains(l, "node ") })
+	wantLines := []string{"INFO created node /admin/new", "WARNING node /admin/x already exists", "INFO replaced the ACL of node /admin/x",
+		"INFO created node /admin/new/n-0000000000"}
+	slices.Sort(lines)
+	slices.Sort(wantLines)
+	if code != 0 || !slices.Equal(lines, wantLines) {
+		t.Errorf("exit %d, said %q, want %q", code, lines, wantLines)
+	}
+	setUp(t, server, users+"[/admin/new/n-]\nsequence=1\n")
+	names, err := root.Children(t.Context(), "/admin/new")
+	slices.Sort(names)
+	if err != nil || !slices.Equal(names, []string{"n-0000000000", "n-0000000001"}) {
+		t.Errorf("sequence nodes: %q, %v", names, err)
+	}
+}
+
+// Every letter gives its right and no other to a user who logs in for real.
+func TestRights(t *testing.T) {
+	server := place(t)
+	text := "[root]\npasswd=r00t\n[/admin]\n"
+	for _, key := range []string{"r", "w", "c", "d", "a", "cd", "wr", "all"} {
+		text += fmt.Sprintf("[user-%s]\npasswd=pw %s\n[/admin/%s]\n%s=user-%s\n[/admin/%s/child]\n", key, key, key, key, key, key)
+	}
+	setUp(t, server, text)
+	for _, key := range []string{"r", "w", "c", "d", "a", "cd", "wr", "all"} {
+		letters := strings.ReplaceAll(key, "all", "rwcda")
+		user := connect(t, server, "user-"+key, "pw "+key)
+		p, ctx := "/admin/"+key, t.Context()
+		_, _, readErr := user.Get(ctx, p)
+		_, writeErr := user.Set(ctx, p, []byte("new"), -1)
+		_, createErr := user.Create(ctx, p+"/new", nil, zkclient.Persistent)
+		deleteErr := user.Delete(ctx, p+"/child")
+		adminErr := user.SetACL(ctx, p, []zkclient.ACL{acl("user-"+key, "pw "+key, zkclient.PermAll)})
+		for _, c := range []struct {
+			letter string
+			err    error
+		}{{"r", readErr}, {"w", writeErr}, {"c", createErr}, {"d", deleteErr}, {"a", adminErr}} {
+			if strings.Contains(letters, c.letter) != (c.err == nil) || c.err != nil && !errors.Is(c.err, zkclient.ErrNoAuth) {
+				t.Errorf("right %s of a user with %s: %v", c.letter, key, c.err)
+			}
+		}
+	}
+	for _, stranger := range []*zkclient.Client{connect(t, server, "user-all", "wrong"), connect(t, server, "user-r", "pw all")} {
+		if _, _, err := stranger.Get(t.Context(), "/admin/all"); !errors.Is(err, zkclient.ErrNoAuth) {
+			t.Errorf("a stranger reads: %v", err)
+		}
+	}
+}
+
+// The example is all that its user rsync needs to run sessions, with this
+// client and with kazoo.
+func TestExample(t *testing.T) {
+	server := server.Addr()
+	const example = "../../examples/zkinitree.cfg"
+	code, lines := zkinitree(t, t.Context(), "--configfiles="+example, "--servers="+server)
+	if code != 0 || len(lines) > 0 {
+		t.Fatalf("exit %d, said %q", code, lines)
+	}
+	const base = "/admin/rsync"
+	ctx := t.Context()
+	user := connect(t, server, "rsync", "change-me-rsync")
+	work := func(c *zkclient.Client, session string) error {
+		s := base + "/" + session
+		if _, err := c.CreatePath(ctx, s+"/watch/ready", []byte("start"), zkclient.Persistent); err != nil {
+			return err
+		}
+		party := c.Party(s+"/parties/allsd", "host:1")
+		lock := c.Lock(s+"/lock", "")
+		queue := c.Queue(s + "/pathQueue")
+		held, err := lock.TryAcquire(ctx)
+		if err != nil || !held {
+			return fmt.Errorf("lock: %v, %w", held, err)
+		}
+		if err := errors.Join(party.Join(ctx), queue.Ensure(ctx), queue.Put(ctx, zkclient.DefaultPriority, []byte("1_/x"))); err != nil {
+			return err
+		}
+		entry, err := queue.Take(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = c.Set(ctx, s+"/watch/ready", []byte("stop"), -1)
+		return errors.Join(err, entry.Consume(ctx), lock.Release(ctx), party.Leave(ctx), c.DeleteTree(ctx, s))
+	}
+	if err := work(user, "one"); err != nil {
+		t.Errorf("a session of user rsync: %v", err)
+	}
+
+	operator := connect(t, server, "operator", "change-me-operator")
+	if _, err := operator.Children(ctx, base); err != nil {
+		t.Errorf("operator: %v", err)
+	}
+	stranger := connect(t, server, "rsync", "wrong")
+	for name, c := range map[string]*zkclient.Client{"operator": operator, "stranger": stranger} {
+		if err := work(c, "two"); !errors.Is(err, zkclient.ErrNoAuth) {
+			t.Errorf("a session of %s: %v", name, err)
+		}
+	}
+
+	kazoo := exec.Command("/usr/bin/python3", "-c", `
+import sys
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoAuthError
+from kazoo.security import make_digest_acl
+acl = [make_digest_acl("rsync", "change-me-rsync", all=True)]
+def work(password):
+    c = KazooClient(sys.argv[1], auth_data=[("digest", "rsync:" + password)], default_acl=acl)
+    c.start()
+    try:
+        q = c.LockingQueue("/admin/rsync/py/pathQueue")
+        q.put(b"1_/x")
+        assert q.get() == b"1_/x" and q.consume()
+        c.delete("/admin/rsync/py", recursive=True)
+    finally:
+        c.stop(); c.close()
+work("change-me-rsync")
+try:
+    work("wrong")
+    sys.exit("a wrong password was taken")
+except NoAuthError:
+    print("done")
+`, server)
+	out, err := kazoo.CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) != "done" {
+		t.Errorf("kazoo: %v: %s", err, out)
+	}
+
+	// The placeholders must be seen for what they are.
+	b, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^passwd=(.*)$`).FindAllStringSubmatch(string(b), -1) {
+		if !strings.HasPrefix(m[1], "change-me") {
+			t.Errorf("password %q does not ask to be changed", m[1])
+		}
+	}
+}
+
+// Whatever is wrong, nothing is written.
+func TestMistakesWriteNothing(t *testing.T) {
+	server := place(t)
+	for _, c := range mistakes {
+		file := configFile(t, users+c.text+"[/admin/good]\nmakepath=1\n")
+		code, lines := zkinitree(t, t.Context(), "--servers="+server, "--configfiles="+file)
+		if code != 1 {
+			t.Errorf("%s: exit %d", c.name, code)
+		}
+		checkLines(t, c.name, lines, c.want)
+		for _, line := range lines {
+			if !strings.HasPrefix(line, "ERROR cannot ") {
+				t.Errorf("%s: %s", c.name, line)
+			}
+		}
+	}
+	anyone := connect(t, server, "", "")
+	if _, found, err := anyone.Exists(t.Context(), "/admin"); found || err != nil {
+		t.Errorf("/admin was made, or %v", err)
+	}
+}
+
+func TestMissingParents(t *testing.T) {
+	server := place(t)
+	file := configFile(t, users+"[/admin/a/b/c]\n[/admin/a/b]\n[/admin/a/b/d/n-]\nsequence=1\n[/admin/ok]\nmakepath=1\n")
+	code, lines := zkinitree(t, t.Context(), "--servers="+server, "--configfiles="+file)
+	if code != 1 {
+		t.Errorf("exit %d", code)
+	}
+	checkLines(t, "missing", lines, []string{
+		"cannot set up /admin/a/b (FILE:12): parent node(s) of znode /admin/a/b missing: /admin/a is neither in ZooKeeper nor in the file",
+		"cannot set up /admin/a/b/d/n- (FILE:13): parent node(s) of znode /admin/a/b/d/n- missing: /admin/a/b/d is neither",
+	})
+	root := connect(t, server, "root", "r00t")
+	if _, found, err := root.Exists(t.Context(), "/admin"); found || err != nil {
+		t.Errorf("/admin was made, or %v", err)
+	}
+
+	// Parents that are in ZooKeeper need no section.
+	setUp(t, server, users+"[/admin/a]\nmakepath=1\n")
+	setUp(t, server, users+"[/admin/a/b/c]\n[/admin/a/b]\n")
+
+	// A name that the server completes is nobody's parent.
+	file = configFile(t, users+"[/admin/q]\nsequence=1\n[/admin/q/x]\n")
+	code, lines = zkinitree(t, t.Context(), "--servers="+server, "--configfiles="+file)
+	if code != 1 {
+		t.Errorf("exit %d", code)
+	}
+	checkLines(t, "sequence", lines, []string{"parent node(s) of znode /admin/q/x missing"})
+
+	if _, err := root.Create(t.Context(), "/admin/a/gone-soon", nil, zkclient.Ephemeral); err != nil {
+		t.Fatal(err)
+	}
+	file = configFile(t, users+"[/admin/a/gone-soon/x]\n")
+	code, lines = zkinitree(t, t.Context(), "--servers="+server, "--configfiles="+file)
+	if code != 1 {
+		t.Errorf("exit %d", code)
+	}
+	checkLines(t, "ephemeral", lines, []string{"/admin/a/gone-soon is an ephemeral node"})
+}
+
+func TestOtherRootPassword(t *testing.T) {
+	server := place(t)
+	setUp(t, server, users+"[/admin]\nr=bob\n[/admin/x]\n")
+	root := connect(t, server, "root", "r00t")
+	before := dump(t, server)
+	other := strings.Replace(users, "r00t", "n3w", 1)
+	for text, want := range map[string]string{
+		// one is open for others to read, as which the ACL can be looked at
+		"[/admin/new]\n[/admin]\nr=bob\n[/admin/x]\n": "cannot change /admin, /admin/x: user root with the password of [root] has no right to",
+		"[/admin/x/y]\n":             "cannot change /admin/x: user root",
+		"[/admin/p/q]\nmakepath=1\n": "cannot change /admin: user root",
+	} {
+		code, lines := zkinitree(t, t.Context(), "--servers="+server, "--configfiles="+configFile(t, other+text))
+		if code != 1 {
+			t.Errorf("%q: exit %d", text, code)
+		}
+		checkLines(t, text, lines, []string{want})
+		for _, line := range lines {
+			if strings.Contains(line, "n3w") || strings.Contains(line, "r00t") {
+				t.Errorf("the password is in %q", line)
+			}
+		}
+	}
+	if diff := cmp.Diff(before, dump(t, server)); diff != "" {
+		t.Errorf("changed: before -, after +:\n%s", diff)
+	}
+
+	// Nodes that are open to all, or to an address, can be taken over.
+	open := connect(t, server, "", "")
+	if err := root.SetACL(t.Context(), "/admin", []zkclient.ACL{{Scheme: "world", ID: "anyone", Perms: zkclient.PermAll}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := open.SetACL(t.Context(), "/admin", []zkclient.ACL{{Scheme: "ip", ID: "127.0.0.1", Perms: zkclient.PermAll}}); err != nil {
+		t.Fatal(err)
+	}
+	setUp(t, server, other+"[/admin]\n", "WARNING node /admin already exists")
+}
+
+func TestChroot(t *testing.T) {
+	server := place(t)
+	file := configFile(t, users+"[/admin]\n")
+	code, lines := zkinitree(t, t.Context(), "--servers="+server+"/site", "--configfiles="+file)
+	if code != 1 || len(lines) != 1 || !strings.Contains(lines[0], "/site") {
+		t.Errorf("exit %d, said %q", code, lines)
+	}
+	anyone := connect(t, server, "", "")
+	if _, err := anyone.Create(t.Context(), "/site", nil, zkclient.Persistent); err != nil {
+		t.Fatal(err)
+	}
+	setUp(t, server+"/site", users+"[/admin]\n")
+	if _, found, err := anyone.Exists(t.Context(), "/site/admin"); !found || err != nil {
+		t.Errorf("/site/admin: %v, %v", found, err)
+	}
+}
+
+func TestWithoutServersOrFiles(t *testing.T) {
+	code, lines := zkinitree(t, t.Context())
+	if code != 1 {
+		t.Errorf("exit %d", code)
+	}
+	checkLines(t, "nothing", lines, []string{"ERROR No servers given!", "ERROR cannot set up a tree: Root user not configured"})
+
+	// Nothing to do is no reason to connect.
+	file := configFile(t, "[MAIN]\nservers=127.0.0.1:1\n[root]\npasswd=r00t\n")
+	code, lines = zkinitree(t, t.Context(), "--configfiles="+file)
+	if code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	checkLines(t, "no node", lines, []string{"WARNING no section begins with /"})
+}
+
+func TestUsage(t *testing.T) {
+	for arg, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"--help": {0, "makepath"}, "-h": {0, "shorthelp"}, "--version": {0, "zkinitree"}, "--confighelp": {0, "servers"},
+		"--bogus": {2, "zkinitree: error: no such option: --bogus"}, "stray": {2, "Invalid arguments"},
+	} {
+		var said bytes.Buffer
+		if code := run(t.Context(), []string{arg}, nil, &said, &said); code != want.code || !strings.Contains(said.String(), want.text) {
+			t.Errorf("%s: exit %d, said %s", arg, code, &said)
+		}
+	}
+}
+
+// A server that takes the connection and says nothing is what a signal most
+// likely has to end.
+func TestSignal(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	file := configFile(t, users+"[/admin]\n")
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		ctx, stop := untilSignal(t.Context(), syscall.SIGINT, syscall.SIGTERM)
+		time.AfterFunc(300*time.Millisecond, func() { syscall.Kill(os.Getpid(), s) })
+		begin := time.Now()
+		code, lines := zkinitree(t, ctx, "--servers="+mute.Addr().String(), "--configfiles="+file)
+		stop()
+		if took := time.Since(begin); took > 3*time.Second {
+			t.Errorf("%v: took %v", s, took)
+		}
+		if code != 128+int(s) || len(lines) != 1 || !strings.Contains(lines[0], s.String()) {
+			t.Errorf("%v: exit %d, said %q", s, code, lines)
+		}
+	}
+}
