@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-package demo
+package testtree
 
 import (
 	"io/fs"

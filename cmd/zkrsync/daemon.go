@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	daemon "github.com/sevlyar/go-daemon"
+	"golang.org/x/sys/unix"
+
+	"vsc-zk/internal/cli"
+)
+
+// Daemon mode. The process starts itself again in a session of its own, with a
+// pipe as stdout and stderr. The parent copies to the terminal what the child
+// says there; the child, once it has joined the zkrsync session, writes a last
+// NUL byte and goes on with /dev/null. So errors of the start reach the terminal
+// and the parent's exit status, and later ones the log.
+
+// upMark is what the child ends its start with.
+const upMark = 0
+
+// starterVariable tells the child the pid that the names of log and pid file
+// are made from.
+const starterVariable = "_ZKRSYNC_STARTER"
+
+// detachment is the result of going into the background, in both processes.
+type detachment struct {
+	parent  bool
+	code    int // the parent's exit status
+	starter int // pid of the parent
+	pidFile string
+}
+
+// detach starts the daemon (in the parent, where it returns when the daemon is
+// up or has failed) or finishes becoming it (in the child). It has to be called
+// before there is any goroutine, connection or log file.
+func detach(o *options, environ []string, stderr io.Writer) (*detachment, error) {
+	if daemon.WasReborn() {
+		return becomeDaemon(o)
+	}
+	starter := os.Getpid()
+	path, note, err := pidFilePath(o, starter)
+	if err != nil {
+		return nil, err
+	}
+	if note != "" {
+		fmt.Fprintln(stderr, note)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	return startDaemon(environ, starter, stderr)
+}
+
+func pidFilePath(o *options, starter int) (path, note string, err error) {
+	if o.pidFile == "" {
+		return "", "", errors.New("No PID file given!")
+	}
+	path, err = cli.Expand(o.pidFile, o.templateKeys(starter))
+	if err != nil {
+		return "", "", fmt.Errorf("cannot use --pidfile: %w", err)
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", "", fmt.Errorf("cannot use --pidfile: %w", err)
+	}
+	path, note, err = cli.PrivateFile(path, cli.DefaultDir("zkrsync"))
+	if err != nil {
+		return "", "", fmt.Errorf("cannot use --pidfile: %w", err)
+	}
+	return path, note, nil
+}
+
+// startDaemon runs in the parent.
+func startDaemon(environ []string, starter int, stderr io.Writer) (*detachment, error) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the daemon: %w", err)
+	}
+	defer read.Close()
+	c := &daemon.Context{
+		LogFileName: fmt.Sprintf("/proc/self/fd/%d", write.Fd()),
+		Env:         append(environ[:len(environ):len(environ)], starterVariable+"="+strconv.Itoa(starter)),
+		Umask:       0o022,
+	}
+	child, err := c.Reborn()
+	write.Close()
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the daemon: %w", err)
+	}
+	said := &lastByte{w: stderr}
+	if _, err := io.Copy(said, read); err != nil {
+		return nil, fmt.Errorf("cannot hear from the daemon: %w", err)
+	}
+	if said.up {
+		return &detachment{parent: true}, child.Release()
+	}
+	state, err := child.Wait()
+	if err != nil {
+		return nil, fmt.Errorf("cannot learn how the daemon ended: %w", err)
+	}
+	if code := state.ExitCode(); code >= 0 {
+		return &detachment{parent: true, code: code}, nil
+	}
+	return nil, fmt.Errorf("the daemon ended at its start: %s", state)
+}
+
+// lastByte passes on all that is written but the mark.
+type lastByte struct {
+	w  io.Writer
+	up bool
+}
+
+func (l *lastByte) Write(p []byte) (int, error) {
+	text, found := bytes.CutSuffix(p, []byte{upMark})
+	l.up = l.up || found
+	if _, err := l.w.Write(text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// becomeDaemon runs in the child.
+func becomeDaemon(o *options) (*detachment, error) {
+	c := new(daemon.Context)
+	if _, err := c.Reborn(); err != nil {
+		return nil, fmt.Errorf("cannot become a daemon: %w", err)
+	}
+	// The library's copy of /dev/null; it would leak into every rsync.
+	if err := unix.Close(3); err != nil {
+		return nil, fmt.Errorf("cannot become a daemon: %w", err)
+	}
+	starter, err := strconv.Atoi(os.Getenv(starterVariable))
+	if err != nil {
+		return nil, fmt.Errorf("cannot become a daemon: %s is not set rightly: %w", starterVariable, err)
+	}
+	// Children are no daemons of this kind.
+	if err := errors.Join(os.Unsetenv(daemon.MARK_NAME), os.Unsetenv(starterVariable)); err != nil {
+		return nil, fmt.Errorf("cannot become a daemon: %w", err)
+	}
+	d := &detachment{starter: starter}
+	if d.pidFile, _, err = pidFilePath(o, starter); err != nil {
+		return nil, err
+	}
+	// Names given relative to where the user was keep their meaning.
+	for _, name := range []*string{&o.rsyncPath, &o.doneFile, &o.logFile} {
+		if *name == "" || filepath.IsAbs(*name) {
+			continue
+		}
+		wd, err := os.Getwd()
+		if err != nil {
+			return nil, fmt.Errorf("cannot become a daemon: %w", err)
+		}
+		if name == &o.logFile {
+			wd = strings.ReplaceAll(wd, "%", "%%") // a template
+		}
+		*name = wd + "/" + *name
+	}
+	if err := os.Chdir("/"); err != nil {
+		return nil, fmt.Errorf("cannot become a daemon: %w", err)
+	}
+	if err := writePidFile(d.pidFile); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// up tells the parent, and with it the terminal, good-bye.
+func (d *detachment) up() {
+	_, _ = os.Stderr.Write([]byte{upMark}) // the parent may have been killed: go on
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return // what is said on stderr then fails, and the log has it
+	}
+	defer null.Close()
+	for _, fd := range []int{1, 2} {
+		_ = unix.Dup3(int(null.Fd()), fd, 0)
+	}
+}
+
+// end removes the pid file if it is still this process's.
+func (d *detachment) end() {
+	if pid, _ := readPidFile(d.pidFile); pid == os.Getpid() {
+		_ = os.Remove(d.pidFile) // nothing can be done about it, and nobody listens
+	}
+}
+
+// readPidFile returns the pid in the file, 0 if there is none.
+func readPidFile(path string) (int, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cannot read the pid file: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid < 0 {
+		return 0, nil // empty or garbage: nobody's
+	}
+	return pid, nil
+}
+
+// removeStale removes the pid file of a process that is gone; it is an error if
+// the process lives.
+func removeStale(path string) error {
+	pid, err := readPidFile(path)
+	if err != nil {
+		return err
+	}
+	if pid > 0 && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return fmt.Errorf("pidfile %s already exist. Daemon already running? (process %d)", path, pid)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot replace the pid file: %w", err)
+	}
+	return nil
+}
+
+// writePidFile makes the file at once, with its content, and only if there is
+// none: two daemons that start together cannot both have it.
+func writePidFile(path string) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), ".zkrsync-pid-")
+	if err != nil {
+		return fmt.Errorf("cannot write the pid file: %w", err)
+	}
+	defer os.Remove(temp.Name())
+	_, err = fmt.Fprintln(temp, os.Getpid())
+	err = errors.Join(err, temp.Chmod(0o644), temp.Close())
+	if err != nil {
+		return fmt.Errorf("cannot write the pid file: %w", err)
+	}
+	if err := os.Link(temp.Name(), path); err != nil {
+		return fmt.Errorf("cannot write the pid file, has another daemon just started? %w", err)
+	}
+	return nil
+}

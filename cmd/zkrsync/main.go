@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+// Zkrsync spreads the rsync of one large directory tree over many processes and
+// nodes, which ZooKeeper coordinates. Package session says how.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"vsc-zk/internal/cli"
+	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/session"
+	"vsc-zk/internal/zkclient"
+)
+
+// Exit statuses beside 0; README.md lists them. A signal n gives 128+n.
+const (
+	exitError      = 1
+	exitNoSession  = 14 // --state: nothing is queued
+	exitIncomplete = 23 // the run is over, not all paths are done
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	var o options
+	program := newProgram(&o)
+	parsed, err := program.Parse(args, environ, stdout, stderr)
+	if exit := (*cli.Exit)(nil); errors.As(err, &exit) {
+		return exit.Code
+	}
+	early, _ := cli.OpenLog(cli.LogConfig{Level: program.Level(), Program: "zkrsync", Stderr: stderr}) // cannot fail without a file
+	if err := errors.Join(err, o.validate()); err != nil {
+		early.Logger().Error(err.Error())
+		return exitError
+	}
+
+	starter := os.Getpid()
+	detached := func() {} // called once the daemon is up
+	if o.daemon && !o.state && !o.pathsOnly {
+		d, err := detach(&o, environ, stderr)
+		if err != nil {
+			early.Logger().Error(err.Error())
+			return exitError
+		}
+		if d.parent {
+			return d.code
+		}
+		defer d.end()
+		starter, detached = d.starter, d.up
+	}
+
+	log, err := openLog(program, &o, starter, stderr)
+	if err != nil {
+		early.Logger().Error(err.Error())
+		return exitError
+	}
+	defer log.Close()
+	for _, warning := range parsed.Warnings {
+		log.Logger().Warn(warning)
+	}
+
+	ctx, stop := withSignals(ctx)
+	defer stop()
+	cfg := o.config(log)
+	cfg.Joined = detached
+	return exitStatus(o.play(ctx, cfg, stdout), log.Logger())
+}
+
+// errNoSession: --state found nothing.
+var errNoSession = errors.New("No active session")
+
+// play does what the role options ask for: --state before --pathsonly before
+// the roles, as in the original.
+func (o *options) play(ctx context.Context, cfg session.Config, stdout io.Writer) error {
+	switch {
+	case o.state:
+		return showState(ctx, cfg, stdout)
+	case o.pathsOnly:
+		return showPaths(ctx, cfg, stdout)
+	case o.destination:
+		return session.Destination(ctx, cfg)
+	}
+	if len(o.arbitOpts) > 0 {
+		cfg.Logger.With("logger", "RsyncSource").Warn("Adding unchecked flags --" + strings.Join(o.arbitOpts, " --"))
+	}
+	return session.Source(ctx, cfg)
+}
+
+// showState prints how far the session is.
+func showState(ctx context.Context, cfg session.Config, stdout io.Writer) error {
+	status, err := session.State(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	line := fmt.Sprintf("Remaining: %d, Failed: %d", status.Remaining, status.Failed)
+	if !status.Active() {
+		line, err = errNoSession.Error(), errNoSession
+	}
+	cfg.Logger.With("logger", "RsyncSource").Info(line)
+	fmt.Fprintln(stdout, line)
+	return err
+}
+
+// showPaths builds the path queue for nothing and prints how long it took.
+func showPaths(ctx context.Context, cfg session.Config, stdout io.Writer) error {
+	built, err := session.PathsOnly(ctx, cfg)
+	if errors.Is(err, session.ErrLocked) {
+		return fmt.Errorf("There is already a lock on the pathtree of this session: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	line := fmt.Sprintf("Building with depth %d took %f seconds walltime. there are %d paths in the Queue", cfg.Depth, built.Took.Seconds(), built.Paths)
+	cfg.Logger.Info(line)
+	fmt.Fprintln(stdout, line)
+	return nil
+}
+
+// exitStatus turns what a role returned into an exit status, and says it.
+func exitStatus(err error, log *slog.Logger) int {
+	var ended *signalError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errNoSession):
+		return exitNoSession
+	case errors.As(err, &ended):
+		log.Warn(err.Error())
+		return 128 + int(ended.signal)
+	case errors.Is(err, session.ErrIncomplete):
+		log.Error(err.Error())
+		return exitIncomplete
+	default:
+		log.Error(err.Error())
+		return exitError
+	}
+}
+
+// signalError is the cause of a context that a signal ended.
+type signalError struct{ signal syscall.Signal }
+
+func (e *signalError) Error() string {
+	return fmt.Sprintf("ended by signal %d (%s)", int(e.signal), e.signal)
+}
+
+// withSignals gives a context that the first SIGINT, SIGTERM or SIGHUP ends. The
+// next one ends the process the hard way.
+func withSignals(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case got := <-signals:
+			signal.Stop(signals)
+			cancel(&signalError{got.(syscall.Signal)})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+		<-done
+	}
+}
+
+// templateKeys are what %(key)s stands for in the names of log and pid file.
+func (o *options) templateKeys(starter int) map[string]string {
+	rstype := "None"
+	switch {
+	case o.source:
+		rstype = "source"
+	case o.destination:
+		rstype = "dest"
+	}
+	return map[string]string{"session": o.session, "rstype": rstype, "pid": strconv.Itoa(starter)}
+}
+
+func openLog(program *cli.Program, o *options, starter int, stderr io.Writer) (*cli.Log, error) {
+	file, err := cli.Expand(o.logFile, o.templateKeys(starter))
+	if err != nil {
+		return nil, fmt.Errorf("cannot use --logfile: %w", err)
+	}
+	return cli.OpenLog(cli.LogConfig{
+		Level: program.Level(), File: file, MaxBytes: o.maxBytes, BackupCount: o.backupCount,
+		JSON: o.logFormat == "json", Program: "zkrsync", Stderr: stderr,
+	})
+}
+
+// config is what the session's package has to know.
+func (o *options) config(log *cli.Log) session.Config {
+	return session.Config{
+		Zookeeper: zkclient.Config{Servers: o.servers, User: o.user, Password: o.passwd},
+		Session:   o.session, Path: o.rsyncPath, Host: o.host, Domain: o.domain,
+		VerifyPath: o.verifyPath, Netcat: o.netcat,
+		Depth: o.depth, Subpaths: o.subpaths, Exclude: o.excludeRe, ExcludeUser: o.excludeUser, DoneFile: o.doneFile,
+		Rsync: rsyncrunner.Options{
+			Delete: o.delete, Checksum: o.checksum, HardLinks: o.hardLinks, Inplace: o.inplace, DryRun: o.dryRun,
+			Verbose: o.verbose, DropCache: o.dropCache, Timeout: o.timeout, Extra: o.arbitOpts,
+		},
+		AllowEmpty: o.allowEmpty, Port: o.rsyncPort, StartPort: o.startPort,
+		Output: log.Output(), Logger: log.Logger(),
+	}
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/zkclient"
+)
+
+// Errors a caller may act on.
+var (
+	// ErrIncomplete: the run is over and some paths failed or are unfinished.
+	ErrIncomplete = errors.New("the run ended with paths that are not done")
+	// ErrUnclean: the session's watch node is there from an earlier run.
+	ErrUnclean = errors.New("an earlier run of this session was not finished")
+	// ErrLocked: another client is the master of the session.
+	ErrLocked = errors.New("the session has a master already")
+)
+
+// Config is all a client needs to know. Those marked "same everywhere" have to
+// agree between all sources of a session.
+type Config struct {
+	Zookeeper zkclient.Config
+	Session   string // name below /admin/rsync
+	Path      string // base path: of the source or of the destination
+	Host      string // name this client is known by, "": the host's own
+	Domain    string // destination: replaces the domain of the host's name
+
+	VerifyPath bool // watch the base path while running
+	Netcat     bool // same everywhere: send a line a path, no rsync
+
+	// Master.
+	Depth       int
+	Subpaths    []string
+	Exclude     *regexp.Regexp
+	ExcludeUser string
+	DoneFile    string
+
+	// Sources, same everywhere.
+	Rsync      rsyncrunner.Options
+	AllowEmpty bool // an empty source root is not refused with Delete
+
+	// Destination.
+	Port      int // 0: the first free one from StartPort
+	StartPort int
+
+	Joined func() // called once, when the client is in its session for the first time; nil: nothing
+
+	TempDir string    // rsync's file lists and daemon configurations
+	Output  io.Writer // output of children, as it comes; nil: none
+	Logger  *slog.Logger
+	Timing  Timing
+}
+
+// Timing has every period a role waits for; zero fields get the value in
+// parentheses. Tests shorten them.
+type Timing struct {
+	Poll       time.Duration // (300 ms) looking whether the queue is empty, or the master alone
+	Progress   time.Duration // (5 s) between two progress lines at the least
+	Retry      time.Duration // (5 s) between two attempts at a path
+	PathCheck  time.Duration // (2 s) between two looks at a base path
+	NoPath     time.Duration // (20 s) a source waits when its base path is gone, as the original
+	NoDest     time.Duration // (15 s) a slave keeps a path it has no destination for
+	StatsFlush time.Duration // (3 s) between two additions to the shared counters
+	Reconnect  time.Duration // (2 s) between two tries to reach ZooKeeper again
+	Leave      time.Duration // (30 s) until the master names the clients it waits for
+}
+
+func (t Timing) withDefaults() Timing {
+	for _, f := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&t.Poll, 300 * time.Millisecond},
+		{&t.Progress, 5 * time.Second},
+		{&t.Retry, 5 * time.Second},
+		{&t.PathCheck, 2 * time.Second},
+		{&t.NoPath, 20 * time.Second},
+		{&t.NoDest, 15 * time.Second},
+		{&t.StatsFlush, 3 * time.Second},
+		{&t.Reconnect, 2 * time.Second},
+		{&t.Leave, 30 * time.Second},
+	} {
+		if *f.field == 0 {
+			*f.field = f.value
+		}
+	}
+	return t
+}
+
+// Attempts at a path by one slave, and starts of a daemon by one destination.
+const attempts = 3

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
+)
+
+// server serves all tests of the package; each test has a session of its own.
+var server *zktest.Server
+
+func TestMain(m *testing.M) { os.Exit(zktest.Main(m, &server)) }
+
+// rig is a session under test. Its clients run in this process; they have to
+// have different hosts, as they have the same pid.
+type rig struct {
+	t        *testing.T
+	addr     string
+	name     string
+	src, dst string
+	log      *logBuffer
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	r := &rig{
+		t: t, addr: server.Addr(),
+		name: strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()),
+		src:  filepath.Join(dir, "src"), dst: filepath.Join(dir, "dst"),
+		log: &logBuffer{},
+	}
+	if err := os.Mkdir(r.dst, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *rig) makeTree(o testtree.TreeOptions) {
+	r.t.Helper()
+	if err := testtree.MakeTree(r.src, o); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// smallTree has 1 + 3 + 6 directories.
+var smallTree = testtree.TreeOptions{Fanout: []int{3, 2}, Files: 2, Size: 100}
+
+// config is a client's configuration; n is its number, and its host.
+func (r *rig) config(n int, path string, change ...func(*Config)) Config {
+	c := Config{
+		Zookeeper: zkclient.Config{
+			Servers: []string{r.addr}, User: "root", Password: "admin",
+			SessionTimeout: 4 * time.Second, ConnectTimeout: 10 * time.Second,
+		},
+		Session: r.name, Path: path, Host: fmt.Sprintf("127.0.0.%d", n), Depth: 2, VerifyPath: true, StartPort: 14444,
+		TempDir: r.t.TempDir(),
+		Logger:  slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Timing: Timing{
+			Poll: 50 * time.Millisecond, Progress: 100 * time.Millisecond, Retry: 50 * time.Millisecond,
+			PathCheck: 50 * time.Millisecond, NoPath: 300 * time.Millisecond, NoDest: time.Second,
+			StatsFlush: 100 * time.Millisecond, Reconnect: 200 * time.Millisecond, Leave: 5 * time.Second,
+		},
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	return c
+}
+
+// running is a client at work.
+type running struct {
+	stop context.CancelCauseFunc
+	done chan error
+}
+
+var errStopped = errors.New("stopped by the test")
+
+func (r *rig) start(role func(context.Context, Config) error, c Config) *running {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	run := &running{stop: cancel, done: make(chan error, 1)}
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		run.done <- role(ctx, c)
+	}()
+	r.t.Cleanup(func() {
+		cancel(errStopped)
+		<-finished
+	})
+	return run
+}
+
+func (r *rig) source(n int, change ...func(*Config)) *running {
+	return r.start(Source, r.config(n, r.src, change...))
+}
+
+func (r *rig) destination(n int, change ...func(*Config)) *running {
+	return r.start(Destination, r.config(n, r.dst, change...))
+}
+
+// wait returns what the client returned.
+func (r *rig) wait(run *running) error {
+	r.t.Helper()
+	select {
+	case err := <-run.done:
+		return err
+	case <-time.After(60 * time.Second):
+		r.t.Fatalf("a client did not end; log:\n%s", r.log)
+		return nil
+	}
+}
+
+// waitFor waits until the log has the text.
+func (r *rig) waitFor(text string) {
+	r.t.Helper()
+	r.until("the log says "+text, func() bool { return strings.Contains(r.log.String(), text) })
+}
+
+func (r *rig) until(what string, ok func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			r.t.Fatalf("waited in vain until %s; log:\n%s", what, r.log)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// finish waits for clients that should all end well.
+func (r *rig) finish(runs ...*running) {
+	r.t.Helper()
+	for i, run := range runs {
+		if err := r.wait(run); err != nil {
+			r.t.Errorf("client %d: %v", i, err)
+		}
+	}
+	if r.t.Failed() {
+		r.t.Logf("log:\n%s", r.log)
+	}
+}
+
+func (r *rig) identical() {
+	r.t.Helper()
+	differences, err := testtree.Compare(r.src, r.dst)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if len(differences) > 0 {
+		r.t.Errorf("source and destination differ:\n%s\nlog:\n%s", strings.Join(differences, "\n"), r.log)
+	}
+}
+
+// zk is a connection beside the clients.
+func (r *rig) zk() *zkclient.Client {
+	r.t.Helper()
+	c, err := zkclient.Connect(r.t.Context(), zkclient.Config{Servers: []string{server.Addr()}, User: "root", Password: "admin"})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(c.Close)
+	return c
+}
+
+func (r *rig) tree() tree {
+	t, err := newTree(r.name)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return t
+}
+
+// left fails the test unless the session's znodes are those that stay after a
+// clean-up.
+func (r *rig) left() {
+	r.t.Helper()
+	names, err := r.zk().Children(r.t.Context(), r.tree().root)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	stay := map[string]bool{"lock": true, "watch": true, "parties": true, "portlock": true, "usedports": true, "portmap": true, "dests": true, "destslock": true}
+	for _, name := range names {
+		if !stay[name] {
+			r.t.Errorf("znode %s is left after the clean-up", name)
+		}
+	}
+}
+
+// logBuffer collects log lines of several goroutines.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
+)
+
+func TestRun(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{4, 3, 2}, Files: 3, Size: 2000, Names: testtree.OddNames})
+	doneFile := filepath.Join(t.TempDir(), "done.gz")
+	master := r.source(1, func(c *Config) { c.DoneFile = doneFile; c.Depth = 3 })
+	r.waitFor("pathqueue building finished")
+	r.finish(master, r.source(2), r.source(3), r.destination(4), r.destination(5))
+	r.identical()
+	r.left()
+
+	log := r.log.String()
+	queued := strings.Count(log, "is sending path")
+	if queued < 1+4+12+24 {
+		t.Errorf("%d paths sent, the plain directories alone are more", queued)
+	}
+	if n := strings.Count(log, "Completed Path "); n != queued {
+		t.Errorf("%d paths completed, %d sent", n, queued)
+	}
+	want := `{"unfinished": 0, "failed": 0, "completed": ` + strconv.Itoa(queued) + `}`
+	if got := pythonReads(t, doneFile); !strings.Contains(got, want) {
+		t.Errorf("done-file %s, want %s", got, want)
+	}
+	if !strings.Contains(log, `\"Number_of_regular_files_transferred\": `) || strings.Contains(log[strings.LastIndex(log, "progress stats"):], `\"Number_of_regular_files_transferred\": 0,`) {
+		t.Error("the last statistics count no file")
+	}
+}
+
+func TestClientsMayComeBeforeTheMaster(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	dest := r.destination(2)
+	// A slave that is first would be the master: hold the lock until it waits.
+	lock := r.zk().Lock(r.tree().lock(), "")
+	if ok, err := lock.TryAcquire(t.Context()); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	slave := r.source(3)
+	r.until("both have joined", func() bool {
+		n, err := r.zk().Party(r.tree().party(partyAll), "").Count(t.Context())
+		return err == nil && n == 2
+	})
+	time.Sleep(300 * time.Millisecond) // they must not end now
+	if err := lock.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.finish(r.source(1), slave, dest)
+	r.identical()
+}
+
+func TestEmptySourceWithDelete(t *testing.T) {
+	r := newRig(t)
+	if err := os.Mkdir(r.src, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(r.dst, "precious"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	withDelete := func(c *Config) { c.Rsync.Delete = true }
+	err := r.wait(r.source(1, withDelete))
+	if err == nil || !strings.Contains(err.Error(), "--allow-empty") || !strings.Contains(err.Error(), r.src) {
+		t.Fatalf("error %v, want one that names the source and --allow-empty", err)
+	}
+	allow := func(c *Config) { c.AllowEmpty = true }
+	r.finish(r.source(1, withDelete, allow), r.slave(2, withDelete, allow), r.destination(3))
+	r.identical() // now it is what the user asked for: everything deleted
+}
+
+// A file system that goes away while slaves work must not wipe the destination.
+func TestSourceThatBecomesEmpty(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	if err := os.CopyFS(r.dst, os.DirFS(r.src)); err != nil {
+		t.Fatal(err)
+	}
+	withDelete := func(c *Config) { c.Rsync.Delete = true }
+	master := r.source(1, withDelete)
+	slave := r.slave(2, withDelete)
+	r.waitFor("No free destination")
+	away := r.src + ".away"
+	if err := errors.Join(os.Rename(r.src, away), os.Mkdir(r.src, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	dest := r.destination(3)
+	r.waitFor("is its file system mounted? (--allow-empty if this is meant), waiting")
+	if err := r.wait(r.source(4, withDelete)); err == nil || !strings.Contains(err.Error(), "--allow-empty") {
+		t.Errorf("error %v, want a new slave to refuse the empty source", err)
+	}
+	if _, err := os.Stat(filepath.Join(r.dst, "d0")); err != nil {
+		t.Errorf("the destination was wiped: %v", err)
+	}
+	if err := errors.Join(os.Remove(r.src), os.Rename(away, r.src)); err != nil {
+		t.Fatal(err)
+	}
+	r.finish(slave, dest, master)
+	r.identical()
+}
+
+// slave is a source started when there is a master.
+func (r *rig) slave(n int, change ...func(*Config)) *running {
+	r.t.Helper()
+	r.waitFor("removing old queue and building new queue")
+	return r.source(n, change...)
+}
+
+func TestUncleanRunIsCleanedUpBySingleSource(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	master := r.source(1)
+	r.waitFor("pathqueue building finished")
+	master.stop(errStopped)
+	if err := r.wait(master); !errors.Is(err, errStopped) {
+		t.Fatalf("error %v, want the cause of the stop", err)
+	}
+
+	other := r.destination(2) // someone else is there: nothing may be touched
+	r.waitFor("Added destination")
+	if err := r.wait(r.source(3)); !errors.Is(err, ErrUnclean) || !strings.Contains(err.Error(), "1 other client") {
+		t.Fatalf("error %v, want ErrUnclean that counts the others", err)
+	}
+	if n, err := r.zk().Queue(r.tree().pathQueue()).Len(t.Context()); n != 10 || err != nil {
+		t.Fatalf("%d paths in the queue (%v), want all 10 untouched", n, err)
+	}
+	other.stop(errStopped)
+	if err := r.wait(other); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+
+	doneFile := filepath.Join(t.TempDir(), "done.gz")
+	if err := r.wait(r.source(4, func(c *Config) { c.DoneFile = doneFile })); !errors.Is(err, ErrUnclean) {
+		t.Fatalf("error %v, want ErrUnclean after the clean-up", err)
+	}
+	if n := strings.Count(r.log.String(), "Unfinished Path "); n != 10 {
+		t.Errorf("%d unfinished paths logged, want 10", n)
+	}
+	if got := pythonReads(t, doneFile); !strings.Contains(got, `{"unfinished": 10, "failed": 0, "completed": 0}`) {
+		t.Errorf("done-file %s", got)
+	}
+	r.left()
+	r.finish(r.source(5), r.slave(6), r.destination(7)) // a new run begins
+	r.identical()
+}
+
+func TestFailedPath(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	gone := filepath.Join(r.src, "d0", "d0")
+	if _, err := os.Stat(gone); err != nil {
+		entries, _ := os.ReadDir(r.src)
+		t.Fatalf("the tree has no %s: %v", gone, entries)
+	}
+	master := r.source(1)
+	r.waitFor("pathqueue building finished")
+	if err := os.RemoveAll(gone); err != nil {
+		t.Fatal(err)
+	}
+	slave, dest := r.source(2), r.destination(3)
+	err := r.wait(master)
+	if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "1 failed") {
+		t.Errorf("error %v, want ErrIncomplete with 1 failed", err)
+	}
+	r.finish(slave, dest) // for them the session has ended
+	log := r.log.String()
+	if !strings.Contains(log, "Failed Path 1_"+gone) || !strings.Contains(log, "There were issues with path 1_"+gone) {
+		t.Errorf("the failed path is not named in the log:\n%s", log)
+	}
+	if n := strings.Count(log, "is sending path "+gone+" "); n != 3 {
+		t.Errorf("%d attempts, want 3", n)
+	}
+	r.left()
+}
+
+func TestDestinationWhoseBasePathGoesAway(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	master := r.source(1)
+	dest := r.destination(2)
+	r.waitFor("Added destination")
+	away := r.dst + ".away"
+	if err := os.Rename(r.dst, away); err != nil {
+		t.Fatal(err)
+	}
+	r.waitFor("was paused")
+	slave := r.source(3)
+	r.until("the slave has disabled it", func() bool {
+		data, _, err := r.zk().Get(t.Context(), r.tree().dest(dest127(2)))
+		return err == nil && string(data) == stateDisabled
+	})
+	if n, err := r.zk().Queue(r.tree().destQueue()).Len(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d entries in the queue of destinations (%v), want none", n, err)
+	}
+	if err := os.Rename(away, r.dst); err != nil {
+		t.Fatal(err)
+	}
+	r.finish(master, slave, dest)
+	r.identical()
+	if n := strings.Count(r.log.String(), "was activated"); n != 2 {
+		t.Errorf("activated %d times, want 2", n)
+	}
+}
+
+func dest127(n int) string { return whoami("127.0.0." + strconv.Itoa(n)) }
+
+// Without verification a destination is active whatever its path does, so that
+// Python sources use it too.
+func TestDestinationWithoutVerification(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	dest := r.destination(2, func(c *Config) { c.VerifyPath = false })
+	r.finish(r.source(1), r.slave(3), dest)
+	r.identical()
+	if !strings.Contains(r.log.String(), "was activated") {
+		t.Error("the destination was not activated")
+	}
+}
+
+func TestFixedPortOfAnother(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	port := freePort(t)
+	fixed := func(c *Config) { c.Port = port; c.Zookeeper.SessionTimeout = time.Second }
+	master := r.source(1)
+	first := r.destination(2, fixed)
+	r.waitFor("Added destination")
+	err := r.wait(r.destination(2, fixed, func(c *Config) { c.Host = "127.0.0.2" }))
+	if err == nil || !strings.Contains(err.Error(), strconv.Itoa(port)) {
+		t.Errorf("error %v, want one that names the port", err)
+	}
+	master.stop(errStopped)
+	first.stop(errStopped)
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func TestTwoDestinationsOfOneHostTakeTwoPorts(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	master := r.source(1)
+	one, two := r.destination(2), r.destination(3)
+	r.until("both are queued", func() bool {
+		n, err := r.zk().Queue(r.tree().destQueue()).Len(t.Context())
+		return err == nil && n == 2
+	})
+	zk := r.zk()
+	a, _, err := zk.Get(t.Context(), r.tree().portMap(dest127(2)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := zk.Get(t.Context(), r.tree().portMap(dest127(3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(a) == string(b) {
+		t.Errorf("both use port %s", a)
+	}
+	r.finish(master, r.source(4), r.source(5), one, two)
+	r.identical()
+}
+
+// stall is an rsync path that takes long: a named pipe as password file would do,
+// but a FIFO in the tree is not read; --bwlimit makes the transfer slow.
+func slow(c *Config) { c.Rsync.Extra = []string{"bwlimit:50"} }
+
+func TestStopInTheMiddleGivesThePathBack(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{2}, Files: 1, Size: 600_000})
+	master := r.source(1, func(c *Config) { c.Depth = 1 })
+	dest := r.destination(2)
+	slave := r.slave(3, slow)
+	r.waitFor("is sending path")
+	begin := time.Now()
+	slave.stop(errStopped)
+	if err := r.wait(slave); !errors.Is(err, errStopped) {
+		t.Fatalf("error %v, want the cause of the stop", err)
+	}
+	if took := time.Since(begin); took > 8*time.Second {
+		t.Errorf("the stop took %v: the slave waited for its rsync", took)
+	}
+	taken, err := r.zk().Children(t.Context(), r.tree().pathQueue()+"/taken")
+	if err != nil || len(taken) != 0 {
+		t.Errorf("taken %v (%v), want none", taken, err)
+	}
+	r.finish(r.source(4), master, dest)
+	r.identical()
+}
+
+func TestState(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	state := func() Status {
+		t.Helper()
+		s, err := State(t.Context(), r.config(9, "/nonexistent"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if s := state(); s.Active() {
+		t.Errorf("%+v before the session", s)
+	}
+	if _, ok, err := r.zk().Exists(t.Context(), r.tree().root); ok || err != nil {
+		t.Errorf("asking made the session's node (%v)", err)
+	}
+	master := r.source(1)
+	r.waitFor("pathqueue building finished")
+	if s := state(); s != (Status{Remaining: 10}) {
+		t.Errorf("%+v, want 10 remaining", s)
+	}
+	r.finish(r.source(2), r.destination(3), master)
+	if s := state(); s.Active() {
+		t.Errorf("%+v after the session", s)
+	}
+}
+
+func TestPathsOnly(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	built, err := PathsOnly(t.Context(), r.config(1, r.src))
+	if err != nil || built.Paths != 10 || built.Took <= 0 {
+		t.Errorf("%+v, %v, want 10 paths", built, err)
+	}
+	r.left()
+
+	master := r.source(1)
+	r.waitFor("pathqueue building finished")
+	if _, err := PathsOnly(t.Context(), r.config(2, r.src)); !errors.Is(err, ErrLocked) {
+		t.Errorf("error %v, want ErrLocked", err)
+	}
+	master.stop(errStopped)
+	if err := r.wait(master); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	if _, err := PathsOnly(t.Context(), r.config(3, r.src)); !errors.Is(err, ErrUnclean) {
+		t.Errorf("error %v, want ErrUnclean", err)
+	}
+	if n, err := r.zk().Queue(r.tree().pathQueue()).Len(t.Context()); n != 10 || err != nil {
+		t.Errorf("%d paths (%v): the unfinished ones are lost", n, err)
+	}
+}
+
+func TestNetcat(t *testing.T) {
+	r := newRig(t)
+	netcat := func(c *Config) { c.Netcat = true; c.Path = "/nonexistent"; c.Rsync.Delete = true }
+	lines := &logBuffer{}
+	dest := r.start(Destination, r.config(2, "", netcat, func(c *Config) { c.Output = lines }))
+	r.finish(r.source(1, netcat), r.slave(3, netcat), dest)
+	for i := range netcatPaths {
+		if !strings.Contains(lines.String(), dest127(3)+" is sending "+strconv.Itoa(i)+"\n") {
+			t.Errorf("the line of path %d did not arrive:\n%s", i, lines)
+		}
+	}
+	if n := strings.Count(r.log.String(), "Completed Path "); n != netcatPaths {
+		t.Errorf("%d paths completed, want %d", n, netcatPaths)
+	}
+}
+
+// Names that a Python slave would misread never stand in the queue it reads.
+func TestOddNamesAreOnlyForGo(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"#x", ";y", "a\nb", "c\r", "plain", "plain/#z"} {
+		if err := os.MkdirAll(filepath.Join(r.src, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	master := r.source(1)
+	r.waitFor("pathqueue building finished")
+	zk := r.zk()
+	for queue, want := range map[string]int{r.tree().extQueue(): 4, r.tree().pathQueue(): 3} {
+		if n, err := zk.Queue(queue).Len(t.Context()); n != want || err != nil {
+			t.Errorf("%d entries in %s (%v), want %d", n, queue, err, want)
+		}
+	}
+	r.finish(r.source(2), r.destination(3), master)
+	r.identical()
+}
+
+// Every client loses its ZooKeeper session in the middle of the work, and the
+// run still ends as it should.
+func TestLostZooKeeperSession(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{3, 2}, Files: 1, Size: 100_000})
+	proxy := zktest.NewProxy(t, r.addr)
+	direct := r.addr
+	r.addr = proxy.Addr()
+	short := func(c *Config) { c.Zookeeper.SessionTimeout = 2 * time.Second }
+	master := r.source(1, short)
+	dest := r.destination(2, short)
+	slave := r.slave(3, short, slow)
+	r.waitFor("is sending path")
+	proxy.Cut()
+	r.until("all three have seen it", func() bool {
+		return strings.Count(r.log.String(), "The ZooKeeper session was lost") == 3
+	})
+	r.addr = direct
+	r.until("ZooKeeper has seen it too", func() bool {
+		n, err := r.zk().Party(r.tree().party(partyAll), "").Count(t.Context())
+		return err == nil && n == 0
+	})
+	proxy.Heal()
+	r.finish(master, slave, dest)
+	r.identical()
+	if n := strings.Count(r.log.String(), "Completed Path "); n != 10 {
+		t.Errorf("%d paths completed, want each of 10 once", n)
+	}
+	r.left()
+}
+
+// When somebody has cleaned up in the meantime, a master must not go on.
+func TestMasterWhoseSessionWasCleanedUp(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	proxy := zktest.NewProxy(t, r.addr)
+	direct := r.addr
+	r.addr = proxy.Addr()
+	short := func(c *Config) { c.Zookeeper.SessionTimeout = 2 * time.Second }
+	master := r.source(1, short)
+	r.waitFor("pathqueue building finished")
+	proxy.Cut()
+	r.waitFor("The ZooKeeper session was lost")
+	r.addr = direct
+	r.until("it has gone", func() bool {
+		n, err := r.zk().Party(r.tree().party(partyAll), "").Count(t.Context())
+		return err == nil && n == 0
+	})
+	if err := r.wait(r.source(2)); !errors.Is(err, ErrUnclean) {
+		t.Fatal(err)
+	}
+	proxy.Heal()
+	if err := r.wait(master); err == nil || !strings.Contains(err.Error(), "cleaned up") {
+		t.Errorf("error %v, want one that says the session was cleaned up", err)
+	}
+}
+
+func TestBadSessionNames(t *testing.T) {
+	for _, name := range []string{"", " ", "/elsewhere", "/admin", "a//b", "../x"} {
+		c := Config{Session: name, Path: "/tmp", Zookeeper: zkclient.Config{Servers: []string{"127.0.0.1:1"}}}
+		if err := Source(context.Background(), c); err == nil || !strings.Contains(err.Error(), "session") {
+			t.Errorf("session %q: error %v, want one about the session's name", name, err)
+		}
+	}
+}
+
+func TestRefusedRsyncOptions(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	c := r.config(1, r.src)
+	c.Rsync = rsyncrunner.Options{Extra: []string{"no-implied-dirs"}}
+	if err := Source(t.Context(), c); err == nil || !strings.Contains(err.Error(), "no-implied-dirs") {
+		t.Errorf("error %v, want one that names the option", err)
+	}
+}
