@@ -72,7 +72,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 func initTree(ctx context.Context, servers []string, sections []cli.Section, log *cli.Log) error {
 	t, err := readTree(sections)
 	if len(servers) == 0 {
-		err = errors.Join(errors.New("No servers given! Write servers=host:port,… into [MAIN], or use --servers"), err)
+		err = errors.Join(errors.New("cannot connect to ZooKeeper: No servers given! Write servers=host:port,… into [MAIN], or use --servers"), err)
 	}
 	if err != nil {
 		return err

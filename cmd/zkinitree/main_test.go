@@ -30,10 +30,11 @@ func TestMain(m *testing.M) { os.Exit(zktest.Main(m, &server)) }
 func place(t *testing.T) string {
 	t.Helper()
 	anyone := connect(t, server.Addr(), "", "")
-	if _, err := anyone.Create(t.Context(), "/"+t.Name(), nil, zkclient.Persistent); err != nil {
+	chroot, err := anyone.Create(t.Context(), "/"+t.Name(), nil, zkclient.Sequential)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return server.Addr() + "/" + t.Name()
+	return server.Addr() + chroot
 }
 
 // zkinitree runs the program and gives its exit status and the lines of its
@@ -197,6 +198,18 @@ func TestExample(t *testing.T) {
 	if code != 0 || len(lines) > 0 {
 		t.Fatalf("exit %d, said %q", code, lines)
 	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		root, err := zkclient.Connect(ctx, zkclient.Config{Servers: []string{server}, User: "root", Password: "change-me-root"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		if err := root.DeleteTree(ctx, "/admin"); err != nil {
+			t.Error(err)
+		}
+	})
 	const base = "/admin/rsync"
 	ctx := t.Context()
 	user := connect(t, server, "rsync", "change-me-rsync")
@@ -398,7 +411,7 @@ func TestWithoutServersOrFiles(t *testing.T) {
 	if code != 1 {
 		t.Errorf("exit %d", code)
 	}
-	checkLines(t, "nothing", lines, []string{"ERROR No servers given!", "ERROR cannot set up a tree: Root user not configured"})
+	checkLines(t, "nothing", lines, []string{"ERROR cannot connect to ZooKeeper: No servers given!", "ERROR cannot set up a tree: Root user not configured"})
 
 	// Nothing to do is no reason to connect.
 	file := configFile(t, "[MAIN]\nservers=127.0.0.1:1\n[root]\npasswd=r00t\n")
