@@ -91,7 +91,7 @@ class Steps:
     A request is {"id": N, "do": "lock acquire", "path": ..., ...}; its answer is
     {"event": "reply", "id": N, "value": ...} or the same with "error". Every
     request runs in its own thread, so one that waits does not hold up the next.
-    A lock, queue, party or counter is made by the first request that names it
+    A lock, queue, party or counter is made by the first request that needs it
     and lives on; "name" tells two of them at one path apart.
     """
 
@@ -141,8 +141,8 @@ class Steps:
     def do_lock_release(self, path, name=""):
         return self._lock(path, name).release()
 
-    def do_lock_contenders(self, path, name=""):
-        return self._lock(path, name).contenders()
+    def do_lock_contenders(self, path):
+        return self.zk.Lock(path).contenders()
 
     def do_lock_cycle(self, path, witness, name="", data="", times=1, hold=0.0):
         """Takes and gives back a lock, times over, holding it up to that many seconds. The file witness
@@ -195,7 +195,7 @@ class Steps:
             time.sleep(random.uniform(0, pause))
             if not queue.consume():
                 raise Failure("%r was taken away while it was held" % value)
-            say("entry", path=path, value=text(value))
+            say("entry", path=path, data=text(value))
             done += 1
         return done
 
@@ -210,8 +210,8 @@ class Steps:
     def do_party_leave(self, path, name=""):
         return self._party(path, name).leave()
 
-    def do_party_members(self, path, name=""):
-        return sorted(self._party(path, name))
+    def do_party_members(self, path):
+        return sorted(self.zk.Party(path))
 
     # Counter
 
@@ -223,7 +223,7 @@ class Steps:
         counter = self._counter(path)
         for turn in range(times):
             counter += delta
-            say("added", path=path, turn=turn, value=counter.post_value)
+            say("added", path=path, turn=turn, total=counter.post_value)
         return times
 
     def do_counter_get(self, path):
