@@ -60,7 +60,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	c.conn, c.events, err = zk.Connect(servers, cfg.SessionTimeout,
 		zk.WithDialer(c.dial(len(servers))),
-		zk.WithHostProvider(&hosts{over: c.over}),
+		zk.WithHostProvider(&hosts{quitting: c.quitting}),
 		zk.WithEventCallback(c.event),
 		zk.WithLogger(libraryLog{cfg.Logger}),
 	)
@@ -110,8 +110,8 @@ func (c *Client) establish(ctx context.Context, cfg Config) error {
 
 // connectError is the one line a user sees when there is no ZooKeeper.
 func (c *Client) connectError(ctx context.Context, cfg Config, err error) error {
-	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrSessionLost) {
-		return fmt.Errorf("cannot connect to ZooKeeper at %s: %w", strings.Join(c.servers, ","), err)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("cannot connect to ZooKeeper at %s as user %q: %w", strings.Join(c.servers, ","), cfg.User, err)
 	}
 	c.mu.Lock()
 	var notes []string
@@ -120,7 +120,7 @@ func (c *Client) connectError(ctx context.Context, cfg Config, err error) error 
 	}
 	c.mu.Unlock()
 	sort.Strings(notes)
-	if len(notes) == 0 || errors.Is(err, ErrSessionLost) {
+	if len(notes) == 0 {
 		notes = append(notes, err.Error())
 	}
 	return fmt.Errorf("cannot connect to ZooKeeper at %s as user %q within %v: %s; check that a server runs there and that host and port are right",
@@ -153,7 +153,7 @@ func (c *Client) fencePath() string {
 }
 
 // Close ends the session, so that its ephemeral nodes go at once, and returns when nothing of the client runs any
-// more. It takes a round trip, or up to about two seconds when no server answers.
+// more. It takes a round trip, or about a second when the server does not answer.
 func (c *Client) Close() {
 	c.state.Lock()
 	c.closed = true
@@ -167,10 +167,12 @@ func (c *Client) Close() {
 func (c *Client) shutdown() {
 	defer close(c.done)
 	<-c.ctx.Done()
-	if context.Cause(c.ctx) != errClosed {
+	if context.Cause(c.ctx) != errClosed || !c.connected() {
 		c.cut() // nothing that still waits may be sent
+		<-c.parked
 	}
-	c.conn.Close() // sends the farewell if a connection stands, waits a second for the answer
+	close(c.closing)
+	c.conn.Close() // the farewell; waits a second for the answer
 	c.cut()
 	for range c.events { // closed as the last act of the library
 	}

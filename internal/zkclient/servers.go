@@ -75,7 +75,7 @@ func parseServer(item string) (string, error) {
 // hosts hands out the servers' names in turn; the names are looked up at each dial, so one that cannot be resolved does
 // no harm to the others and a changed address is noticed. The library shuffles them before Init.
 type hosts struct {
-	over func() bool // the session has ended: let the library see that it should quit
+	quitting func() bool
 
 	mu      sync.Mutex
 	servers []string
@@ -102,7 +102,7 @@ func (h *hosts) Next() (server string, retryStart bool) {
 	defer h.mu.Unlock()
 	server = h.servers[h.next]
 	h.next = (h.next + 1) % len(h.servers)
-	return server, h.over()
+	return server, h.quitting()
 }
 
 func (h *hosts) Connected() {}

@@ -38,6 +38,10 @@ type session struct {
 	notes   map[string]error // server -> why it could not be used, latest
 	tries   int              // dials since a connection has lasted
 	dialled time.Time        // the last dial
+
+	parked     chan struct{} // closed when the library has come to dial after the session's end
+	parkedOnce sync.Once
+	closing    chan struct{} // closed just before the library is told to quit
 }
 
 func newSession(ctx context.Context, cfg Config, servers int) *session {
@@ -49,12 +53,34 @@ func newSession(ctx context.Context, cfg Config, servers int) *session {
 		up:      make(chan struct{}),
 		turn:    make(chan struct{}),
 		notes:   make(map[string]error, servers),
+		parked:  make(chan struct{}),
+		closing: make(chan struct{}),
 	}
 	s.ctx, s.end = context.WithCancelCause(ctx)
 	return s
 }
 
 func (s *session) over() bool { return s.ctx.Err() != nil }
+
+// quitting says that the library is being told to quit.
+func (s *session) quitting() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// park holds the library's dialer once the session has ended, until the library has been told to quit and its farewell,
+// which nobody will answer, has been queued: then it is dropped from the queue at once, else the library would
+// wait a second for the answer.
+func (s *session) park() error {
+	s.parkedOnce.Do(func() { close(s.parked) })
+	<-s.closing
+	time.Sleep(5 * time.Millisecond)
+	return context.Cause(s.ctx)
+}
 
 // contact is when the server has last been heard to answer (the sending of what it answered), and the timeout.
 func (s *session) contact() (time.Time, time.Duration) {
@@ -66,8 +92,8 @@ func (s *session) contact() (time.Time, time.Duration) {
 // dial is the library's dialer.
 func (s *session) dial(servers int) zk.Dialer {
 	return func(_, server string, _ time.Duration) (net.Conn, error) {
-		if err := s.pace(servers); err != nil {
-			return nil, err
+		if s.pace(servers) != nil {
+			return nil, s.park()
 		}
 		d := net.Dialer{Timeout: s.attempt}
 		conn, err := d.DialContext(s.ctx, "tcp", server)
@@ -76,15 +102,23 @@ func (s *session) dial(servers int) zk.Dialer {
 			return nil, err
 		}
 		l := newLink(conn, server, s, s.attempt)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.over() {
+		if !s.use(l) {
 			conn.Close()
-			return nil, context.Cause(s.ctx)
+			return nil, s.park()
 		}
-		s.link = l
 		return l, nil
 	}
+}
+
+// use makes l the connection, unless the session has ended.
+func (s *session) use(l *link) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over() {
+		return false
+	}
+	s.link = l
+	return true
 }
 
 // pace waits before a dial: not at all for the first round over the servers, then longer and longer, at most a tenth
@@ -218,6 +252,13 @@ func (s *session) check(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// connected says whether a connection stands.
+func (s *session) connected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isUp
 }
 
 // reconnected returns a channel that is closed when the next connection has been made.

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zkclient_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
+)
+
+// The point of the own clock: the Context has ended while the server still keeps the ephemeral nodes, whatever the fault and
+// whenever in the ping interval it begins; and not so early that a short fault costs the session.
+func TestOwnClockIsFirst(t *testing.T) {
+	watcher := direct(t)
+	path := base(t, watcher)
+	faults := map[string]func(*zktest.Proxy){
+		"cut":     (*zktest.Proxy).Cut,
+		"stall":   (*zktest.Proxy).Stall,
+		"swallow": (*zktest.Proxy).SwallowReplies,
+	}
+	for name, fault := range faults {
+		for _, after := range []time.Duration{0, 300 * time.Millisecond, 550 * time.Millisecond} {
+			t.Run(fmt.Sprintf("%s %v", name, after), func(t *testing.T) {
+				t.Parallel()
+				const timeout = 2 * time.Second
+				p := zktest.NewProxy(t, server.Addr())
+				cfg := config(p.Addr())
+				cfg.SessionTimeout = timeout
+				c := connect(t, cfg)
+				node, err := c.Create(t.Context(), fmt.Sprintf("%s/%s-%d", path, name, after), nil, zkclient.Ephemeral)
+				check(t, err)
+				time.Sleep(after)
+				start := time.Now()
+				fault(p)
+				select {
+				case <-c.Context().Done():
+				case <-time.After(2 * timeout):
+					t.Fatal("the session has not ended")
+				}
+				ended := time.Since(start)
+				if !exists(t, watcher, node) {
+					t.Fatalf("the server was faster: the Context ended after %v", ended)
+				}
+				wantError(t, context.Cause(c.Context()), zkclient.ErrSessionLost)
+				if earliest := timeout*5/6 - timeout/3 - 200*time.Millisecond; name != "swallow" && ended < earliest {
+					t.Errorf("ended after %v, before %v", ended, earliest)
+				}
+				eventually(t, "the ephemeral node goes", func() bool { return !exists(t, watcher, node) })
+				t.Logf("Context ended after %v, node gone after %v of %v", ended, time.Since(start), timeout)
+				p.Heal()
+				_, err = c.Children(t.Context(), path)
+				wantError(t, err, zkclient.ErrSessionLost)
+			})
+		}
+	}
+}
+
+// A session that is only used for reading, or not at all, lives on.
+func TestIdleSessionLives(t *testing.T) {
+	cfg := config(server.Addr())
+	cfg.SessionTimeout = time.Second
+	c := connect(t, cfg)
+	id := c.SessionID()
+	time.Sleep(2500 * time.Millisecond)
+	if err := context.Cause(c.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := c.Get(t.Context(), "/")
+	check(t, err)
+	if c.SessionID() != id || id == 0 {
+		t.Errorf("session %x became %x", id, c.SessionID())
+	}
+}
+
+// The server says that it does not know the session: that is the end, at once, and no new session is ever made, so nothing that
+// was on its way can run there.
+func TestExpired(t *testing.T) {
+	dir := t.TempDir()
+	s, err := zktest.Launch(short(t, 20*time.Second), dir)
+	check(t, err)
+	t.Cleanup(s.Stop)
+	cfg := config(s.Addr())
+	cfg.SessionTimeout = 20 * time.Second
+	c := connect(t, cfg)
+	s.Kill()
+	calls := []<-chan error{
+		background(func() error { return c.Multi(t.Context(), zkclient.OpCreate("/multi", nil, zkclient.Persistent)) }),
+		background(func() error {
+			_, err := c.Create(t.Context(), "/create", nil, zkclient.Persistent)
+			return err
+		}),
+		background(func() error { _, err := c.Queue("/queue").Take(t.Context()); return err }),
+		background(func() error { return c.Lock("/lock", "").Acquire(t.Context()) }),
+	}
+	check(t, os.RemoveAll(filepath.Join(dir, "data")))
+	check(t, s.Restart())
+	for _, call := range calls {
+		wantError(t, result(t, call), zkclient.ErrSessionLost)
+	}
+	<-c.Context().Done()
+	wantError(t, context.Cause(c.Context()), zkclient.ErrSessionLost)
+	if !strings.Contains(context.Cause(c.Context()).Error(), "expired") {
+		t.Errorf("cause: %v", context.Cause(c.Context()))
+	}
+	time.Sleep(1500 * time.Millisecond) // the library would be back by now
+	after := connect(t, config(s.Addr()))
+	if names := children(t, after, "/"); len(names) != 1 {
+		t.Errorf("something ran in a new session: %v", names)
+	}
+	if n := sessions(t, s.Addr()); n != 1 {
+		t.Errorf("%d sessions, want only the one that looks", n)
+	}
+}
+
+// sessions asks a server how many it has.
+func sessions(t *testing.T, addr string) int {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	check(t, err)
+	defer conn.Close()
+	fmt.Fprint(conn, "mntr")
+	answer, err := io.ReadAll(conn)
+	check(t, err)
+	_, rest, found := strings.Cut(string(answer), "zk_global_sessions")
+	if !found {
+		t.Fatalf("no number of sessions in: %s", answer)
+	}
+	n, err := strconv.Atoi(strings.Fields(rest)[0])
+	check(t, err)
+	return n
+}
+
+// What waits inside the library when the session is lost is not sent later.
+func TestNothingRunsAfterTheEnd(t *testing.T) {
+	watcher := direct(t)
+	path := base(t, watcher)
+	p := zktest.NewProxy(t, server.Addr())
+	cfg := config(p.Addr())
+	cfg.SessionTimeout = 2 * time.Second
+	c := connect(t, cfg)
+	p.Stall()
+	var calls []<-chan error
+	for i := range 50 { // more than the library queues
+		calls = append(calls, background(func() error {
+			return c.Multi(t.Context(), zkclient.OpCreate(fmt.Sprintf("%s/%d", path, i), nil, zkclient.Persistent))
+		}))
+	}
+	for _, call := range calls {
+		err := result(t, call)
+		if !errors.Is(err, zkclient.ErrSessionLost) && !errors.Is(err, zkclient.ErrConnectionLoss) {
+			t.Errorf("error: %v", err)
+		}
+	}
+	<-c.Context().Done()
+	p.Cut()
+	p.Heal()
+	time.Sleep(1200 * time.Millisecond)
+	if names := children(t, watcher, path); len(names) > 0 {
+		t.Errorf("run after the end: %v", names)
+	}
+}
+
+// The fence refuses a transaction of a client whose node is gone, and the error says which node.
+func TestFence(t *testing.T) {
+	c := direct(t)
+	path := base(t, c)
+	party := c.Party(path+"/party", "me")
+	check(t, party.Join(t.Context()))
+	c.SetFence(party.Node())
+	check(t, c.Multi(t.Context(), zkclient.OpCreate(path+"/a", nil, zkclient.Persistent)))
+	check(t, party.Leave(t.Context()))
+	err := c.Multi(t.Context(), zkclient.OpCreate(path+"/b", nil, zkclient.Persistent))
+	wantError(t, err, zkclient.ErrSessionLost)
+	if !strings.Contains(err.Error(), party.Node()) {
+		t.Errorf("the node is not in: %v", err)
+	}
+	wantError(t, c.AddCounters(t.Context(), path+"/stats", map[string]int64{"n": 1}), zkclient.ErrSessionLost)
+	if exists(t, c, path+"/b") {
+		t.Error("the transaction was carried out")
+	}
+	q := c.Queue(path + "/q")
+	check(t, q.Ensure(t.Context()))
+	wantError(t, q.Put(t.Context(), 100, []byte("x")), zkclient.ErrSessionLost)
+	c.SetFence("")
+	check(t, q.Put(t.Context(), 100, []byte("x")))
+}
+
+// Every call returns with its context at once, although the server is mute.
+func TestCallsGiveUp(t *testing.T) {
+	watcher := direct(t)
+	path := base(t, watcher)
+	c, p := proxied(t)
+	q := c.Queue(path + "/q")
+	check(t, q.Put(t.Context(), 100, []byte("one"), []byte("two")))
+	entry, err := q.Take(t.Context())
+	check(t, err)
+	lock := c.Lock(path+"/lock", "")
+	check(t, lock.Acquire(t.Context()))
+	party := c.Party(path+"/party", "me")
+	check(t, party.Join(t.Context()))
+	calls := map[string]func(context.Context) error{
+		"Get":      func(ctx context.Context) error { _, _, err := c.Get(ctx, path); return err },
+		"Exists":   func(ctx context.Context) error { _, _, err := c.Exists(ctx, path); return err },
+		"Children": func(ctx context.Context) error { _, err := c.Children(ctx, path); return err },
+		"Create": func(ctx context.Context) error {
+			_, err := c.Create(ctx, path+"/c", nil, zkclient.Ephemeral)
+			return err
+		},
+		"CreatePath": func(ctx context.Context) error {
+			_, err := c.CreatePath(ctx, path+"/d/e", nil, zkclient.Persistent)
+			return err
+		},
+		"EnsurePath":  func(ctx context.Context) error { return c.EnsurePath(ctx, path+"/x") },
+		"Set":         func(ctx context.Context) error { _, err := c.Set(ctx, path, nil, -1); return err },
+		"SetACL":      func(ctx context.Context) error { return c.SetACL(ctx, path, nil) },
+		"GetACL":      func(ctx context.Context) error { _, err := c.GetACL(ctx, path); return err },
+		"Delete":      func(ctx context.Context) error { return c.Delete(ctx, path+"/x") },
+		"DeleteTree":  func(ctx context.Context) error { return c.DeleteTree(ctx, path+"/x") },
+		"Sync":        func(ctx context.Context) error { return c.Sync(ctx, path) },
+		"Multi":       func(ctx context.Context) error { return c.Multi(ctx, zkclient.OpCheck(path, -1)) },
+		"Ensure":      func(ctx context.Context) error { return q.Ensure(ctx) },
+		"Put":         func(ctx context.Context) error { return q.Put(ctx, 100, []byte("x")) },
+		"Len":         func(ctx context.Context) error { _, err := q.Len(ctx); return err },
+		"Take":        func(ctx context.Context) error { _, err := q.Take(ctx); return err },
+		"TryTake":     func(ctx context.Context) error { _, err := q.TryTake(ctx); return err },
+		"Drain":       func(ctx context.Context) error { _, err := q.Drain(ctx, func([]byte) error { return nil }); return err },
+		"Held":        func(ctx context.Context) error { _, err := entry.Held(ctx); return err },
+		"Consume":     func(ctx context.Context) error { return entry.Consume(ctx) },
+		"TryAcquire":  func(ctx context.Context) error { _, err := c.Lock(path+"/l", "").TryAcquire(ctx); return err },
+		"Acquire":     func(ctx context.Context) error { return c.Lock(path+"/l", "").Acquire(ctx) },
+		"Release":     func(ctx context.Context) error { return lock.Release(ctx) },
+		"Join":        func(ctx context.Context) error { return c.Party(path+"/p", "").Join(ctx) },
+		"Leave":       func(ctx context.Context) error { return party.Leave(ctx) },
+		"Members":     func(ctx context.Context) error { _, err := party.Members(ctx); return err },
+		"Count":       func(ctx context.Context) error { _, err := party.Count(ctx); return err },
+		"AddCounters": func(ctx context.Context) error { return c.AddCounters(ctx, path, map[string]int64{"n": 1}) },
+		"Counters":    func(ctx context.Context) error { _, err := c.Counters(ctx, path, []string{"n"}); return err },
+		"WatchData": func(ctx context.Context) error {
+			return c.WatchData(ctx, path+"/w", func([]byte, zkclient.Stat, bool) {})
+		},
+		"EntryRelease": func(ctx context.Context) error { return entry.Release(ctx) },
+	}
+	p.Stall()
+	for _, stuck := range []string{"stalled", "cut"} {
+		for name, call := range calls {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			start := time.Now()
+			err := call(ctx)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) && !(stuck == "cut" && (name == "Release" || name == "Leave") && err == nil) {
+				t.Errorf("%s, %s: %v", stuck, name, err)
+			}
+			if took := time.Since(start); took > 300*time.Millisecond {
+				t.Errorf("%s, %s: it took %v", stuck, name, took)
+			}
+			if err != nil && !strings.HasPrefix(err.Error(), "cannot ") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		p.Cut()
+	}
+	p.Heal()
+	// What was being given up is given up, and what was being taken is given back.
+	check(t, c.Sync(t.Context(), path))
+	eventually(t, "locks, memberships and entries are free", func() bool {
+		return len(children(t, watcher, path+"/lock")) == 0 && len(children(t, watcher, path+"/l")) == 0 &&
+			len(children(t, watcher, path+"/party")) == 0 && len(children(t, watcher, path+"/p")) == 0 &&
+			len(children(t, watcher, path+"/q/taken")) == 0 && !exists(t, watcher, path+"/c")
+	})
+}
+
+// Close takes the ephemeral nodes with it, can be repeated, ends what waits, and is quick in trouble too.
+func TestClose(t *testing.T) {
+	watcher := direct(t)
+	path := base(t, watcher)
+	for name, fault := range map[string]func(*zktest.Proxy){
+		"healthy": func(*zktest.Proxy) {},
+		"cut":     (*zktest.Proxy).Cut,
+		"stalled": (*zktest.Proxy).Stall,
+	} {
+		c, p := proxied(t)
+		node, err := c.Create(t.Context(), path+"/"+name, nil, zkclient.Ephemeral)
+		check(t, err)
+		q := c.Queue(path + "/q")
+		check(t, q.Ensure(t.Context()))
+		waiting := background(func() error { _, err := q.Take(t.Context()); return err })
+		watching := background(func() error {
+			return c.WatchData(t.Context(), path, func([]byte, zkclient.Stat, bool) {})
+		})
+		time.Sleep(50 * time.Millisecond)
+		fault(p)
+		time.Sleep(50 * time.Millisecond)
+		start := time.Now()
+		c.Close()
+		c.Close()
+		if took := time.Since(start); took > 1500*time.Millisecond {
+			t.Errorf("%s: Close took %v", name, took)
+		}
+		wantError(t, result(t, waiting), zkclient.ErrSessionLost)
+		wantError(t, result(t, watching), zkclient.ErrSessionLost)
+		wantError(t, c.EnsurePath(t.Context(), path), zkclient.ErrSessionLost)
+		if name == "healthy" && exists(t, watcher, node) {
+			t.Error("the ephemeral node has outlived Close")
+		}
+		p.Heal()
+	}
+}
+
+// A server that accepts, says hello and closes again is not hammered.
+func TestReconnectsArePaced(t *testing.T) {
+	p := zktest.NewProxy(t, server.Addr())
+	cfg := config(p.Addr())
+	cfg.SessionTimeout = 3 * time.Second
+	c := connect(t, cfg)
+	stop := time.After(1500 * time.Millisecond)
+	turns := 0
+	for running := true; running; {
+		select {
+		case <-stop:
+			running = false
+		default:
+			if err := c.Sync(short(t, time.Second), "/"); err == nil {
+				turns++
+				p.Cut()
+				p.Heal()
+			}
+		}
+	}
+	if turns > 15 || turns < 3 {
+		t.Errorf("%d reconnects in 1.5 s", turns)
+	}
+}
+
+// Timed waits that find nothing leave nothing behind: the library keeps a channel for every watch that has not fired.
+func TestTimedWaitsDoNotPileUp(t *testing.T) {
+	c := direct(t)
+	path := base(t, c)
+	q := c.Queue(path + "/q")
+	check(t, q.Ensure(t.Context()))
+	lock, other := c.Lock(path+"/lock", ""), c.Lock(path+"/lock", "")
+	check(t, lock.Acquire(t.Context()))
+	once := func() {
+		_, err := q.Take(short(t, 2*time.Millisecond))
+		wantError(t, err, context.DeadlineExceeded)
+		wantError(t, other.Acquire(short(t, 5*time.Millisecond)), context.DeadlineExceeded)
+	}
+	once()
+	eventually(t, "the first round is over", func() bool { return len(children(t, c, path+"/lock")) == 1 })
+	before := runtime.NumGoroutine()
+	for range 50 {
+		once()
+	}
+	eventually(t, "no goroutines pile up", func() bool { return runtime.NumGoroutine() <= before+2 })
+}
