@@ -125,7 +125,7 @@ func (a *applier) write(ctx context.Context) error {
 }
 
 func (a *applier) writeNode(ctx context.Context, n node) error {
-	if !a.found[n.path] {
+	if n.sequential || !a.found[n.path] {
 		mode := zkclient.Persistent
 		if n.sequential {
 			mode = zkclient.Sequential

@@ -154,6 +154,11 @@ all=alice
 	if err != nil || !slices.Equal(names, []string{"n-0000000000", "n-0000000001"}) {
 		t.Errorf("sequence nodes: %q, %v", names, err)
 	}
+
+	// A plain node of that name is another one.
+	text = users + "[/admin/new/m-]\nsequence=1\n[/admin/new/m-/x]\nmakepath=1\n"
+	setUp(t, server, text)
+	setUp(t, server, text, "WARNING node /admin/new/m-/x already exists")
 }
 
 // Every letter gives its right and no other to a user who logs in for real.
@@ -353,12 +358,16 @@ func TestMissingParents(t *testing.T) {
 
 func TestOtherRootPassword(t *testing.T) {
 	server := place(t)
-	setUp(t, server, users+"[/admin]\nr=bob\n[/admin/x]\n")
+	setUp(t, server, users+"[/admin]\n[/admin/x]\n")
 	root := connect(t, server, "root", "r00t")
+	// The ACL of a node that all may read can be looked at with any password.
+	public := []zkclient.ACL{rootAll, {Scheme: "world", ID: "anyone", Perms: zkclient.PermRead}}
+	if err := root.SetACL(t.Context(), "/admin/x", public); err != nil {
+		t.Fatal(err)
+	}
 	before := dump(t, server)
 	other := strings.Replace(users, "r00t", "n3w", 1)
 	for text, want := range map[string]string{
-		// one is open for others to read, as which the ACL can be looked at
 		"[/admin/new]\n[/admin]\nr=bob\n[/admin/x]\n": "cannot change /admin, /admin/x: user root with the password of [root] has no right to",
 		"[/admin/x/y]\n":             "cannot change /admin/x: user root",
 		"[/admin/p/q]\nmakepath=1\n": "cannot change /admin: user root",

@@ -78,6 +78,8 @@ r=bob
 [/admin/n-]
 sequence=1
 makepath=true
+[/admin/n-/x]
+makepath=1
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +90,9 @@ makepath=true
 		{path: "/admin/x", acl: []zkclient.ACL{rootAll, acl("alice", "al%ice:x", zkclient.PermRead), bob(zkclient.PermRead), bob(zkclient.PermAll), aliceAll}},
 		{path: "/admin/deep", acl: []zkclient.ACL{rootAll, bob(zkclient.PermRead)}},
 		{path: "/admin/n-", acl: []zkclient.ACL{rootAll}, sequential: true},
+		{path: "/admin/n-", acl: []zkclient.ACL{rootAll}, implied: true}, // no child can count on the other
 		{path: "/admin/x/y", acl: []zkclient.ACL{rootAll}},
+		{path: "/admin/n-/x", acl: []zkclient.ACL{rootAll}},
 		{path: "/admin/deep/down", acl: []zkclient.ACL{rootAll, bob(zkclient.PermCreate)}, implied: true},
 		{path: "/admin/deep/down/below", acl: []zkclient.ACL{rootAll, bob(zkclient.PermCreate)}},
 	}}
@@ -136,6 +140,7 @@ var mistakes = []struct {
 	{"two slashes", "[/admin//x]\n", []string{"cannot set up /admin//x (FILE:11): the path must have no empty"}},
 	{"slash at the end", "[/admin/]\n", []string{"the path must have no"}},
 	{"dots", "[/admin/../x]\n[/admin/.]\n", []string{"the path must have no", "the path must have no"}},
+	{"control character", "[/admin/a\x07b]\n", []string{"the path has a character"}},
 	{"private use", "[/admin/\ue000]\n", []string{"the path has a character"}},
 	{"ephemeral", "[/admin/x]\nephemeral=yes\n", []string{"an ephemeral node would vanish when zkinitree ends"}},
 	{"booleans", "[/admin]\nmakepath=maybe\nsequence=2\nephemeral=y\n", []string{"makepath must be yes or no", "sequence must be", "ephemeral must be"}},
