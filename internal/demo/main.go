@@ -86,7 +86,11 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := prepareTrees(&o, work, out); err != nil {
 		return err
 	}
-	server, err := zktest.Launch(ctx, filepath.Join(work, "zookeeper"))
+	dir := filepath.Join(work, "zookeeper")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("cannot make a directory for ZooKeeper: %w", err)
+	}
+	server, err := zktest.Launch(ctx, dir)
 	if err != nil {
 		return err
 	}

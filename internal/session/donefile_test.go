@@ -66,7 +66,7 @@ func TestDoneFileIsNew(t *testing.T) {
 	}
 	// Method, FNAME, time in little endian, best compression, unknown system,
 	// the name without .gz.
-	want := append([]byte{0x1f, 0x8b, 8, 8, 0x93, 0x4b, 0x03, 0x6b, 2, 0xff}, "done\x00"...)
+	want := append([]byte{0x1f, 0x8b, 8, 8, 0x93, 0x5a, 0x03, 0x6b, 2, 0xff}, "done\x00"...)
 	if diff := cmp.Diff(want, data[:len(want)]); diff != "" {
 		t.Error(diff)
 	}

@@ -101,7 +101,10 @@ func (c *client) entries(ctx context.Context, emit func([]byte) error) error {
 		}
 		return nil
 	}
-	return pathbuilder.Walk(ctx, c.walkOptions(), func(e pathbuilder.Entry) error { return emit(e.Encode()) })
+	if err := pathbuilder.Walk(ctx, c.walkOptions(), func(e pathbuilder.Entry) error { return emit(e.Encode()) }); err != nil {
+		return err
+	}
+	return c.checkNotEmpty() // what was there at the start may have been unmounted meanwhile
 }
 
 func (c *client) walkOptions() pathbuilder.Options {

@@ -131,12 +131,13 @@ func (ms *master) work(ctx context.Context, m *member) error {
 	tick := time.NewTicker(ms.cfg.Timing.Poll)
 	defer tick.Stop()
 	for walking := true; ; {
+		total := ms.feed.queued()
 		left, err := remaining(ctx, m)
 		if err != nil {
 			return err
 		}
 		done := left == 0 && !walking
-		if err := progress.show(ctx, m, left, ms.feed.queued(), done); err != nil {
+		if err := progress.show(ctx, m, left, total, done); err != nil {
 			return err
 		}
 		if done {

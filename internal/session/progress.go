@@ -30,7 +30,8 @@ func (p *progress) show(ctx context.Context, m *member, left, total int, end boo
 		return nil
 	}
 	p.shown = time.Now()
-	if left != p.left {
+	total = max(total, left) // the walk may have gone on between the two readings
+	if left != p.left && total > 0 {
 		p.left = left
 		failed, err := m.Queue(m.tree.failedQueue()).Len(ctx)
 		if err != nil {

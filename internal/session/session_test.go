@@ -76,6 +76,7 @@ func TestEmptySourceWithDelete(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(r.dst, "precious"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	r.age()
 	withDelete := func(c *Config) { c.Rsync.Delete = true }
 	err := r.wait(r.source(1, withDelete))
 	if err == nil || !strings.Contains(err.Error(), "--allow-empty") || !strings.Contains(err.Error(), r.src) {
@@ -95,7 +96,8 @@ func TestSourceThatBecomesEmpty(t *testing.T) {
 	}
 	withDelete := func(c *Config) { c.Rsync.Delete = true }
 	master := r.source(1, withDelete)
-	slave := r.slave(2, withDelete)
+	r.waitFor("pathqueue building finished")
+	slave := r.source(2, withDelete)
 	r.waitFor("No free destination")
 	away := r.src + ".away"
 	if err := errors.Join(os.Rename(r.src, away), os.Mkdir(r.src, 0o755)); err != nil {
@@ -106,7 +108,7 @@ func TestSourceThatBecomesEmpty(t *testing.T) {
 	if err := r.wait(r.source(4, withDelete)); err == nil || !strings.Contains(err.Error(), "--allow-empty") {
 		t.Errorf("error %v, want a new slave to refuse the empty source", err)
 	}
-	if _, err := os.Stat(filepath.Join(r.dst, "d0")); err != nil {
+	if _, err := os.Stat(filepath.Join(r.dst, "dir000")); err != nil {
 		t.Errorf("the destination was wiped: %v", err)
 	}
 	if err := errors.Join(os.Remove(r.src), os.Rename(away, r.src)); err != nil {
@@ -164,11 +166,7 @@ func TestUncleanRunIsCleanedUpBySingleSource(t *testing.T) {
 func TestFailedPath(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
-	gone := filepath.Join(r.src, "d0", "d0")
-	if _, err := os.Stat(gone); err != nil {
-		entries, _ := os.ReadDir(r.src)
-		t.Fatalf("the tree has no %s: %v", gone, entries)
-	}
+	gone := filepath.Join(r.src, "dir000", "dir000")
 	master := r.source(1)
 	r.waitFor("pathqueue building finished")
 	if err := os.RemoveAll(gone); err != nil {
@@ -285,8 +283,7 @@ func TestTwoDestinationsOfOneHostTakeTwoPorts(t *testing.T) {
 	r.identical()
 }
 
-// stall is an rsync path that takes long: a named pipe as password file would do,
-// but a FIFO in the tree is not read; --bwlimit makes the transfer slow.
+// slow makes a transfer take seconds.
 func slow(c *Config) { c.Rsync.Extra = []string{"bwlimit:50"} }
 
 func TestStopInTheMiddleGivesThePathBack(t *testing.T) {
@@ -385,11 +382,13 @@ func TestNetcat(t *testing.T) {
 // Names that a Python slave would misread never stand in the queue it reads.
 func TestOddNamesAreOnlyForGo(t *testing.T) {
 	r := newRig(t)
-	for _, name := range []string{"#x", ";y", "a\nb", "c\r", "plain", "plain/#z"} {
+	names := []string{"#x", ";y", "a\nb", "c\r", "plain", "plain/#z"}
+	for _, name := range names {
 		if err := os.MkdirAll(filepath.Join(r.src, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
+	r.age(names...)
 	master := r.source(1)
 	r.waitFor("pathqueue building finished")
 	zk := r.zk()
