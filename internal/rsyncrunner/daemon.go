@@ -43,16 +43,12 @@ type Daemon struct {
 	stop    chan struct{}
 	once    sync.Once
 	done    chan struct{}
-	err     error
+	end     string // how it ended by itself
 }
 
 // StartDaemon starts a daemon and returns when it answers for its module. It
 // runs until Stop or until ctx ends. An error has what the daemon printed.
 func StartDaemon(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
-	path, err := cleanModulePath(cfg.Path)
-	if err != nil {
-		return nil, err
-	}
 	if err := checkModule(cfg.Module); err != nil {
 		return nil, err
 	}
@@ -62,6 +58,15 @@ func StartDaemon(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 		}
 	}
 	if err := PortFree(cfg.Port); err != nil {
+		return nil, err
+	}
+	return launch(ctx, cfg)
+}
+
+// launch is StartDaemon after the checks. The port may have been lost since.
+func launch(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
+	path, err := cleanModulePath(cfg.Path)
+	if err != nil {
 		return nil, err
 	}
 	may := privileges()
@@ -98,7 +103,7 @@ func (d *Daemon) start(cfg DaemonConfig, path string) error {
 	out := share(cfg.Output)
 	cmd.Stdout = &lineWriter{out: out, line: d.log.add}
 	cmd.Stderr = &lineWriter{out: out, line: d.log.add}
-	process, err := startProcess(cmd, cfg.StopGrace)
+	process, err := startProcess(cmd, true, cfg.StopGrace)
 	if err != nil {
 		return startError(program, err)
 	}
@@ -114,7 +119,7 @@ func (d *Daemon) own(ctx context.Context) {
 	case <-d.stop:
 	case <-d.process.done:
 		code, signal := d.process.status()
-		d.err = fmt.Errorf("cannot go on serving: the rsync daemon ended, %v; %s", Result{Code: code, Signal: signal}, d.log.said())
+		d.end = fmt.Sprintf("it ended, %v; %s", Result{Code: code, Signal: signal}, d.log.said())
 	}
 	d.process.stop()
 	_ = os.Remove(d.config)
@@ -129,27 +134,27 @@ func (d *Daemon) awaitAnswer(ctx context.Context, cfg DaemonConfig, comment stri
 	}
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	cannot := fmt.Sprintf("cannot start the rsync daemon on port %d", cfg.Port)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		err := probeLoopback(limited, cfg.Port, cfg.Module, comment)
 		if err == nil {
 			return nil
 		}
-		failed := errors.Is(err, errStranger)
+		if errors.Is(err, errStranger) {
+			return fmt.Errorf("%s: %w", cannot, err)
+		}
 		select {
 		case <-d.done:
-			if d.err != nil {
-				return d.err
+			if d.end != "" {
+				return fmt.Errorf("%s: %s", cannot, d.end)
 			}
-			return fmt.Errorf("cannot start the rsync daemon on port %d: %w", cfg.Port, context.Cause(ctx))
+			return fmt.Errorf("%s: %w", cannot, context.Cause(ctx))
 		case <-limited.Done():
-			failed = true
-		case <-time.After(pause):
-		}
-		if failed {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause
 			}
-			return fmt.Errorf("cannot start the rsync daemon on port %d: %w; %s", cfg.Port, err, d.log.said())
+			return fmt.Errorf("%s: %w; %s", cannot, err, d.log.said())
+		case <-time.After(pause):
 		}
 	}
 }
@@ -159,25 +164,32 @@ func (d *Daemon) awaitAnswer(ctx context.Context, cfg DaemonConfig, comment stri
 // does not know the other, not if another program holds the port there:
 // sources would meet that one.
 func probeLoopback(ctx context.Context, port int, module, comment string) error {
-	families := []struct{ network, host string }{{"tcp4", "127.0.0.1"}, {"tcp6", "::1"}}
 	var silent []string
 	var last error
-	for _, family := range families {
-		err := probe(ctx, net.JoinHostPort(family.host, strconv.Itoa(port)), module, comment)
+	ask := func(network string) error {
+		host := map[string]string{"tcp4": "127.0.0.1", "tcp6": "::1"}[network]
+		return probe(ctx, net.JoinHostPort(host, strconv.Itoa(port)), module, comment)
+	}
+	for _, network := range []string{"tcp4", "tcp6"} {
+		err := ask(network)
 		if errors.Is(err, errStranger) {
 			return err
 		}
 		if err != nil {
 			last = err
-			silent = append(silent, family.network)
+			silent = append(silent, network)
 		}
 	}
-	if len(silent) == len(families) {
+	if len(silent) == 2 {
 		return last
 	}
+	// One answers, so rsync listens by now wherever it ever will.
 	for _, network := range silent {
+		if ask(network) == nil {
+			continue
+		}
 		if err := bindable(network, port); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errStranger, err)
 		}
 	}
 	return nil
@@ -213,10 +225,12 @@ func (d *Daemon) Done() <-chan struct{} { return d.done }
 func (d *Daemon) Err() error {
 	select {
 	case <-d.done:
-		return d.err
+		if d.end != "" {
+			return fmt.Errorf("cannot go on with the rsync daemon: %s", d.end)
+		}
 	default:
-		return nil
 	}
+	return nil
 }
 
 // Stop ends the daemon and every transfer it is serving, and returns when they

@@ -106,8 +106,14 @@ func serve(t *testing.T, path string) (*Daemon, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(daemon.Stop)
+	t.Cleanup(func() { end(daemon) })
 	return daemon, URL("127.0.0.1", port, "zkrs-test")
+}
+
+// end stops a daemon without the 0.4 s that rsync waits at a SIGTERM.
+func end(daemon *Daemon) {
+	_ = daemon.process.cmd.Process.Kill()
+	daemon.Stop()
 }
 
 // send runs a job with the real rsync, which has to succeed.

@@ -34,8 +34,8 @@ func checkModule(module string) error {
 		bad = "it is empty"
 	case module == "global":
 		bad = "rsync uses this name for itself"
-	case strings.ContainsAny(module, "/[]\\"):
-		bad = "it has a slash, a bracket or a backslash"
+	case strings.ContainsAny(module, `/[]\%`):
+		bad = "it has a slash, a bracket, a backslash or a percent sign"
 	case strings.HasPrefix(module, "#"):
 		bad = "it begins with #"
 	case strings.ContainsFunc(module, unicode.IsControl):

@@ -151,7 +151,7 @@ func checkDropCache(ctx context.Context, program string) error {
 	cmd := exec.Command(name, "--help")
 	cmd.Env = childEnviron(os.Environ())
 	cmd.Stdout = &help
-	p, err := startProcess(cmd, defaultStopGrace)
+	p, err := startProcess(cmd, false, defaultStopGrace)
 	if err != nil {
 		return startError(name, err)
 	}

@@ -24,23 +24,25 @@ const defaultStopGrace = 2 * time.Second
 
 // process is a running child and the group it leads.
 type process struct {
-	cmd   *exec.Cmd
-	grace time.Duration
-	done  chan struct{} // closed when the group is gone and its output read
+	cmd     *exec.Cmd
+	workers bool // the leader has made others whose work deserves a proper end
+	grace   time.Duration
+	done    chan struct{} // closed when the group is gone and its output read
 
-	mu   sync.Mutex
-	gone bool // the leader has exited and its group was killed: signal no more
+	mu       sync.Mutex
+	stopping bool // SIGTERM has been sent
+	gone     bool // the leader has exited and its group was killed: signal no more
 }
 
 // startProcess starts cmd as the leader of a session. grace bounds the wait
 // after SIGTERM, and the wait for output that a stray descendant keeps open.
-func startProcess(cmd *exec.Cmd, grace time.Duration) (*process, error) {
+func startProcess(cmd *exec.Cmd, workers bool, grace time.Duration) (*process, error) {
 	if grace <= 0 {
 		grace = defaultStopGrace
 	}
 	cmd.SysProcAttr = mergeSysProcAttr(cmd.SysProcAttr)
 	cmd.WaitDelay = grace
-	p := &process{cmd: cmd, grace: grace, done: make(chan struct{})}
+	p := &process{cmd: cmd, workers: workers, grace: grace, done: make(chan struct{})}
 	started := make(chan error)
 	go p.own(started)
 	if err := <-started; err != nil {
@@ -73,6 +75,12 @@ func (p *process) own(started chan<- error) {
 	started <- nil
 
 	awaitExit(p.cmd.Process.Pid)
+	if p.workers {
+		// rsync's listener ends before those that receive files, and these
+		// have to remove their temporary ones.
+		p.terminate()
+		p.awaitGroup()
+	}
 	p.mu.Lock()
 	p.kill(syscall.SIGKILL)
 	p.gone = true
@@ -94,9 +102,9 @@ func awaitExit(pid int) {
 	}
 }
 
-// awaitGroup waits until the killed rest of the group runs no more. The wait
-// is bounded: a process that hangs in the kernel (a dead file server) cannot be
-// killed.
+// awaitGroup waits until nothing of the group runs any more. The wait is
+// bounded: after SIGTERM because some ignore it, after SIGKILL because a
+// process that hangs in the kernel (a dead file server) cannot be killed.
 func (p *process) awaitGroup() {
 	end := time.Now().Add(p.grace)
 	for groupRuns(p.cmd.Process.Pid) && time.Now().Before(end) {
@@ -130,17 +138,20 @@ func (p *process) kill(sig syscall.Signal) {
 	_ = syscall.Kill(-p.cmd.Process.Pid, sig) // ESRCH: nobody is left
 }
 
-func (p *process) signal(sig syscall.Signal) {
+// terminate asks the group to end. Once: a second SIGTERM can make rsync skip
+// a step of its tidying.
+func (p *process) terminate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.gone {
-		p.kill(sig)
+	if !p.gone && !p.stopping {
+		p.stopping = true
+		p.kill(syscall.SIGTERM)
 	}
 }
 
 // stop ends the group and returns when it is gone.
 func (p *process) stop() {
-	p.signal(syscall.SIGTERM)
+	p.terminate()
 	timer := time.NewTimer(p.grace)
 	defer timer.Stop()
 	select {
@@ -148,7 +159,11 @@ func (p *process) stop() {
 		return
 	case <-timer.C:
 	}
-	p.signal(syscall.SIGKILL)
+	p.mu.Lock()
+	if !p.gone {
+		p.kill(syscall.SIGKILL)
+	}
+	p.mu.Unlock()
 	<-p.done
 }
 

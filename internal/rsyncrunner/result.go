@@ -58,7 +58,7 @@ func exitText(code int) string {
 	case 5:
 		return "the daemon did not serve the request: unknown module, access refused, too many connections, or its path is gone"
 	case 10:
-		return "the network connection failed"
+		return "the network failed: no connection, or a port in use"
 	case 11:
 		return "reading or writing a file failed, perhaps a full disk"
 	case 12:

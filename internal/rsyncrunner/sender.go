@@ -73,7 +73,7 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	logger.Debug(fmt.Sprintf("running %q with %d paths", cmd.Args, len(job.Names)))
 	start := time.Now()
-	p, err := startProcess(cmd, s.StopGrace)
+	p, err := startProcess(cmd, false, s.StopGrace)
 	if err != nil {
 		return Result{}, startError(program, err)
 	}

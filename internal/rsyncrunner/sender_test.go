@@ -502,7 +502,7 @@ func TestChildDiesWithProgram(t *testing.T) {
 
 func TestUnreachable(t *testing.T) {
 	result := run(t, Options{}, Job{Base: t.TempDir(), Names: []string{""}, URL: URL("127.0.0.1", freePort(t), "m")})
-	if result.Code != 10 || result.String() != "exit status 10 (the network connection failed)" || len(result.Errors) == 0 {
+	if result.Code != 10 || result.String() != "exit status 10 (the network failed: no connection, or a port in use)" || len(result.Errors) == 0 {
 		t.Errorf("%v %q", result, result.Errors)
 	}
 }

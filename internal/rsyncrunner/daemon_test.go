@@ -1,0 +1,616 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestDaemonLife(t *testing.T) {
+	port, dir, out := freePort(t), t.TempDir(), &buffer{}
+	start := time.Now()
+	daemon, err := StartDaemon(t.Context(), DaemonConfig{Module: "zkrs-s", Path: t.TempDir(), Port: port, TempDir: dir, Output: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer daemon.Stop()
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("the start took %v", took)
+	}
+	for _, host := range []string{"127.0.0.1", "::1", "localhost"} {
+		if err := Probe(t.Context(), net.JoinHostPort(host, strconv.Itoa(port)), "zkrs-s"); err != nil {
+			t.Error(err)
+		}
+	}
+	err = Probe(t.Context(), net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), "zkrs-other")
+	if err == nil || !strings.Contains(err.Error(), "zkrs-other") {
+		t.Errorf("unknown module: %v", err)
+	}
+	if info, err := os.Stat(daemon.config); err != nil || info.Mode() != 0o600 || filepath.Dir(daemon.config) != dir {
+		t.Errorf("config file %s %v: %v", daemon.config, info, err)
+	}
+	if daemon.Err() != nil || PortFree(port) == nil {
+		t.Error("it does not run")
+	}
+	ended := make(chan struct{})
+	for range 2 {
+		go func() { daemon.Stop(); ended <- struct{}{} }()
+	}
+	<-ended
+	<-ended
+	daemon.Stop()
+	<-daemon.Done()
+	if err := daemon.Err(); err != nil {
+		t.Error(err)
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 0 {
+		t.Errorf("%v left", files)
+	}
+	if err := PortFree(port); err != nil {
+		t.Error(err)
+	}
+	if text := out.String(); !strings.Contains(text, "starting, listening on port") || !strings.Contains(text, "module-list request") {
+		t.Errorf("log %q", text)
+	}
+}
+
+func TestDaemonEndsWithContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	dir := t.TempDir()
+	daemon, err := StartDaemon(ctx, DaemonConfig{Module: "m", Path: dir, Port: freePort(t), TempDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	<-daemon.Done()
+	if daemon.Err() != nil || groupRuns(daemon.process.cmd.Process.Pid) {
+		t.Errorf("%v", daemon.Err())
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 0 {
+		t.Errorf("%v left", files)
+	}
+}
+
+// Every byte of a path has to reach the daemon as it is.
+func TestDaemonServesOddPaths(t *testing.T) {
+	t.Setenv("HOME", "/")
+	source := t.TempDir()
+	write(t, source, "dir/file", "x")
+	for _, name := range []string{
+		"two words", " lead", "trail ", "#hash", "; semi", "100%", "%HOME%", "%%HOME%%", "%RSYNC_PID%", `back\slash`, `end\`,
+		"new\nline", "end\n", "car\r", "tab\t", `"quoted"`, "[x]", "a = b", "in\xffvalid", "-dash", "a/./b", strings.Repeat("long/", 100) + "end",
+	} {
+		t.Run(fmt.Sprintf("%.20q", name), func(t *testing.T) {
+			destination := t.TempDir() + "/" + name
+			if err := os.MkdirAll(destination, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			_, url := serve(t, destination+"//")
+			send(t, Options{}, Job{Base: source, Names: []string{""}, Recursive: true, URL: url})
+			if _, err := os.Stat(destination + "/dir/file"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestDaemonServesThroughLink(t *testing.T) {
+	source, destination := t.TempDir(), t.TempDir()
+	write(t, source, "file", "x")
+	link := t.TempDir() + "/link"
+	if err := os.Symlink(destination, link); err != nil {
+		t.Fatal(err)
+	}
+	_, url := serve(t, link)
+	send(t, Options{}, Job{Base: source, Names: []string{""}, URL: url})
+	if tree(t, destination)["./file"] == "" {
+		t.Error("the file is missing")
+	}
+}
+
+func TestDaemonServesRoot(t *testing.T) {
+	source := t.TempDir()
+	write(t, source, "dir/file", "x")
+	_, url := serve(t, "/")
+	destination := t.TempDir()
+	send(t, Options{}, Job{Base: source, Names: []string{"dir"}, Recursive: true, URL: url + destination})
+	if tree(t, destination)["./dir/file"] == "" {
+		t.Error("the file is missing")
+	}
+}
+
+func TestModulePath(t *testing.T) {
+	for path, want := range map[string]string{"/": "/", "///": "/", "/a//b/": "/a/b", "/a/./b/.": "/a/b", "/a/../b": "/a/../b", "/a ": "/a "} {
+		if got, err := cleanModulePath(path); got != want || err != nil {
+			t.Errorf("%q: %q, %v", path, got, err)
+		}
+	}
+	for _, path := range []string{"", "rel", "/a\x00b", "/" + strings.Repeat("x", maxModulePath)} {
+		if _, err := cleanModulePath(path); err == nil || !strings.HasPrefix(err.Error(), "cannot serve") {
+			t.Errorf("%q: %v", path, err)
+		}
+	}
+}
+
+// The longest path that is let through must work.
+func TestDaemonServesLongestPath(t *testing.T) {
+	source := t.TempDir()
+	write(t, source, "file", "x")
+	destination := t.TempDir() + "/"
+	for len(destination) < maxModulePath-200 {
+		destination += strings.Repeat("p", 190) + "/"
+	}
+	destination += strings.Repeat("q", maxModulePath-len(destination))
+	if err := os.MkdirAll(destination, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, url := serve(t, destination)
+	send(t, Options{}, Job{Base: source, Names: []string{""}, URL: url})
+	if _, err := os.Stat(destination + "/file"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestModuleNames(t *testing.T) {
+	source := t.TempDir()
+	write(t, source, "dir/file", "x")
+	for _, module := range []string{"zkrs-default", "zkrs-a b", "zkrs-a@b:c", "zkrs-*?", "zkrs-ümläut", "zkrs-=x;#", "zkrs-" + strings.Repeat("n", 100)} {
+		t.Run(module, func(t *testing.T) {
+			port, destination := freePort(t), t.TempDir()
+			daemon, err := StartDaemon(t.Context(), DaemonConfig{Module: module, Path: destination, Port: port, TempDir: t.TempDir(), Output: t.Output()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer end(daemon)
+			send(t, Options{}, Job{Base: source, Names: []string{"dir"}, Recursive: true, URL: URL("localhost", port, module)})
+			if tree(t, destination)["./dir/file"] == "" {
+				t.Error("the file is missing")
+			}
+		})
+	}
+	for _, module := range []string{"", "global", "a/b", "a]", "[a", "#list", " a", "a ", "a  b", "a\nb", "a\tb", `a\`, "a\x00", "%HOME%"} {
+		_, err := StartDaemon(t.Context(), DaemonConfig{Module: module, Path: "/", Port: freePort(t)})
+		if err == nil || !strings.HasPrefix(err.Error(), "cannot name an rsync module") {
+			t.Errorf("%q: %v", module, err)
+		}
+	}
+}
+
+func TestURL(t *testing.T) {
+	for host, want := range map[string]string{"host": "rsync://host:1/m", "::1": "rsync://[::1]:1/m", "[::1]": "rsync://[::1]:1/m"} {
+		if got := URL(host, 1, "m"); got != want {
+			t.Errorf("%s: %s", host, got)
+		}
+	}
+}
+
+// Links must arrive as they are where a chroot can be had; elsewhere a
+// warning has to say that they do not.
+func TestDaemonAndLinks(t *testing.T) {
+	if os.Getenv(innerVariable) == "" && os.Geteuid() == 0 {
+		inner(t, "nobody", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}})
+		inner(t, "no CAP_SYS_CHROOT", nil, "setpriv", "--bounding-set=-sys_chroot")
+	}
+	source, destination, log := t.TempDir(), t.TempDir(), &buffer{}
+	for name, target := range map[string]string{"absolute": "/etc/passwd", "outside": "../../outside", "inside": "dir/file", "dangling": "nowhere"} {
+		if err := os.Symlink(target, source+"/"+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, source, "dir/file", "x")
+	age(t, source)
+	port := freePort(t)
+	daemon, err := StartDaemon(t.Context(), DaemonConfig{
+		Module: "m", Path: destination, Port: port, TempDir: t.TempDir(), Output: t.Output(), Logger: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer daemon.Stop()
+	send(t, Options{}, Job{Base: source, Names: []string{""}, Recursive: true, URL: URL("localhost", port, "m")})
+	want, got := tree(t, source), tree(t, destination)
+	warnings := strings.Count(log.String(), "level=WARN")
+	if privileges().chroot {
+		sameTree(t, source, destination)
+		if warnings != 0 {
+			t.Errorf("log %s", log)
+		}
+		return
+	}
+	if warnings != 1 || !strings.Contains(log.String(), "symbolic links") {
+		t.Errorf("log %s", log)
+	}
+	for _, path := range []string{"./inside", "./dangling", "./dir", "./dir/file"} {
+		if got[path] != want[path] {
+			t.Errorf("%s is %q, want %q", path, got[path], want[path])
+		}
+	}
+	for _, path := range []string{"./absolute", "./outside"} {
+		if !strings.HasPrefix(got[path], "-> ") || strings.Contains(got[path], "munged") {
+			t.Errorf("%s is %q", path, got[path])
+		}
+	}
+}
+
+// innerVariable marks a test run by inner.
+const innerVariable = "RUNNER_TEST_INNER"
+
+// inner runs the calling test once more with other privileges.
+func inner(t *testing.T, name string, attr *syscall.SysProcAttr, wrapper ...string) {
+	t.Run(name, func(t *testing.T) {
+		dir, err := os.MkdirTemp("", "rsyncrunner")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		binary := dir + "/test" // the original may lie where others cannot read
+		content, err := os.ReadFile(os.Args[0])
+		if err == nil {
+			err = os.WriteFile(binary, content, 0o755)
+		}
+		if err == nil {
+			err = os.Mkdir(dir+"/tmp", 0)
+		}
+		if err == nil {
+			err = os.Chmod(dir+"/tmp", 0o1777)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		outer, _, _ := strings.Cut(t.Name(), "/")
+		args := append(wrapper, binary, "-test.run=^"+outer+"$", "-test.v")
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Dir, cmd.SysProcAttr = dir, attr
+		cmd.Env = append(os.Environ(), innerVariable+"=1", "TMPDIR="+dir+"/tmp")
+		out, err := cmd.CombinedOutput()
+		t.Logf("%s", out)
+		if err != nil || !strings.Contains(string(out), "--- PASS: "+outer) {
+			t.Error(err)
+		}
+	})
+}
+
+// occupy listens on one address and serves every connection.
+func occupy(t *testing.T, network, addr string, serve func(net.Conn)) {
+	t.Helper()
+	listener, err := net.Listen(network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serve(conn)
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = listener.Close(); <-ended })
+}
+
+// stranger is an rsync daemon with another module.
+func stranger(conn net.Conn) {
+	_, _ = io.WriteString(conn, "@RSYNCD: 31.0\n")
+	_, _ = conn.Read(make([]byte, 100))
+	_, _ = io.WriteString(conn, "other          \tcomment\n@RSYNCD: EXIT\n")
+}
+
+// The daemon binds what it can and lives on. Neither the look before the start
+// nor the one after it may take that for success, as the port can be lost in
+// between.
+func TestPortTakenInOneFamily(t *testing.T) {
+	for family, network := range map[string]string{"127.0.0.1": "tcp4", "::1": "tcp6"} {
+		for what, serve := range map[string]func(net.Conn){"daemon": stranger, "silent": func(net.Conn) {}} {
+			t.Run(family+" "+what, func(t *testing.T) {
+				port := freePort(t)
+				occupy(t, network, net.JoinHostPort(family, strconv.Itoa(port)), serve)
+				if err := PortFree(port); err == nil {
+					t.Error("PortFree found it free")
+				}
+				cfg := DaemonConfig{Module: "m", Path: t.TempDir(), Port: port, TempDir: t.TempDir(), Output: t.Output(), StartTimeout: 5 * time.Second}
+				if _, err := StartDaemon(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), strconv.Itoa(port)) {
+					t.Errorf("StartDaemon: %v", err)
+				}
+				start := time.Now()
+				daemon, err := launch(t.Context(), cfg)
+				if err == nil {
+					daemon.Stop()
+				}
+				if err == nil || !strings.HasPrefix(err.Error(), "cannot start the rsync daemon on port") || !errors.Is(err, errStranger) {
+					t.Errorf("launch: %v", err)
+				}
+				if took := time.Since(start); took > 2*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				if files, _ := os.ReadDir(cfg.TempDir); len(files) != 0 {
+					t.Errorf("%v left", files)
+				}
+			})
+		}
+	}
+}
+
+// Another address of this host is taken, where sources would arrive.
+func TestPortTakenOnOtherAddress(t *testing.T) {
+	port := freePort(t)
+	occupy(t, "tcp4", net.JoinHostPort("127.0.0.2", strconv.Itoa(port)), func(net.Conn) {})
+	if err := PortFree(port); err == nil {
+		t.Error("PortFree found it free")
+	}
+	daemon, err := launch(t.Context(), DaemonConfig{Module: "m", Path: t.TempDir(), Port: port, TempDir: t.TempDir(), Output: t.Output()})
+	if err == nil {
+		daemon.Stop()
+		t.Error("it started")
+	}
+}
+
+// The daemon of an earlier run, same module and port, is not ours.
+func TestPortTakenByDaemonOfSameModule(t *testing.T) {
+	port := freePort(t)
+	cfg := DaemonConfig{Module: "m", Path: t.TempDir(), Port: port, TempDir: t.TempDir(), Output: t.Output()}
+	first, err := StartDaemon(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Stop()
+	second, err := launch(t.Context(), cfg)
+	if err == nil {
+		second.Stop()
+		t.Fatal("two daemons on one port")
+	}
+	if first.Err() != nil {
+		t.Error(first.Err())
+	}
+}
+
+func TestDaemonEndsEarly(t *testing.T) {
+	start := time.Now()
+	cfg := DaemonConfig{Program: script(t, "echo 'no such thing' >&2; exit 3"), Module: "m", Path: "/", Port: freePort(t), TempDir: t.TempDir()}
+	_, err := StartDaemon(t.Context(), cfg)
+	if err == nil || !strings.Contains(err.Error(), "exit status 3 (") || !strings.Contains(err.Error(), "no such thing") {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if files, _ := os.ReadDir(cfg.TempDir); len(files) != 0 {
+		t.Errorf("%v left", files)
+	}
+}
+
+func TestDaemonNeverAnswers(t *testing.T) {
+	out := &buffer{}
+	cfg := DaemonConfig{
+		Program: script(t, "echo pid $$; exec sleep 60"), Module: "m", Path: "/", Port: freePort(t), TempDir: t.TempDir(), Output: out,
+		StartTimeout: 300 * time.Millisecond,
+	}
+	_, err := StartDaemon(t.Context(), cfg)
+	if err == nil || !strings.HasPrefix(err.Error(), "cannot start the rsync daemon on port") {
+		t.Error(err)
+	}
+	if alive(pids(t, out, 1)[0]) {
+		t.Error("it is alive")
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	lost := errors.New("lost")
+	time.AfterFunc(50*time.Millisecond, func() { cancel(lost) })
+	cfg.StartTimeout = 10 * time.Second
+	if _, err := StartDaemon(ctx, cfg); !errors.Is(err, lost) {
+		t.Error(err)
+	}
+}
+
+func TestDaemonCannotBeStarted(t *testing.T) {
+	dir := t.TempDir()
+	for want, cfg := range map[string]DaemonConfig{
+		"cannot start /no/such/rsync":                      {Program: "/no/such/rsync", Module: "m", Path: "/", Port: freePort(t), TempDir: dir},
+		"cannot write the rsync daemon's config file":      {Module: "m", Path: "/", Port: freePort(t), TempDir: dir + "/none"},
+		"cannot listen on port 0":                          {Module: "m", Path: "/", TempDir: dir},
+		"cannot serve \"rel\"":                             {Module: "m", Path: "rel", Port: freePort(t), TempDir: dir},
+		"cannot drop the page cache: rsync has no --drop-": {Module: "m", Path: "/", Port: freePort(t), TempDir: dir, DropCache: true},
+	} {
+		if _, err := StartDaemon(t.Context(), cfg); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 0 {
+		t.Errorf("%v left", files)
+	}
+}
+
+// transfer starts a slow transfer and waits until it is under way.
+func transfer(t *testing.T, url, destination string) (ended chan Result) {
+	t.Helper()
+	source := t.TempDir()
+	write(t, source, "dir/file", strings.Repeat("x", 16<<20))
+	ended = make(chan Result, 1)
+	go func() {
+		sender := Sender{Options: Options{Extra: []string{"bwlimit:2000"}}}
+		result, _ := sender.Run(t.Context(), Job{Base: source, Names: []string{"dir"}, Recursive: true, URL: url})
+		ended <- result
+	}()
+	// A receiver that is stopped before its first byte leaves the file.
+	eventually(t, "the transfer has begun", func() bool {
+		found, _ := filepath.Glob(destination + "/dir/.file.*")
+		if len(found) != 1 {
+			return false
+		}
+		info, err := os.Stat(found[0])
+		return err == nil && info.Size() > 0
+	})
+	return ended
+}
+
+// temporary counts rsync's temporary files of a transfer.
+func temporary(destination string) int {
+	found, _ := filepath.Glob(destination + "/dir/.file.*")
+	return len(found)
+}
+
+// A stop ends the transfers too, and in such a way that they tidy up.
+func TestStopEndsTransfers(t *testing.T) {
+	destination := t.TempDir()
+	daemon, url := serve(t, destination)
+	ended := transfer(t, url, destination)
+	daemon.Stop()
+	if groupRuns(daemon.process.cmd.Process.Pid) {
+		t.Error("a process of its group is alive")
+	}
+	if temporary(destination) != 0 {
+		t.Error("a temporary file stays")
+	}
+	if result := <-ended; result.OK() {
+		t.Error("the client reports success")
+	}
+}
+
+// So does the death of the daemon itself.
+func TestDaemonDies(t *testing.T) {
+	destination := t.TempDir()
+	daemon, url := serve(t, destination)
+	ended := transfer(t, url, destination)
+	if err := daemon.process.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-daemon.Done():
+	case <-time.After(5 * time.Second):
+		t.Fatal("nobody noticed")
+	}
+	if err := daemon.Err(); err == nil || !strings.Contains(err.Error(), "killed by signal 9") {
+		t.Error(err)
+	}
+	if groupRuns(daemon.process.cmd.Process.Pid) || temporary(destination) != 0 {
+		t.Error("something is left")
+	}
+	if _, err := os.Stat(daemon.config); err == nil {
+		t.Error("the config file is left")
+	}
+	if result := <-ended; result.OK() {
+		t.Error("the client reports success")
+	}
+	daemon.Stop()
+	if daemon.Err() == nil {
+		t.Error("Stop hid the reason")
+	}
+}
+
+// A group that ignores SIGTERM and whose leader does not.
+func TestStopKillsStubbornWorkers(t *testing.T) {
+	out := &buffer{}
+	daemon := &Daemon{stop: make(chan struct{}), done: make(chan struct{})}
+	err := daemon.start(DaemonConfig{Output: out, StopGrace: 300 * time.Millisecond, Program: script(t, `
+sh -c 'trap "" TERM; echo pid $$; while :; do sleep 60; done' &
+echo pid $$
+trap 'exit 0' TERM
+while :; do sleep 0.01; done
+`)}, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go daemon.own(t.Context())
+	found := pids(t, out, 2)
+	start := time.Now()
+	daemon.Stop()
+	if took := time.Since(start); took < 250*time.Millisecond || took > 2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for _, pid := range found {
+		if alive(pid) {
+			t.Errorf("%d is alive", pid)
+		}
+	}
+}
+
+func TestDaemonDiesWithProgram(t *testing.T) {
+	port, dir := freePort(t), t.TempDir()
+	holder := exec.Command(os.Args[0], strconv.Itoa(port), dir)
+	holder.Env = append(os.Environ(), helperVariable+"=hold daemon")
+	out := &buffer{}
+	holder.Stdout = out
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	found := pids(t, out, 1)
+	if err := Probe(t.Context(), net.JoinHostPort("::1", strconv.Itoa(port)), "m"); err != nil {
+		t.Error(err)
+	}
+	_ = holder.Process.Kill()
+	_ = holder.Wait()
+	eventually(t, "the daemon is gone", func() bool { return !alive(found[0]) && PortFree(port) == nil })
+}
+
+func TestProbe(t *testing.T) {
+	for name, serve := range map[string]func(net.Conn){
+		"other module":  stranger,
+		"other program": func(conn net.Conn) { _, _ = io.WriteString(conn, "SSH-2.0-x\r\n") },
+		"closes":        func(net.Conn) {},
+		"binary":        func(conn net.Conn) { _, _ = conn.Write(make([]byte, 1<<20)) },
+		"error":         func(conn net.Conn) { _, _ = io.WriteString(conn, "@RSYNCD: 31.0\n@ERROR: max connections\n") },
+		"module in motd only": func(conn net.Conn) {
+			_, _ = io.WriteString(conn, "@RSYNCD: 31.0\n")
+			_, _ = conn.Read(make([]byte, 100))
+			_, _ = io.WriteString(conn, "welcome to m\nm is here\n@RSYNCD: EXIT\n")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			port := freePort(t)
+			addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+			occupy(t, "tcp4", addr, serve)
+			if err := Probe(t.Context(), addr, "m"); err == nil || !strings.HasPrefix(err.Error(), "cannot ") || !strings.Contains(err.Error(), addr) {
+				t.Error(err)
+			}
+		})
+	}
+	if err := Probe(t.Context(), net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t))), "m"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Error(err)
+	}
+	t.Run("mute", func(t *testing.T) {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
+		release := make(chan struct{})
+		occupy(t, "tcp4", addr, func(net.Conn) { <-release })
+		defer close(release)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		if err := Probe(ctx, addr, "m"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+func TestPortFree(t *testing.T) {
+	for _, port := range []int{-1, 0, 65536} {
+		if err := PortFree(port); err == nil {
+			t.Errorf("%d is free", port)
+		}
+	}
+	port := freePort(t)
+	occupy(t, "tcp", ":"+strconv.Itoa(port), func(net.Conn) {})
+	if err := PortFree(port); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), strconv.Itoa(port)) {
+		t.Error(err)
+	}
+}
