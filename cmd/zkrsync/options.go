@@ -77,11 +77,11 @@ func newProgram(o *options) *cli.Program {
 
 	g := p.Group("ZooKeeper", "How to reach ZooKeeper, the same for all clients.")
 	g.Strings(&o.servers, cli.Opt{Name: "servers", Arg: "LIST",
-		Help: "ZooKeeper servers, separated by commas, each HOST or HOST:PORT (port 2181 if not given); /PATH behind the last one is the root of all names. Mandatory."})
+		Help: "ZooKeeper servers, separated by commas, each HOST or HOST:PORT (port 2181 if not given); /PATH behind the last one is the root of all names.", Note: "mandatory"})
 	g.String(&o.user, cli.Opt{Name: "user", Short: "u", Arg: "NAME",
 		Help: "ZooKeeper user that may write below /admin/rsync, as set up with zkinitree."})
 	g.String(&o.passwd, cli.Opt{Name: "passwd", Short: "p", Arg: "PASSWORD",
-		Help: "Password of that user. Other users of the host can see the command line: better use a config file or ZKRSYNC_PASSWD."})
+		Help: "Password of that user. Other users of the host can see the command line: better use a config file or ZKRSYNC_PASSWD.", Secret: true})
 
 	g = p.Group("Role", "What this client does; exactly one of these.")
 	g.Bool(&o.source, cli.Opt{Name: "source", Short: "S",
@@ -97,7 +97,7 @@ func newProgram(o *options) *cli.Program {
 	g.String(&o.session, cli.Opt{Name: "session", Short: "N", Arg: "NAME",
 		Help: "Name of the session. Clients with the same name work together; sessions with different names do not meet."})
 	g.String(&o.rsyncPath, cli.Opt{Name: "rsyncpath", Short: "r", Arg: "DIR",
-		Help: "Base directory: sources send what is below it, destinations receive there. Mandatory; it may differ between sources and destinations, not among sources."})
+		Help: "Base directory: sources send what is below it, destinations receive there. It may differ between sources and destinations, not among sources.", Note: "mandatory"})
 	g.Bool(&o.delete, cli.Opt{Name: "delete",
 		Help: "Delete at the destination what the source does not have (rsync --delete)."})
 	g.Bool(&o.checksum, cli.Opt{Name: "checksum",
@@ -139,7 +139,7 @@ func newProgram(o *options) *cli.Program {
 
 	g = p.Group("Client", "What concerns only this client.")
 	g.String(&o.host, cli.Opt{Name: "host", Arg: "NAME", Added: true,
-		Help: "Name under which this client is known and, if it is a destination, reached. Default: the full name of the host."})
+		Help: "Name under which this client is known and, if it is a destination, reached.", Note: "default: the full name of the host"})
 	g.String(&o.domain, cli.Opt{Name: "domain", Arg: "DOMAIN",
 		Help: "Let sources reach this destination by the host's name in this domain, for instance that of a faster network."})
 	g.Bool(&o.verifyPath, cli.Opt{Name: "verifypath", Inverted: true,
@@ -161,6 +161,23 @@ func newProgram(o *options) *cli.Program {
 		Help: "Number of renamed log files to keep; with 0 the log file is not renamed but grows."})
 	g.String(&o.logFormat, cli.Opt{Name: "logformat", Arg: "FORMAT", Choices: []string{"text", "json"}, Added: true,
 		Help: "Form of the log: text, or json for one object a line."})
+
+	p.Note("Exit status", `
+  0    the session ended and every path was transferred; with --state: paths remain
+  1    it could not be done: the log says what
+  2    the command line is wrong
+  14   with --state: no session is active
+  23   the session ended, but some paths failed or were left over
+  128+ ended by the signal of that number, 143 for SIGTERM`)
+	p.Note("Examples", `
+On each node that holds the target, and as often as it has capacity:
+  zkrsync --servers=zk1,zk2,zk3 -u rsync -p secret -N home -D -r /target --daemon
+On each node that holds the source; the first one becomes the master and only coordinates:
+  zkrsync --servers=zk1,zk2,zk3 -u rsync -p secret -N home -S -r /home --delete --info
+With servers, user and password in a file:
+  zkrsync --configfiles=/etc/zkrs.conf -N home -S -r /home --delete
+How far it is:
+  zkrsync --configfiles=/etc/zkrs.conf -N home -r /home --state`)
 	return p
 }
 

@@ -150,18 +150,22 @@ func (w *words) guard(flag *pflag.Flag, value string) error {
 	if at := slices.Index(w.args, value); at >= 0 && at != w.next-1 {
 		return nil
 	}
+	shown := value
+	if flag.Value.(*option).Secret {
+		shown = "***"
+	}
 	var why string
 	switch {
 	case w.program.isOption("-" + value):
-		why = fmt.Sprintf("'-%s' is a valid option", value)
+		why = fmt.Sprintf("'-%s' is a valid option", shown)
 	case w.program.isOption(value):
-		why = fmt.Sprintf("Value '%s' is also a valid option", value)
+		why = fmt.Sprintf("Value '%s' is also a valid option", shown)
 	case strings.HasPrefix(value, "-"):
-		why = fmt.Sprintf("Value '%s' starts with a '-'", value)
+		why = fmt.Sprintf("Value '%s' starts with a '-'", shown)
 	default:
 		return nil
 	}
-	return &usageError{text: fmt.Sprintf("%s. Use '--%s=%s' if the value is correct.", why, display(flag), value), warn: true}
+	return &usageError{text: fmt.Sprintf("%s. Use '--%s=%s' if the value is correct.", why, display(flag), shown), warn: true}
 }
 
 // assign sets the option. A request for help is an error too: it ends the run.
@@ -236,11 +240,7 @@ func isFormat(flag *pflag.Flag) bool {
 // readEnvironment sets what the environment gives, in the order of the options:
 // the first wrong one is the one reported.
 func (p *Program) readEnvironment(environ []string, set func(*pflag.Flag, string)) error {
-	values := make(map[string]string, len(environ))
-	for _, entry := range environ {
-		name, value, _ := strings.Cut(entry, "=")
-		values[name] = value
-	}
+	values := environment(environ)
 	for _, flag := range p.environmentOrder() {
 		name := p.environmentName(flag)
 		value, given := values[name]

@@ -83,7 +83,8 @@ func newConfig() *config {
 // line numbers, merges what comes twice without a word, gives quotes, backquotes
 // and "-" a meaning of their own, and does not compare indentations.
 //
-// A file that cannot be opened is skipped, and a warning says so.
+// A file that cannot be opened is skipped, and a warning says so. Errors name
+// file and line, not what stands there: it may be a password.
 func readConfig(files []string) (*config, []string, error) {
 	c := newConfig()
 	var warnings []string
@@ -155,14 +156,14 @@ func (c *config) read(text []byte, at position) error {
 			continue
 		}
 		if section == nil {
-			return fmt.Errorf("%s: %s stands before any section; options belong below [%s]", at, quote(content), mainSection)
+			return fmt.Errorf("%s: the line stands before any section; options belong below [%s]", at, mainSection)
 		}
 		name, rest, found := cutKey(content)
 		if !found {
-			return fmt.Errorf("%s: %s is neither a [section] nor key = value", at, quote(content))
+			return fmt.Errorf("%s: the line is neither a [section] nor key = value", at)
 		}
 		if name == "" {
-			return fmt.Errorf("%s: the key before %s is missing", at, quote(content[:1]))
+			return fmt.Errorf("%s: there is no key in front of %s", at, quote(content[:1]))
 		}
 		// The option's spelling does not make it another one.
 		id := "[" + section.Name() + "]" + name
@@ -190,7 +191,8 @@ func cutKey(line string) (key, value string, found bool) {
 	return strings.TrimRightFunc(line[:i], isSpace), strings.TrimLeftFunc(line[i+1:], isSpace), true
 }
 
-// checkEncoding accepts UTF-8 without a byte order mark.
+// checkEncoding accepts UTF-8 without a byte order mark, and no NUL, which
+// nothing that a value is used for can hold.
 func checkEncoding(text []byte, at position) error {
 	at.line = 1
 	if bytes.HasPrefix(text, []byte("\uFEFF")) {
@@ -201,7 +203,10 @@ func checkEncoding(text []byte, at position) error {
 		if r == utf8.RuneError && size == 1 {
 			return fmt.Errorf("%s: the byte 0x%02x is not UTF-8; save the file as UTF-8", at, text[good])
 		}
-		if r == '\n' {
+		switch r {
+		case 0:
+			return fmt.Errorf("%s: the byte 0x00 is not text", at)
+		case '\n':
 			at.line++
 		}
 		good += size

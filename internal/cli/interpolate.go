@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,12 @@ import (
 const (
 	maxDepth  = 10      // of references in references, as in Python
 	maxLength = 1 << 20 // bytes of an expanded value, against keys that multiply one another
+)
+
+// The value is not shown: it may be a password.
+var (
+	errLonePercent = errors.New("a literal % is written %%, and a reference %(key)s")
+	errNoKey       = errors.New("%(key)s must name a key of the same section or of [" + defaultSection + "]; a literal % is written %%")
 )
 
 // interpolate expands %(key)s, also in what it stands for, and %%.
@@ -35,9 +42,9 @@ func expandInto(b *strings.Builder, value string, lookup func(string) (string, b
 		if !found {
 			return nil
 		}
-		key, after, err := reference(rest)
-		if err != nil {
-			return err
+		key, after, ok := reference(rest)
+		if !ok {
+			return errLonePercent
 		}
 		value = after
 		if key == "" {
@@ -46,7 +53,7 @@ func expandInto(b *strings.Builder, value string, lookup func(string) (string, b
 		}
 		other, found := lookup(key)
 		if !found {
-			return fmt.Errorf("%%(%s)s refers to nothing, neither in the section nor in [%s]; a literal %% is written %%%%", key, defaultSection)
+			return errNoKey
 		}
 		if err := expandInto(b, other, lookup, depth+1); err != nil {
 			return err
@@ -55,16 +62,16 @@ func expandInto(b *strings.Builder, value string, lookup func(string) (string, b
 }
 
 // reference reads what follows a "%": another one (an empty key), or (key)s.
-func reference(text string) (key, rest string, err error) {
+func reference(text string) (key, rest string, ok bool) {
 	if rest, double := strings.CutPrefix(text, "%"); double {
-		return "", rest, nil
+		return "", rest, true
 	}
 	key, rest, closed := strings.Cut(text, ")s")
 	name, opened := strings.CutPrefix(key, "(")
 	if !closed || !opened || name == "" || strings.Contains(name, ")") {
-		return "", "", fmt.Errorf("%s stands alone; a literal %% is written %%%%, and a reference %%(key)s", quote("%"+text))
+		return "", "", false
 	}
-	return name, rest, nil
+	return name, rest, true
 }
 
 // Expand fills the template of a file name: %(key)s by the key's value, %% by "%".
@@ -76,9 +83,9 @@ func Expand(template string, keys map[string]string) (string, error) {
 		if !found {
 			return b.String(), nil
 		}
-		key, after, err := reference(rest)
-		if err != nil {
-			return "", fmt.Errorf("cannot use file name %s: %w", quote(template), err)
+		key, after, ok := reference(rest)
+		if !ok {
+			return "", fmt.Errorf("cannot use file name %s: %w", quote(template), errLonePercent)
 		}
 		value = after
 		if key == "" {

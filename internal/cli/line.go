@@ -58,7 +58,7 @@ func (h *handler) add(a slog.Attr, group string) {
 	}
 }
 
-func (h *handler) Handle(ctx context.Context, r slog.Record) error {
+func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	full := *h
 	full.attrs = append([]slog.Attr{}, h.attrs...)
 	r.Attrs(func(a slog.Attr) bool {
@@ -66,9 +66,10 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 		return true
 	})
 	if h.log.json {
-		return h.log.writeJSON(ctx, r, full.logger, full.attrs)
+		h.log.record(encodeJSON(r, full.logger, full.attrs))
+	} else {
+		h.log.record([]byte(full.line(r)))
 	}
-	h.log.write([]byte(full.line(r)))
 	return nil
 }
 

@@ -48,7 +48,8 @@ type Log struct {
 	stderr  io.Writer
 	midLine bool // stderr: what was written last did not end its line
 	file    *rotatingFile
-	lost    int    // records that the file missed
+	lost    int    // entries that the file missed since it could last be written
+	grows   bool   // it was said that the file cannot be rotated
 	partial []byte // JSON: a line of child output that is not complete yet
 }
 
@@ -92,7 +93,7 @@ func (l *Log) Output() io.Writer {
 	case l.json:
 		return writerFunc(l.writeLines)
 	}
-	return writerFunc(func(b []byte) { l.write(b) })
+	return writerFunc(l.raw)
 }
 
 // Close ends the log file; records that come later go to stderr alone.
@@ -117,55 +118,83 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// write copies b, one record or a piece of child output, to both sinks.
-func (l *Log) write(b []byte) {
+// record writes one record to both sinks.
+func (l *Log) record(b []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.toStderr(b)
-	if l.file == nil {
-		return
-	}
-	if l.lost > 0 {
-		missing := l.record(slog.LevelWarn, fmt.Sprintf("%d records are missing here: the file could not be written", l.lost))
-		if l.file.write(missing) != nil {
-			l.lost++
-			return
-		}
-		l.toStderr(l.record(slog.LevelWarn, fmt.Sprintf("log file %s can be written again", l.file.path)))
-		l.lost = 0
-	}
-	if err := l.file.write(b); err != nil {
-		l.lost++
-		l.toStderr(l.record(slog.LevelError, fmt.Sprintf("cannot write the log file, records go to stderr only until it can be written again: %s", err)))
-	}
+	l.toStderr(b, true)
+	l.toFile(b, true)
 }
 
-// toStderr writes to stderr. There is nowhere to say that this failed.
-func (l *Log) toStderr(b []byte) {
+// raw writes a piece of child output to both sinks.
+func (l *Log) raw(b []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.toStderr(b, false)
+	l.toFile(b, false)
+}
+
+// toStderr begins a record on a line of its own. There is nowhere to say that
+// writing failed.
+func (l *Log) toStderr(b []byte, record bool) {
+	b = onOwnLine(b, record && l.midLine)
 	if len(b) == 0 {
 		return
 	}
 	_, _ = l.stderr.Write(b)
+	l.midLine = b[len(b)-1] != '\n'
 }
 
-// record is a record about the log itself, in the log's format.
-func (l *Log) record(level slog.Level, message string) []byte {
+// toFile writes to the file and sees to it that stderr tells what the file
+// cannot hold.
+func (l *Log) toFile(b []byte, record bool) {
+	if l.file == nil {
+		return
+	}
+	if l.lost > 0 {
+		missing := l.own(slog.LevelWarn, fmt.Sprintf("%d log entries are missing here: the file could not be written", l.lost))
+		if l.file.write(missing, true) != nil {
+			l.lost++
+			return
+		}
+		l.toStderr(l.own(slog.LevelWarn, fmt.Sprintf("log file %s can be written again", l.file.path)), true)
+		l.lost = 0
+	}
+	if err := l.file.write(b, record); err != nil {
+		l.lost = 1
+		l.toStderr(l.own(slog.LevelError, fmt.Sprintf("cannot write the log file, entries go to stderr only until it can be written again: %s", err)), true)
+	}
+	if err := l.file.rotateFailed; err != nil && !l.grows {
+		l.grows = true
+		both := l.own(slog.LevelError, fmt.Sprintf("cannot rotate the log file, it grows until that works again: %s", err))
+		l.toStderr(both, true)
+		_ = l.file.write(both, true) // stderr has it
+	} else if err == nil {
+		l.grows = false
+	}
+}
+
+// own is a record about the log itself, in the log's format.
+func (l *Log) own(level slog.Level, message string) []byte {
 	r := slog.NewRecord(time.Now(), level, message, 0)
 	if l.json {
-		return l.encodeJSON(r, l.program, nil)
+		return encodeJSON(r, l.program, nil)
 	}
 	h := handler{log: l, logger: l.program}
 	return []byte(h.line(r))
 }
 
-func (l *Log) writeJSON(_ context.Context, r slog.Record, logger string, attrs []slog.Attr) error {
-	l.write(l.encodeJSON(r, logger, attrs))
-	return nil
+// onOwnLine puts a newline in front of b if what came before did not end in one.
+func onOwnLine(b []byte, midLine bool) []byte {
+	if !midLine {
+		return b
+	}
+	return append([]byte{'\n'}, b...)
 }
 
 // encodeJSON leaves the format to log/slog, apart from the names of the levels,
 // which are those of the text form.
-func (l *Log) encodeJSON(r slog.Record, logger string, attrs []slog.Attr) []byte {
+func encodeJSON(r slog.Record, logger string, attrs []slog.Attr) []byte {
 	var b bytes.Buffer
 	out := slog.NewRecord(r.Time, r.Level, printable(r.Message), 0)
 	out.AddAttrs(slog.String("logger", printable(logger)))
@@ -173,6 +202,9 @@ func (l *Log) encodeJSON(r slog.Record, logger string, attrs []slog.Attr) []byte
 	json := slog.NewJSONHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if level, ok := a.Value.Any().(slog.Level); ok && a.Key == slog.LevelKey {
 			return slog.String(a.Key, levelName(level))
+		}
+		if err, ok := a.Value.Any().(error); ok {
+			return slog.String(a.Key, printable(err.Error()))
 		}
 		if a.Value.Kind() == slog.KindString {
 			return slog.String(a.Key, printable(a.Value.String()))
@@ -198,7 +230,7 @@ func (l *Log) writeLines(b []byte) {
 
 func (l *Log) outputRecord(line []byte) {
 	r := slog.NewRecord(time.Now(), slog.LevelInfo, strings.TrimRight(string(line), "\r\n"), 0)
-	l.write(l.encodeJSON(r, "output", nil))
+	l.record(encodeJSON(r, "output", nil))
 }
 
 type writerFunc func([]byte)

@@ -46,11 +46,15 @@ type Opt struct {
 	Name    string   // long name, as the help and the messages write it
 	Short   string   // one letter, or empty
 	Arg     string   // what the help calls the value: FILE, DIR, NUMBER; shells complete FILE, FILES and DIR
-	Help    string   // whole sentences; the default is added
+	Help    string   // whole sentences, with the unit
+	Note    string   // what the help says about the default; empty: the default itself
 	Choices []string // the only values, for String
 
 	// Added marks an option that the Python program did not have.
 	Added bool
+
+	// Secret keeps the value out of messages.
+	Secret bool
 
 	// Inverted makes a boolean be switched off by --NAME and on by
 	// --disable-NAME. Giving it returns Warning in Parsed.Warnings.

@@ -15,6 +15,8 @@ type rotatingFile struct {
 	backups  int
 	file     *os.File
 	midLine  bool // what was written last did not end its line
+
+	rotateFailed error // of the last write
 }
 
 func openRotating(path string, maxBytes int64, backups int) (*rotatingFile, error) {
@@ -31,24 +33,25 @@ func (f *rotatingFile) open() error {
 	return nil
 }
 
-// write appends b, after rotating if b would bring the file to its limit.
-func (f *rotatingFile) write(b []byte) error {
-	if f.file == nil { // the rotation before failed half way
+// write appends b, after rotating if b would bring the file to its limit. If the
+// file cannot be rotated it grows: rotateFailed says why.
+func (f *rotatingFile) write(b []byte, record bool) error {
+	if f.file != nil {
+		f.rotateFailed = f.rotate(int64(len(b)))
+	}
+	if f.file == nil {
 		if err := f.open(); err != nil {
 			return err
 		}
 	}
-	if err := f.rotate(int64(len(b))); err != nil {
-		return err
-	}
-	n, err := f.file.Write(b)
+	n, err := f.file.Write(onOwnLine(b, record && f.midLine))
 	if n > 0 {
-		f.midLine = b[n-1] != '\n'
+		f.midLine = err != nil || b[len(b)-1] != '\n'
 	}
 	return err
 }
 
-// rotate makes room. The size is asked for each time: other processes may
+// rotate makes room, and leaves opening the new file to write. The size is asked for each time: other processes may
 // append to the same file, and may have rotated it already.
 func (f *rotatingFile) rotate(more int64) error {
 	if f.maxBytes <= 0 || f.backups <= 0 {
@@ -58,7 +61,7 @@ func (f *rotatingFile) rotate(more int64) error {
 	if err != nil {
 		return err
 	}
-	if !mine.Mode().IsRegular() || mine.Size()+more < f.maxBytes {
+	if !mine.Mode().IsRegular() || mine.Size() == 0 || mine.Size()+more < f.maxBytes {
 		return nil
 	}
 	if current, err := os.Stat(f.path); err == nil && os.SameFile(mine, current) {
@@ -75,7 +78,8 @@ func (f *rotatingFile) rotate(more int64) error {
 	if err := f.close(); err != nil {
 		return err
 	}
-	return f.open()
+	f.midLine = false
+	return nil
 }
 
 func (f *rotatingFile) close() error {

@@ -145,7 +145,7 @@ func explainRegexp(err error) string {
 	switch {
 	case slices.ContainsFunc([]string{"(?=", "(?!", "(?<=", "(?<!"}, func(s string) bool { return strings.HasPrefix(e.Expr, s) }):
 		return "look-ahead and look-behind are not supported; the syntax is RE2"
-	case strings.HasPrefix(e.Expr, "(?P="), len(e.Expr) == 2 && e.Expr[0] == '\\' && e.Expr[1] >= '1' && e.Expr[1] <= '9':
+	case e.Code == syntax.ErrInvalidPerlOp && e.Expr == "(?P", len(e.Expr) == 2 && e.Expr[0] == '\\' && e.Expr[1] >= '1' && e.Expr[1] <= '9':
 		return "back-references are not supported; the syntax is RE2"
 	case e.Expr == `\Z`:
 		return `\Z is written \z; the syntax is RE2`
