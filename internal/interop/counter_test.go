@@ -102,7 +102,7 @@ func TestCountersAddedByBoth(t *testing.T) {
 		}
 	}
 	t.Logf("when one kind had done its share of %d, Python had done %d and Go %d", share, python, golang)
-	if python < share/10 || golang < share/10 {
+	if python < share/5 || golang < share/5 {
 		t.Errorf("one kind is starved: when the other had done its share of %d, it had done %d",
 			share, min(python, golang))
 	}
