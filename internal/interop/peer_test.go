@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"net"
+	"os"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -169,4 +170,43 @@ func TestPeerCleansUpAfterADeadMaster(t *testing.T) {
 	}
 	third := inSession(t, session, src, "0", "role", "master")
 	third.Await("queued")
+}
+
+// A destination whose base path goes away is paused, disabled by the slave that meets it, and comes back.
+func TestPeerDestinationComesBack(t *testing.T) {
+	t.Parallel()
+	src, dst := filepath.Join(t.TempDir(), "src"), filepath.Join(t.TempDir(), "dst")
+	ok(t, testtree.MakeTree(src, testtree.TreeOptions{Fanout: []int{3}, Files: 1, Size: 10}))
+	ok(t, os.Mkdir(dst, 0o755))
+	session, port := path.Base(own(t)), freePort(t)
+
+	master := inSession(t, session, src, port, "role", "master")
+	master.Await("queued")
+	dest := inSession(t, session, dst, port, "role", "destination")
+	dest.Await("destination active")
+	dest.Await("destination queued")
+	ok(t, os.Rename(dst, dst+".away"))
+	if e := dest.Await("destination paused"); e.Was != "active" {
+		t.Errorf("paused when it was %q", e.Was)
+	}
+	slave := inSession(t, session, src, port, "role", "slave")
+	slave.Await("destination disabled")
+	slave.Await("path returned")
+	ok(t, os.Rename(dst+".away", dst))
+	if e := dest.Await("destination active"); e.Was != "disabled" {
+		t.Errorf("active again when it was %q", e.Was)
+	}
+	dest.Await("destination queued")
+	for _, p := range []*Peer{master, slave, dest} {
+		if code := p.Exit(); code != 0 {
+			t.Errorf("a peer ended with %d: %v", code, p.All("error"))
+		}
+	}
+	if end := master.Await("cleaned up"); end.Completed != 4 || end.Failed != 0 {
+		t.Errorf("the master ends with %+v", end)
+	}
+	differences, err := testtree.Compare(src, dst)
+	if err != nil || len(differences) > 0 {
+		t.Errorf("differences: %q, %v", differences, err)
+	}
 }
