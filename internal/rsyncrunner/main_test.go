@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -110,10 +111,14 @@ func serve(t *testing.T, path string) (*Daemon, string) {
 	return daemon, URL("127.0.0.1", port, "zkrs-test")
 }
 
-// end stops a daemon without the 0.4 s that rsync waits at a SIGTERM.
+// end kills a daemon, to save the 0.4 s that rsync waits at a SIGTERM.
 func end(daemon *Daemon) {
-	_ = daemon.process.cmd.Process.Kill()
-	daemon.Stop()
+	daemon.process.mu.Lock()
+	if !daemon.process.gone {
+		daemon.process.kill(syscall.SIGKILL)
+	}
+	daemon.process.mu.Unlock()
+	<-daemon.Done()
 }
 
 // send runs a job with the real rsync, which has to succeed.
