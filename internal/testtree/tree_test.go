@@ -3,10 +3,12 @@
 package testtree
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -137,110 +139,94 @@ func want(t *testing.T, a, b string, lines ...string) {
 	}
 }
 
-// Each change to one of two equal trees has to be seen, and nothing else.
+// Every change to one of two equal trees has to be seen, and nothing else.
 func TestCompareSeesEveryChange(t *testing.T) {
-	a := makeTree(t, everything)
-	must := func(err error) {
+	a, b := makeTree(t, everything), makeTree(t, everything)
+	var expected []string
+	// change runs act in a directory of b, which keeps its time, so that only what act does shows: these lines.
+	change := func(dir string, act func(in string) error, lines ...string) {
 		t.Helper()
+		in := filepath.Join(b, dir)
+		info, err := os.Stat(in)
+		if err == nil {
+			err = errors.Join(act(in), os.Chtimes(in, time.Time{}, info.ModTime()))
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		expected = append(expected, lines...)
 	}
-	// Directories keep their times, so that only the change itself shows.
-	keepTime := func(dir string, act func()) {
-		info, err := os.Stat(dir)
-		must(err)
-		act()
-		must(os.Chtimes(dir, time.Time{}, info.ModTime()))
-	}
-	tests := map[string]struct {
-		change func(b string)
-		want   []string
-	}{
-		"content": {func(b string) {
-			must(os.WriteFile(b+"/kinds/big", make([]byte, 300_000), 0))
-			must(os.Chtimes(b+"/kinds/big", time.Time{}, timeOf("kinds/big")))
-		}, []string{`"kinds/big": different content`}},
-		"last byte": {func(b string) {
-			data := content("kinds/big", 300_000)
-			data[len(data)-1]++
-			must(os.WriteFile(b+"/kinds/big", data, 0))
-			must(os.Chtimes(b+"/kinds/big", time.Time{}, timeOf("kinds/big")))
-		}, []string{`"kinds/big": different content`}},
-		"size": {func(b string) {
-			must(os.Truncate(b+"/kinds/big", 5))
-			must(os.Chtimes(b+"/kinds/big", time.Time{}, timeOf("kinds/big")))
-		}, []string{`"kinds/big": 300000 bytes and 5 bytes`}},
-		"missing": {func(b string) {
-			keepTime(b, func() { must(os.RemoveAll(b + "/caf\xe9")) })
-		}, []string{`"caf\xe9": only in "` + a + `"`}},
-		"additional": {func(b string) {
-			keepTime(b+"/empty", func() { must(os.WriteFile(b+"/empty/new\nline", nil, 0o600)) })
-		}, []string{`"empty/new\nline": only in "B"`}},
-		"type": {func(b string) {
-			keepTime(b, func() { must(os.Remove(b + "/empty")); must(os.WriteFile(b+"/empty", nil, 0o755)) })
-		}, []string{`"empty": directory and file`}},
-		"file mode": {func(b string) { must(os.Chmod(b+"/file000", 0o600)) }, []string{`"file000": mode 0644 and 0600`}},
-		"set-uid": {func(b string) { must(syscall.Chmod(b+"/modes/file 4755", 0o755)) },
-			[]string{`"modes/file 4755": mode 4755 and 0755`}},
-		"mode of the root": {func(b string) { must(os.Chmod(b, 0o700)) }, []string{`".": mode 0755 and 0700`}},
-		"file time": {func(b string) {
-			must(os.Chtimes(b+"/file000", time.Time{}, timeOf("file000").Add(time.Nanosecond)))
-		}, []string{`"file000": modified ` + stamp("file000", 0) + ` and ` + stamp("file000", 1)}},
-		"directory time": {func(b string) {
-			must(os.Chtimes(b+"/dir000/dir001", time.Time{}, timeOf("dir000/dir001").Add(time.Nanosecond)))
-		}, []string{`"dir000/dir001": modified ` + stamp("dir000/dir001", 0) + ` and ` + stamp("dir000/dir001", 1)}},
-		"link target": {func(b string) {
-			dir := b + "/kinds/links"
-			keepTime(dir, func() { must(os.Remove(dir + "/dangling")); must(os.Symlink("no", dir+"/dangling")) })
-		}, []string{`"kinds/links/dangling": link to "no/such/file" and to "no"`}},
-		"a link became a copy": {func(b string) {
-			dir := b + "/near links"
-			keepTime(dir, func() {
-				must(os.Remove(dir + "/three"))
-				must(os.WriteFile(dir+"/three", content("near links/one", 2000), 0o644))
-				must(os.Chtimes(dir+"/three", time.Time{}, timeOf("near links/one")))
-			})
-		}, []string{
-			// The walk meets "one" first, then "three".
-			`"near links/three": the same file as "near links/one" and as "near links/three"`,
-		}},
-		"a copy became a link": {func(b string) {
-			must(os.WriteFile(a+"/empty/1", nil, 0o644))
-			must(os.WriteFile(a+"/empty/2", nil, 0o644))
-			for _, name := range []string{a + "/empty/1", a + "/empty/2", a + "/empty"} {
-				must(os.Chtimes(name, time.Time{}, timeOf("empty")))
+	// rewrite puts other data into a file and keeps its time.
+	rewrite := func(name string, data []byte) func(string) error {
+		return func(in string) error {
+			info, err := os.Stat(in + "/" + name)
+			if err != nil {
+				return err
 			}
-			must(os.WriteFile(b+"/empty/1", nil, 0o644))
-			must(os.Link(b+"/empty/1", b+"/empty/2"))
-			for _, name := range []string{b + "/empty/1", b + "/empty"} {
-				must(os.Chtimes(name, time.Time{}, timeOf("empty")))
-			}
-		}, []string{`"empty/2": the same file as "empty/2" and as "empty/1"`}},
-	}
-	if os.Geteuid() == 0 {
-		owner := func(rel, line string) {
-			tests["owner of "+rel] = struct {
-				change func(b string)
-				want   []string
-			}{func(b string) { must(os.Lchown(b+"/"+rel, 1, 2)) }, []string{line}}
+			return errors.Join(os.WriteFile(in+"/"+name, data, 0), os.Chtimes(in+"/"+name, time.Time{}, info.ModTime()))
 		}
-		owner("file000", `"file000": owner 0:0 and 1:2`)
-		owner("dir000", `"dir000": owner 0:0 and 1:2`)
-		owner("kinds/links/absolute", `"kinds/links/absolute": owner 0:0 and 1:2`)
 	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			b := makeTree(t, everything)
-			tt.change(b)
-			for i, line := range tt.want {
-				tt.want[i] = strings.ReplaceAll(line, `"B"`, `"`+b+`"`)
+
+	change("", rewrite("file000", make([]byte, 1000)), `"file000": different content`)
+	last := content("kinds/big", 300_000)
+	last[len(last)-1]++
+	change("kinds", rewrite("big", last), `"kinds/big": different content`)
+	change("", rewrite("file001", make([]byte, 5)), `"file001": 1000 bytes and 5 bytes`)
+	change("", func(in string) error { return os.RemoveAll(in + "/caf\xe9") },
+		`"caf\xe9": only in "`+a+`"`)
+	change("empty", func(in string) error { return os.WriteFile(in+"/new\nline", nil, 0o600) },
+		`"empty/new\nline": only in "`+b+`"`)
+	change("nearly/empty", func(in string) error {
+		return errors.Join(os.Remove(in+"/inside"), os.WriteFile(in+"/inside", nil, 0o755))
+	}, `"nearly/empty/inside": directory and file`)
+	change("dir000", func(in string) error { return os.Chmod(in+"/file000", 0o600) },
+		`"dir000/file000": mode 0644 and 0600`)
+	change("modes", func(in string) error { return syscall.Chmod(in+"/file 4755", 0o755) },
+		`"modes/file 4755": mode 4755 and 0755`)
+	change("", func(in string) error { return os.Chmod(in, 0o700) }, `".": mode 0755 and 0700`)
+	for _, rel := range []string{"dir001/file000", "dir001/dir001"} {
+		change("dir001", func(string) error {
+			return os.Chtimes(filepath.Join(b, rel), time.Time{}, timeOf(rel).Add(time.Nanosecond))
+		}, `"`+rel+`": modified `+stamp(rel, 0)+` and `+stamp(rel, 1))
+	}
+	change("kinds/links", func(in string) error {
+		return errors.Join(os.Remove(in+"/dangling"), os.Symlink("no", in+"/dangling"))
+	}, `"kinds/links/dangling": link to "no/such/file" and to "no"`)
+	change("near links", func(in string) error {
+		return errors.Join(os.Remove(in+"/three"), os.WriteFile(in+"/three", content("near links/one", 2000), 0o644),
+			os.Chtimes(in+"/three", time.Time{}, timeOf("near links/one")))
+	}, `"near links/three": the same file as "near links/one" and as "near links/three"`)
+	change("far b/below", func(in string) error { // the copy becomes a link of another file, equal in all else
+		twin := filepath.Join(a, "odd/files/twin")
+		for _, name := range []string{twin, filepath.Join(b, "odd/files/twin")} {
+			if err := errors.Join(os.WriteFile(name, nil, 0o644), os.Chtimes(name, time.Time{}, timeOf("twin"))); err != nil {
+				return err
 			}
-			want(t, a, b, tt.want...)
-			must(os.RemoveAll(a + "/empty/1"))
-			must(os.RemoveAll(a + "/empty/2"))
-			must(os.Chtimes(a+"/empty", time.Time{}, timeOf("empty")))
-		})
+		}
+		for _, dir := range []string{a, b} {
+			if err := os.Chtimes(dir+"/odd/files", time.Time{}, timeOf("odd/files")); err != nil {
+				return err
+			}
+		}
+		other := filepath.Join(a, "far b/below/twin")
+		return errors.Join(os.WriteFile(other, nil, 0o644), os.Chtimes(other, time.Time{}, timeOf("twin")),
+			os.Chtimes(a+"/far b/below", time.Time{}, timeOf("far b/below")),
+			os.Link(b+"/odd/files/twin", in+"/twin"))
+	}, `"odd/files/twin": the same file as "odd/files/twin" and as "far b/below/twin"`)
+	if os.Geteuid() == 0 {
+		for _, rel := range []string{"dir000/file001", "dir000/dir000", "kinds/links/absolute"} {
+			change(filepath.Dir(rel), func(string) error { return os.Lchown(filepath.Join(b, rel), 1, 2) },
+				`"`+rel+`": owner 0:0 and 1:2`)
+		}
+	}
+
+	got, err := Compare(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(expected)
+	if diff := cmp.Diff(expected, slices.Sorted(slices.Values(got))); diff != "" {
+		t.Errorf("differences (-want +got):\n%s", diff)
 	}
 }
 
