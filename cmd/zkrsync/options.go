@@ -181,18 +181,23 @@ How far it is:
 	return p
 }
 
+// refusal is a text of the Python program, which logs are searched for.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
 // validate checks what the options say together. The order and the first four
 // texts are those of the Python program.
 func (o *options) validate() error {
 	switch {
 	case len(o.servers) == 0:
-		return errors.New("No servers given!")
+		return refusal("No servers given!")
 	case o.rsyncPath == "":
-		return errors.New("Path is mandatory!")
+		return refusal("Path is mandatory!")
 	case o.depth <= 0:
-		return errors.New("Invalid depth!")
+		return refusal("Invalid depth!")
 	case o.source && o.destination:
-		return errors.New("Client can not be the source AND the destination")
+		return refusal("Client can not be the source AND the destination")
 	case !o.source && !o.destination && !o.state && !o.pathsOnly:
 		return errors.New("cannot start without a role: give --source, --destination, --state or --pathsonly")
 	case o.user == "" || strings.Contains(o.user, ":"):

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -25,22 +26,22 @@ func MakeDir(dir string) error {
 // another user may have made first: if shared is a link or is not this user's,
 // the file goes to shared-<uid>, and note says so.
 func PrivateFile(path, shared string) (use, note string, err error) {
-	if filepath.Dir(path) != shared {
-		return path, "", MakeDir(filepath.Dir(path))
+	inside, found := strings.CutPrefix(filepath.Clean(path), shared+"/")
+	if found {
+		dir := shared
+		err := ownDir(dir)
+		var foreign *foreignError
+		if errors.As(err, &foreign) {
+			dir = fmt.Sprintf("%s-%d", shared, os.Geteuid())
+			note = fmt.Sprintf("%s, using %s", foreign, dir)
+			err = ownDir(dir)
+		}
+		if err != nil {
+			return "", "", err
+		}
+		path = filepath.Join(dir, inside)
 	}
-	err = ownDir(shared)
-	if err == nil {
-		return path, "", nil
-	}
-	var foreign *foreignError
-	if !errors.As(err, &foreign) {
-		return "", "", err
-	}
-	own := fmt.Sprintf("%s-%d", shared, os.Geteuid())
-	if err := ownDir(own); err != nil {
-		return "", "", err
-	}
-	return filepath.Join(own, filepath.Base(path)), fmt.Sprintf("%s, using %s", foreign, own), nil
+	return path, note, MakeDir(filepath.Dir(path))
 }
 
 // foreignError is about a directory that someone else controls.

@@ -211,12 +211,6 @@ func (p *Program) prefix() string {
 	return strings.ToUpper(name)
 }
 
-// logger is the program's name in the log.
-func (p *Program) logger() string {
-	name, _, _ := strings.Cut(p.name, ".")
-	return name
-}
-
 // normal is the spelling under which a name is registered.
 func normal(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
