@@ -40,6 +40,7 @@ type Daemon struct {
 	process *process
 	config  string
 	log     excerpt
+	streams [2]lineWriter // stdout, stderr
 	stop    chan struct{}
 	once    sync.Once
 	done    chan struct{}
@@ -101,8 +102,10 @@ func (d *Daemon) start(cfg DaemonConfig, path string) error {
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(childEnviron(os.Environ()), modulePathVariable+"="+path)
 	out := share(cfg.Output)
-	cmd.Stdout = &lineWriter{out: out, line: d.log.add}
-	cmd.Stderr = &lineWriter{out: out, line: d.log.add}
+	for i := range d.streams {
+		d.streams[i] = lineWriter{out: out, line: d.log.add}
+	}
+	cmd.Stdout, cmd.Stderr = &d.streams[0], &d.streams[1]
 	process, err := startProcess(cmd, true, cfg.StopGrace)
 	if err != nil {
 		return startError(program, err)
@@ -114,15 +117,22 @@ func (d *Daemon) start(cfg DaemonConfig, path string) error {
 // own waits for the end, whatever brings it, and tidies up.
 func (d *Daemon) own(ctx context.Context) {
 	defer close(d.done)
+	byItself := false
 	select {
 	case <-ctx.Done():
 	case <-d.stop:
 	case <-d.process.done:
+		byItself = true
+	}
+	d.process.stop()
+	for i := range d.streams {
+		d.streams[i].flush()
+	}
+	_ = os.Remove(d.config)
+	if byItself {
 		code, signal := d.process.status()
 		d.end = fmt.Sprintf("it ended, %v; %s", Result{Code: code, Signal: signal}, d.log.said())
 	}
-	d.process.stop()
-	_ = os.Remove(d.config)
 }
 
 // awaitAnswer polls until the daemon answers for its module on every address
@@ -159,36 +169,54 @@ func (d *Daemon) awaitAnswer(ctx context.Context, cfg DaemonConfig, comment stri
 	}
 }
 
+// family is an address family and its loopback address.
+type family struct{ network, loopback string }
+
+// families are those of this host; one without its loopback address counts as
+// missing, though rsync can listen in it.
+func families() []family {
+	var found []family
+	for _, f := range []family{{"tcp4", "127.0.0.1"}, {"tcp6", "::1"}} {
+		if listener, err := net.Listen(f.network, net.JoinHostPort(f.loopback, "0")); err == nil {
+			_ = listener.Close()
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
 // probeLoopback returns nil when the daemon answers on the loopback addresses.
 // rsync goes on when it could bind only one address family. That is fine if it
 // does not know the other, not if another program holds the port there:
 // sources would meet that one.
 func probeLoopback(ctx context.Context, port int, module, comment string) error {
-	var silent []string
-	var last error
-	ask := func(network string) error {
-		host := map[string]string{"tcp4": "127.0.0.1", "tcp6": "::1"}[network]
-		return probe(ctx, net.JoinHostPort(host, strconv.Itoa(port)), module, comment)
+	ask := func(f family) error {
+		return probe(ctx, net.JoinHostPort(f.loopback, strconv.Itoa(port)), module, comment)
 	}
-	for _, network := range []string{"tcp4", "tcp6"} {
-		err := ask(network)
+	last := errors.New("this host has no loopback address")
+	answers := false
+	var silent []family
+	for _, f := range families() {
+		err := ask(f)
 		if errors.Is(err, errStranger) {
 			return err
 		}
 		if err != nil {
 			last = err
-			silent = append(silent, network)
+			silent = append(silent, f)
+		} else {
+			answers = true
 		}
 	}
-	if len(silent) == 2 {
+	if !answers {
 		return last
 	}
 	// One answers, so rsync listens by now wherever it ever will.
-	for _, network := range silent {
-		if ask(network) == nil {
+	for _, f := range silent {
+		if ask(f) == nil {
 			continue
 		}
-		if err := bindable(network, port); err != nil {
+		if err := bindable(f.network, port); err != nil {
 			return fmt.Errorf("%w: %w", errStranger, err)
 		}
 	}

@@ -389,7 +389,7 @@ func TestPortTakenByDaemonOfSameModule(t *testing.T) {
 
 func TestDaemonEndsEarly(t *testing.T) {
 	start := time.Now()
-	cfg := DaemonConfig{Program: script(t, "echo 'no such thing' >&2; exit 3"), Module: "m", Path: "/", Port: freePort(t), TempDir: t.TempDir()}
+	cfg := DaemonConfig{Program: script(t, "printf 'no such thing' >&2; exit 3"), Module: "m", Path: "/", Port: freePort(t), TempDir: t.TempDir()}
 	_, err := StartDaemon(t.Context(), cfg)
 	if err == nil || !strings.Contains(err.Error(), "exit status 3 (") || !strings.Contains(err.Error(), "no such thing") {
 		t.Error(err)
