@@ -419,6 +419,13 @@ func TestHelpActsWhereItStands(t *testing.T) {
 			}
 		})
 	}
+	// In a config file, too.
+	_, p := newSample()
+	var out bytes.Buffer
+	_, err := p.Parse([]string{"--configfiles=" + configFile(t, "[MAIN]\nhelp=rst\n")}, nil, &out, &bytes.Buffer{})
+	if exit, ok := err.(*Exit); !ok || exit.Code != 0 || !strings.Contains(out.String(), ".. list-table::") {
+		t.Errorf("help=rst in a file: %v", err)
+	}
 	// The three spellings of the short help are one.
 	var texts []string
 	for _, arg := range []string{"-h", "--shorthelp", "--help=short"} {

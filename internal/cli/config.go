@@ -40,13 +40,24 @@ const (
 
 // position is where a section or key was last given.
 type position struct {
-	file       string
-	order      int // of the file among all
-	line       int
-	inDefaults bool
+	file  string
+	order int // of the file among all
+	line  int
 }
 
 func (p position) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
+
+// entry is a key of a section with what decides how it is used.
+type entry struct {
+	Key
+	at        position
+	own       bool // not inherited
+	inDefault bool // [DEFAULT] has this key, perhaps too
+}
+
+// isConstant tells whether the key is in [DEFAULT] only for others to refer to,
+// which its upper case says.
+func (e entry) isConstant() bool { return e.inDefault && e.Name == strings.ToUpper(e.Name) }
 
 // config holds what the config files say, before expansion.
 type config struct {
@@ -218,16 +229,21 @@ func checkEncoding(text []byte, at position) error {
 func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
 // section returns the keys of a section with what it inherits, expanded.
-func (c *config) section(name string) ([]Key, []position, error) {
-	defaults := c.ini.Section(defaultSection)
-	own := c.ini.Section(name)
-	raw := func(key string) (*ini.Key, bool) {
+func (c *config) section(name string) ([]entry, error) {
+	defaults, own := c.ini.Section(defaultSection), c.ini.Section(name)
+	find := func(key string) *ini.Key {
 		for _, s := range []*ini.Section{own, defaults} {
 			if s.HasKey(key) {
-				return s.Key(key), true
+				return s.Key(key)
 			}
 		}
-		return nil, false
+		return nil
+	}
+	lookup := func(key string) (string, bool) {
+		if k := find(key); k != nil {
+			return k.Value(), true
+		}
+		return "", false
 	}
 	names := defaults.KeyStrings()
 	for _, key := range own.KeyStrings() {
@@ -235,36 +251,19 @@ func (c *config) section(name string) ([]Key, []position, error) {
 			names = append(names, key)
 		}
 	}
-	var keys []Key
-	var at []position
-	for _, n := range names {
-		key, _ := raw(n)
-		pos := c.keys[key]
-		pos.inDefaults = defaults.HasKey(n)
-		value := key.Value()
-		if name == mainSection || !strings.HasPrefix(name, "raw_") {
+	var entries []entry
+	for _, key := range names {
+		at := c.keys[find(key)]
+		value, _ := lookup(key)
+		if !strings.HasPrefix(name, "raw_") {
 			var err error
-			value, err = interpolate(value, func(other string) (string, bool) {
-				k, found := raw(other)
-				if !found {
-					return "", false
-				}
-				return k.Value(), true
-			})
-			if err != nil {
-				return nil, nil, fmt.Errorf("cannot use config file %s: %s in [%s]: %w", pos, n, name, err)
+			if value, err = interpolate(value, lookup); err != nil {
+				return nil, fmt.Errorf("cannot use config file %s: %s in [%s]: %w", at, key, name, err)
 			}
 		}
-		keys = append(keys, Key{Name: n, Value: value, File: pos.file, Line: pos.line})
-		at = append(at, pos)
+		entries = append(entries, entry{Key{Name: key, Value: value, File: at.file, Line: at.line}, at, own.HasKey(key), defaults.HasKey(key)})
 	}
-	return keys, at, nil
-}
-
-// isConstant tells whether a key of [DEFAULT] is there only for others to refer
-// to, which its upper case says.
-func (c *config) isConstant(key Key, at position) bool {
-	return at.inDefaults && key.Name == strings.ToUpper(key.Name)
+	return entries, nil
 }
 
 // otherSections returns the sections that hold no options, without constants.
@@ -274,14 +273,14 @@ func (c *config) otherSections() ([]Section, error) {
 		if name == mainSection || name == defaultSection {
 			continue
 		}
-		keys, at, err := c.section(name)
+		entries, err := c.section(name)
 		if err != nil {
 			return nil, err
 		}
 		s := Section{Name: name, File: c.sections[name].file, Line: c.sections[name].line}
-		for i, key := range keys {
-			if !c.isConstant(key, at[i]) {
-				s.Keys = append(s.Keys, key)
+		for _, e := range entries {
+			if !e.isConstant() {
+				s.Keys = append(s.Keys, e.Key)
 			}
 		}
 		sections = append(sections, s)
@@ -294,22 +293,24 @@ func (p *Program) applyConfig(c *config) ([]assignment, error) {
 	if _, there := c.sections[mainSection]; !there {
 		return nil, nil
 	}
-	keys, at, err := c.section(mainSection)
+	entries, err := c.section(mainSection)
 	if err != nil {
 		return nil, err
 	}
-	order := make([]int, len(keys))
-	for i := range order {
-		order[i] = i
-	}
-	// Of two spellings of an option in two files the later one counts.
-	slices.SortStableFunc(order, func(i, j int) int {
-		a, b := at[i], at[j]
-		return cmp.Or(boolInt(b.inDefaults)-boolInt(a.inDefaults), cmp.Compare(a.order, b.order), cmp.Compare(a.line, b.line))
+	// Own keys count more than inherited ones, and later files more than earlier
+	// ones, also where they spell an option differently.
+	slices.SortStableFunc(entries, func(a, b entry) int {
+		switch {
+		case b.own && !a.own:
+			return -1
+		case a.own && !b.own:
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.at.order, b.at.order), cmp.Compare(a.at.line, b.at.line))
 	})
 	var given []assignment
-	for _, i := range order {
-		set, err := p.applyKey(keys[i], c.isConstant(keys[i], at[i]))
+	for _, e := range entries {
+		set, err := p.applyKey(e)
 		if err != nil {
 			return nil, err
 		}
@@ -318,35 +319,27 @@ func (p *Program) applyConfig(c *config) ([]assignment, error) {
 	return given, nil
 }
 
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 // applyKey sets one option from a file.
-func (p *Program) applyKey(key Key, constant bool) ([]assignment, error) {
-	at := position{file: key.File, line: key.Line}
+func (p *Program) applyKey(key entry) ([]assignment, error) {
 	flag := p.flags.Lookup(key.Name)
-	if flag == nil && constant {
+	if flag == nil && key.isConstant() {
 		return nil, nil
 	}
 	if flag == nil {
-		return nil, fmt.Errorf("cannot use config file %s: %s has no option %s%s", at, p.name, key.Name, p.suggest(key.Name))
+		return nil, fmt.Errorf("cannot use config file %s: %s has no option %s%s", key.at, p.name, key.Name, p.suggest(key.Name))
 	}
 	word := "--" + flag.Name + "=" + key.Value
 	if flag.Value.Type() == "bool" {
 		on, err := parseBool(key.Value)
 		if err != nil {
-			return nil, fmt.Errorf("cannot use config file %s: %s: %w", at, key.Name, err)
+			return nil, fmt.Errorf("cannot use config file %s: %s: %w", key.at, key.Name, err)
 		}
 		form := "disable-"
 		if on {
 			form = "enable-"
 		}
 		if flag.Hidden {
-			return nil, usagef("no such option: --%s%s (%s; in a file it is %s=yes or %[4]s=no)", form, key.Name, at, flag.Value.(*option).Name)
+			return nil, usagef("no such option: --%s%s (%s; in a file it is %s=yes or %[4]s=no)", form, key.Name, key.at, flag.Value.(*option).Name)
 		}
 		word = "--" + form + flag.Name
 	}
@@ -357,7 +350,7 @@ func (p *Program) applyKey(key Key, constant bool) ([]assignment, error) {
 	_, err := w.read()
 	var usage *usageError
 	if errors.As(err, &usage) {
-		return nil, usagef("%s (%s)", usage.text, at)
+		return nil, usagef("%s (%s)", usage.text, key.at)
 	}
 	return given, err
 }

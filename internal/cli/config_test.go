@@ -237,7 +237,7 @@ func (c *config) reading() ([][2]any, error) {
 		if name == defaultSection {
 			continue
 		}
-		keys, _, err := c.section(name)
+		keys, err := c.section(name)
 		if err != nil {
 			return nil, err
 		}
@@ -368,6 +368,7 @@ func TestConfigValues(t *testing.T) {
 		{"[DEFAULT]\nsession=a\n", "", "", ""}, // without [MAIN] nothing is set
 		{"[DEFAULT]\nsession=a\n[MAIN]\n", "", "", "session=a"},
 		{"[DEFAULT]\nTREE=/x\n[MAIN]\nrsyncpath=%(TREE)s/y\n", "", "", "rsyncpath=/x/y"},
+		{"[DEFAULT]\nmax_bytes=1\n[MAIN]\nmax-bytes=2\n", "", "", "max_bytes=2"},
 		{"[MAIN]\nsource=yes\ndryrun=ON\nstate=1\ndelete=True\n", "", "", "delete=true dryrun=true source=true state=true"},
 		{"[MAIN]\nsource=no\ndryrun=off\nstate=0\ndelete=FALSE\n", "", "", ""},
 		{"[MAIN]\nsource=no\n", "", "ZKRSYNC_SOURCE=1", "source=true"},

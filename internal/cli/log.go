@@ -76,14 +76,6 @@ func OpenLog(cfg LogConfig) (*Log, error) {
 // Logger returns the logger of the program itself.
 func (l *Log) Logger() *slog.Logger { return slog.New(&handler{log: l, logger: l.program}) }
 
-// File is the path of the log file, empty if there is none.
-func (l *Log) File() string {
-	if l.file == nil {
-		return ""
-	}
-	return l.file.path
-}
-
 // Output takes the output of children: copied as it is, at levels INFO and DEBUG
 // only. With JSON each line becomes a record of the logger "output".
 func (l *Log) Output() io.Writer {

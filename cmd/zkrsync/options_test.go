@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// parse reads a command line and returns the options that are then in force.
+func parse(t *testing.T, args, environ []string) (options, []string) {
+	t.Helper()
+	var o options
+	var errs bytes.Buffer
+	parsed, err := newProgram(&o).Parse(args, environ, &bytes.Buffer{}, &errs)
+	if err != nil {
+		t.Fatalf("%v: %s", err, errs.String())
+	}
+	return o, parsed.Warnings
+}
+
+// byValue compares regular expressions by what they were made from.
+var byValue = cmp.Options{cmp.AllowUnexported(options{}), cmp.Comparer(func(a, b *regexp.Regexp) bool {
+	return a == b || a != nil && b != nil && a.String() == b.String()
+})}
+
+func TestDefaults(t *testing.T) {
+	want := options{
+		user: "root", passwd: "admin", session: "default", depth: 3, startPort: 4444, excludeUser: "root",
+		excludeRe: regexp.MustCompile(`/\.snapshots(/.*|$)`), verifyPath: true, maxBytes: 104857600, backupCount: 5, logFormat: "text",
+		logFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log", pidFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
+	}
+	got, warnings := parse(t, nil, nil)
+	if diff := cmp.Diff(want, got, byValue); diff != "" || len(warnings) > 0 {
+		t.Error(diff, warnings)
+	}
+}
+
+// Every option, by every way to give it, and what it changes.
+func TestEveryOption(t *testing.T) {
+	for _, c := range []struct {
+		name, value string // as a file has them
+		short       string
+		change      func(*options)
+	}{
+		{"servers", "a:1,b", "", func(o *options) { o.servers = []string{"a:1", "b"} }},
+		{"user", "x", "u", func(o *options) { o.user = "x" }},
+		{"passwd", "x", "p", func(o *options) { o.passwd = "x" }},
+		{"source", "yes", "S", func(o *options) { o.source = true }},
+		{"destination", "yes", "D", func(o *options) { o.destination = true }},
+		{"state", "yes", "", func(o *options) { o.state = true }},
+		{"pathsonly", "yes", "", func(o *options) { o.pathsOnly = true }},
+		{"session", "x", "N", func(o *options) { o.session = "x" }},
+		{"rsyncpath", "/x", "r", func(o *options) { o.rsyncPath = "/x" }},
+		{"delete", "yes", "", func(o *options) { o.delete = true }},
+		{"checksum", "yes", "", func(o *options) { o.checksum = true }},
+		{"hardlinks", "yes", "", func(o *options) { o.hardLinks = true }},
+		{"inplace", "yes", "", func(o *options) { o.inplace = true }},
+		{"dryrun", "yes", "n", func(o *options) { o.dryRun = true }},
+		{"allow-empty", "yes", "", func(o *options) { o.allowEmpty = true }},
+		{"netcat", "yes", "", func(o *options) { o.netcat = true }},
+		{"depth", "5", "", func(o *options) { o.depth = 5 }},
+		{"rsubpaths", "2_/a,3_/b", "", func(o *options) { o.subpaths = []string{"2_/a", "3_/b"} }},
+		{"excludere", "a|b", "", func(o *options) { o.excludeRe = regexp.MustCompile("a|b") }},
+		{"excludere", "", "", func(o *options) { o.excludeRe = nil }},
+		{"excl_usr", "x", "", func(o *options) { o.excludeUser = "x" }},
+		{"excl-usr", "x", "", func(o *options) { o.excludeUser = "x" }},
+		{"timeout", "7", "", func(o *options) { o.timeout = 7 }},
+		{"verbose", "yes", "", func(o *options) { o.verbose = true }},
+		{"dropcache", "yes", "", func(o *options) { o.dropCache = true }},
+		{"arbitopts", "a,b:c", "", func(o *options) { o.arbitOpts = []string{"a", "b:c"} }},
+		{"rsyncport", "7", "", func(o *options) { o.rsyncPort = 7 }},
+		{"startport", "7", "", func(o *options) { o.startPort = 7 }},
+		{"host", "x", "", func(o *options) { o.host = "x" }},
+		{"domain", "x", "", func(o *options) { o.domain = "x" }},
+		{"verifypath", "yes", "", func(o *options) { o.verifyPath = false }},
+		{"done-file", "x", "", func(o *options) { o.doneFile = "x" }},
+		{"done_file", "x", "", func(o *options) { o.doneFile = "x" }},
+		{"daemon", "yes", "", func(o *options) { o.daemon = true }},
+		{"pidfile", "x", "", func(o *options) { o.pidFile = "x" }},
+		{"logfile", "x", "", func(o *options) { o.logFile = "x" }},
+		{"max_bytes", "7", "", func(o *options) { o.maxBytes = 7 }},
+		{"max-bytes", "7", "", func(o *options) { o.maxBytes = 7 }},
+		{"backup_count", "7", "", func(o *options) { o.backupCount = 7 }},
+		{"backup-count", "7", "", func(o *options) { o.backupCount = 7 }},
+		{"logformat", "json", "", func(o *options) { o.logFormat = "json" }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want, _ := parse(t, nil, nil)
+			c.change(&want)
+			file := filepath.Join(t.TempDir(), "c")
+			if err := os.WriteFile(file, []byte("[MAIN]\n"+c.name+" = "+c.value+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			long := "--" + c.name
+			if c.value != "yes" {
+				long += "=" + c.value
+			}
+			ways := map[string]struct{ args, environ []string }{
+				"long":        {args: []string{long}},
+				"file":        {args: []string{"--configfiles=" + file}},
+				"environment": {environ: []string{"ZKRSYNC_" + strings.ToUpper(strings.ReplaceAll(c.name, "-", "_")) + "=" + c.value}},
+			}
+			if c.short != "" {
+				args := []string{"-" + c.short}
+				if c.value != "yes" {
+					args = append(args, c.value)
+				}
+				ways["short"] = struct{ args, environ []string }{args: args}
+			}
+			for name, way := range ways {
+				got, _ := parse(t, way.args, way.environ)
+				if diff := cmp.Diff(want, got, byValue); diff != "" {
+					t.Errorf("%s: %s", name, diff)
+				}
+			}
+		})
+	}
+}
+
+// Abbreviations that the original knows mean the same here; its own list of
+// names decides, not the options that are new.
+func TestOldAbbreviations(t *testing.T) {
+	for arg, change := range map[string]func(*options){
+		"--log=x":        func(o *options) { o.logFile = "x" },
+		"--do=x":         nil, // domain, done-file
+		"--done=x":       func(o *options) { o.doneFile = "x" },
+		"--a=x":          func(o *options) { o.arbitOpts = []string{"x"} },
+		"--al":           func(o *options) { o.allowEmpty = true },
+		"--ha":           func(o *options) { o.hardLinks = true },
+		"--ho=x":         func(o *options) { o.host = "x" },
+		"--back=1":       func(o *options) { o.backupCount = 1 },
+		"--excl=x":       nil,
+		"--excl_=x":      func(o *options) { o.excludeUser = "x" },
+		"--ver":          nil, // verbose, verifypath
+		"--p":            nil,
+		"--disable-sour": func(*options) {},
+	} {
+		var got options
+		var errs bytes.Buffer
+		_, err := newProgram(&got).Parse([]string{arg}, nil, &bytes.Buffer{}, &errs)
+		if change == nil {
+			if err == nil || !strings.Contains(errs.String(), "error: ambiguous option: ") {
+				t.Errorf("%s: %v %s", arg, err, errs.String())
+			}
+			continue
+		}
+		want, _ := parse(t, nil, nil)
+		change(&want)
+		if diff := cmp.Diff(want, got, byValue); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", arg, err, diff)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	const good = "--servers=a --rsyncpath=/x -S"
+	for _, c := range []struct{ args, want string }{
+		{good, ""},
+		{"--servers=a -r/x -D", ""},
+		{"--servers=a -r/x --state", ""},
+		{"--servers=a -r/x --pathsonly", ""},
+		{"--servers=a -r/ -S", ""},
+		// in this order
+		{"-r= --depth=0 -SD -N ''", "No servers given!"},
+		{"--servers= -S -r/x", "No servers given!"},
+		{"--servers=, -S -r/x", "No servers given!"},
+		{"--servers=a --depth=0 -SD", "Path is mandatory!"},
+		{"--servers=a --rsyncpath= -S", "Path is mandatory!"},
+		{"--servers=a -r/x --depth=0 -SD", "Invalid depth!"},
+		{"--servers=a -r/x --depth=-1 --state", "Invalid depth!"},
+		{"--servers=a -r/x -SD --state", "Client can not be the source AND the destination"},
+		{"--servers=a -r/x", "cannot start without a role: give --source, --destination, --state or --pathsonly"},
+		{good + " --user=a:b", `cannot use the ZooKeeper user "a:b": a name has no colon and is not empty`},
+		{good + " --user=", `cannot use the ZooKeeper user "": a name has no colon and is not empty`},
+		{good + " --session=", `cannot use the session name "": it is empty`},
+		{good + " --session=a/b", `cannot use the session name "a/b": it contains one of / [ ]`},
+		{good + " --session=a]", `cannot use the session name "a]": it contains one of / [ ]`},
+		{good + " --session=..", `cannot use the session name "..": it is not a znode's name`},
+		{good + " --session=a~", `cannot use the session name "a ": it begins or ends with a blank`},
+		{good + " --session=a\x01", `cannot use the session name "a\x01": it contains a control character`},
+		{good + " --session=a~b", ""},
+		{good + " --host=::1", `cannot use --host="::1": it must be a host name; an IPv6 address needs a name`},
+		{good + " --domain=a/b", `cannot use --domain="a/b": it must be a host name; an IPv6 address needs a name`},
+		{good + " --rsyncport=65536", "cannot use --rsyncport=65536: it must be between 0 and 65535"},
+		{good + " --startport=0", "cannot use --startport=0: it must be between 1 and 65535"},
+		{good + " --timeout=-1", "cannot use --timeout=-1: it must be between 0 and 2147483647"},
+		{good + " --max_bytes=-1", "cannot use --max_bytes=-1: it must be between 0 and 9223372036854775807"},
+		{good + " --backup_count=-1", "cannot use --backup_count=-1: it must be between 0 and 2147483647"},
+		{good + " --max_bytes=0 --backup_count=0 --rsyncport=0 --timeout=0", ""},
+	} {
+		words := strings.Split(c.args, " ")
+		for i, w := range words {
+			words[i] = strings.ReplaceAll(strings.ReplaceAll(w, "~", " "), "''", "")
+		}
+		o, _ := parse(t, words, nil)
+		got := ""
+		if err := o.validate(); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.args, got, c.want)
+		}
+	}
+}
+
+// One file serves all clients of a session.
+func TestOneFileForEveryRole(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "zkrs.conf")
+	if err := os.WriteFile(file, []byte(`# all nodes
+[DEFAULT]
+TREE = /data
+[MAIN]
+servers = zk1:2181,
+          zk2:2181,
+          zk3:2181/chroot
+user = rsync
+passwd = 100%%
+session = home
+rsyncpath = %(TREE)s/home
+delete = yes
+logfile = /var/log/%%(session)s-%%(rstype)s.log
+excludere = /(\.snapshots|tmp)(/.*|$)
+[rsync]
+passwd = for another program
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{"-S", "-D", "--state", "--pathsonly"} {
+		o, warnings := parse(t, []string{"--configfiles=" + file, role}, nil)
+		if err := o.validate(); err != nil || len(warnings) > 0 {
+			t.Errorf("%s: %v %q", role, err, warnings)
+		}
+		if diff := cmp.Diff([]string{"zk1:2181", "zk2:2181", "zk3:2181/chroot"}, o.servers); diff != "" {
+			t.Error(diff)
+		}
+		if o.passwd != "100%" || o.rsyncPath != "/data/home" || o.logFile != "/var/log/%(session)s-%(rstype)s.log" || !o.delete {
+			t.Errorf("%+v", o)
+		}
+	}
+}
+
+func TestVerifyPathWarns(t *testing.T) {
+	if _, warnings := parse(t, []string{"--verifypath"}, nil); len(warnings) != 1 || !strings.Contains(warnings[0], "OFF") {
+		t.Errorf("warnings %q", warnings)
+	}
+	if _, warnings := parse(t, []string{"--disable-verifypath"}, nil); len(warnings) > 0 {
+		t.Errorf("warnings %q", warnings)
+	}
+}
+
+// The password must not be in any message about a wrong command line.
+func TestPasswordStaysSecret(t *testing.T) {
+	for _, args := range [][]string{{"-p", "-hunter2"}, {"-p-hunter2"}, {"--passwd", "-hunter2"}, {"-p", "n"}} {
+		var o options
+		var errs bytes.Buffer
+		if _, err := newProgram(&o).Parse(args, nil, &bytes.Buffer{}, &errs); err == nil || strings.Contains(errs.String(), "hunter2") {
+			t.Errorf("%q: %v %s", args, err, errs.String())
+		}
+	}
+}
