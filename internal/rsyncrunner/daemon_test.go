@@ -145,6 +145,19 @@ func TestModulePath(t *testing.T) {
 	}
 }
 
+func TestModuleConfig(t *testing.T) {
+	head := "reverse lookup = no\nlisten backlog = 128\n[zkrs-s]\ncomment = c\npath = %ZKRS_MODULE_PATH%\nread only = no\n"
+	for may, want := range map[privilege]string{
+		{root: true, chroot: true}: head + "uid = 0\ngid = 0\nuse chroot = yes\n",
+		{root: true}:               head + "uid = 0\ngid = 0\nuse chroot = no\nmunge symlinks = no\n",
+		{}:                         head + "use chroot = no\nmunge symlinks = no\n",
+	} {
+		if got := moduleConfig("zkrs-s", "c", may); got != want {
+			t.Errorf("%+v:\n%s\nwant\n%s", may, got, want)
+		}
+	}
+}
+
 // The longest path that is let through must work.
 func TestDaemonServesLongestPath(t *testing.T) {
 	source := t.TempDir()
