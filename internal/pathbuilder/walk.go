@@ -32,6 +32,12 @@ func Walk(ctx context.Context, opts Options, emit func(Entry) error) error {
 	return newWalker(opts, emit).walk(ctx)
 }
 
+// Check finds what is wrong with opts without walking: all that Walk would
+// refuse before it emits anything.
+func Check(ctx context.Context, opts Options) error {
+	return newWalker(opts, nil).prepare(ctx)
+}
+
 // walker is one Walk. What follows ahead belongs to the caller's goroutine.
 type walker struct {
 	opts      Options

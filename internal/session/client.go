@@ -25,6 +25,7 @@ type client struct {
 	base   string // Path, absolute, without a trailing slash
 	whoami string
 	log    *slog.Logger
+	joined func()       // tells the caller, once, that the start went well
 	epoch  atomic.Int64 // czxid of the S/watch/ready this process works for, 0: none met yet
 }
 
@@ -49,7 +50,14 @@ func newClient(ctx context.Context, cfg Config, logger, domain string) (*client,
 	}
 	cfg.Timing = cfg.Timing.withDefaults()
 	cfg.Zookeeper.Logger = cfg.Logger.With("logger", "zkclient")
-	return &client{cfg: cfg, tree: t, base: base, whoami: whoami(host), log: cfg.Logger.With("logger", logger)}, nil
+	joined := cfg.Joined
+	if joined == nil {
+		joined = func() {}
+	}
+	return &client{
+		cfg: cfg, tree: t, base: base, whoami: whoami(host),
+		log: cfg.Logger.With("logger", logger), joined: sync.OnceFunc(joined),
+	}, nil
 }
 
 // baseIsDir tells whether the base path is a directory now.
@@ -85,9 +93,6 @@ func (c *client) run(ctx context.Context, parties []string, role func(context.Co
 		m, err := c.join(ctx, parties, first)
 		if err != nil {
 			return err
-		}
-		if first && c.cfg.Joined != nil {
-			c.cfg.Joined()
 		}
 		err = m.play(ctx, role)
 		lost := m.Context().Err() != nil

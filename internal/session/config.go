@@ -50,7 +50,9 @@ type Config struct {
 	Port      int // 0: the first free one from StartPort
 	StartPort int
 
-	Joined func() // called once, when the client is in its session for the first time; nil: nothing
+	// Joined is called once, when the client has its role in the session and
+	// nothing is left that can be wrong with the way it was started; nil: nothing.
+	Joined func()
 
 	TempDir string    // rsync's file lists and daemon configurations
 	Output  io.Writer // output of children, as it comes; nil: none

@@ -46,6 +46,7 @@ type daemon interface {
 }
 
 func (d *destination) play(ctx context.Context, m *member) error {
+	d.joined()
 	watch := m.watchReady(ctx)
 	select {
 	case <-watch.started:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/zkclient"
 )
 
@@ -36,6 +37,7 @@ func (ms *master) play(ctx context.Context, m *member, lock *zkclient.Lock) erro
 			}
 			return err
 		}
+		ms.joined()
 	}
 	if ms.counts == nil {
 		stat, ok, err := m.Exists(ctx, m.tree.ready())
@@ -67,6 +69,11 @@ func (ms *master) begin(ctx context.Context, m *member) error {
 		return fmt.Errorf("cannot look for an earlier run: %w", err)
 	} else if ok {
 		return unclean
+	}
+	if !ms.cfg.Netcat {
+		if err := pathbuilder.Check(ctx, ms.walkOptions()); err != nil {
+			return err
+		}
 	}
 	ms.log.Info("removing old queue and building new queue")
 	for _, path := range []string{m.tree.pathQueue(), m.tree.extQueue(), m.tree.meta()} {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -455,6 +456,24 @@ func TestMasterWhoseSessionWasCleanedUp(t *testing.T) {
 	proxy.Heal()
 	if err := r.wait(master); err == nil || !strings.Contains(err.Error(), "cleaned up") {
 		t.Errorf("error %v, want one that says the session was cleaned up", err)
+	}
+}
+
+// What is wrong with the walk is found before the session begins.
+func TestBadWalkChangesNothing(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	for name, change := range map[string]func(*Config){
+		"elsewhere":        func(c *Config) { c.Subpaths = []string{"3_elsewhere"} },
+		"no-such-user-xyz": func(c *Config) { c.Exclude, c.ExcludeUser = regexp.MustCompile("x"), "no-such-user-xyz" },
+	} {
+		joined := func(c *Config) { c.Joined = func() { t.Error("the start was said to have gone well") } }
+		if err := r.wait(r.source(1, change, joined)); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("error %v, want one that names %s", err, name)
+		}
+	}
+	if _, ok, err := r.zk().Exists(t.Context(), r.tree().ready()); ok || err != nil {
+		t.Errorf("the session has begun (%v)", err)
 	}
 }
 

@@ -43,6 +43,7 @@ func newSlave(c *client) *slave {
 
 // play works on paths until the run is over.
 func (s *slave) play(ctx context.Context, m *member) error {
+	s.joined()
 	watch := m.watchReady(ctx)
 	select {
 	case <-watch.started:
