@@ -56,38 +56,40 @@ func (c *Client) create(ctx context.Context, path string, data []byte, mode Mode
 	if mode.sequential() {
 		return c.createSequential(ctx, path, data, mode, acl)
 	}
-	inDoubt := false
 	for {
 		made, err := c.createOnce(ctx, path, data, mode, acl)
-		switch {
-		case err == nil:
-			return made, nil
-		case inDoubt && errors.Is(err, ErrNodeExists):
-			mine, found, err := c.isMine(ctx, path, data, mode)
-			if err != nil {
-				return "", err
-			}
-			if mine {
-				return path, nil
-			}
-			if found {
-				return "", ErrNodeExists
-			}
-			continue
-		case !lost(err):
-			return "", err
+		if !lost(err) {
+			return made, err
 		}
-		inDoubt = true
-		if err := c.breathe(ctx); err != nil {
-			if !mode.ephemeral() || c.over() {
-				return "", err
-			}
-			if mine, _, lost := c.isMine(c.ctx, path, data, mode); lost != nil || !mine {
-				return "", err
-			}
+		look, stop := c.doubt(ctx, mode)
+		if look == nil {
+			return "", stop
+		}
+		mine, found, err := c.isMine(look, path, data, mode)
+		switch {
+		case mine:
 			return path, nil
+		case stop != nil:
+			return "", stop
+		case err != nil:
+			return "", err
+		case found:
+			return "", ErrNodeExists
 		}
 	}
+}
+
+// doubt is what to do after a lost connection: the context to look in, nil if it is no use, and why not to try again, nil if
+// there is no reason. An ephemeral node is looked for even when nobody waits any more.
+func (c *Client) doubt(ctx context.Context, mode Mode) (look context.Context, stop error) {
+	stop = c.breathe(ctx)
+	switch {
+	case stop == nil:
+		return ctx, nil
+	case mode.ephemeral() && !c.over():
+		return c.ctx, stop
+	}
+	return nil, stop
 }
 
 func (c *Client) createOnce(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (made string, err error) {
@@ -132,23 +134,18 @@ func (c *Client) createSequential(ctx context.Context, path string, data []byte,
 		if !lost(err) {
 			return made, err
 		}
-		stop := c.breathe(ctx)
-		look := ctx
-		if stop != nil {
-			if !mode.ephemeral() || c.over() {
-				return "", stop
-			}
-			look = c.ctx
+		look, stop := c.doubt(ctx, mode)
+		if look == nil {
+			return "", stop
 		}
 		name, err := c.findSince(look, parent, prefix, first, mode, func(now []byte) bool { return string(now) == string(data) })
-		if err != nil {
-			return "", err
-		}
-		if name != "" {
+		switch {
+		case name != "":
 			return join(parent, name), nil
-		}
-		if stop != nil {
+		case stop != nil:
 			return "", stop
+		case err != nil:
+			return "", err
 		}
 	}
 }

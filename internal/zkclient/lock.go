@@ -94,26 +94,29 @@ func (l *Lock) enter(ctx context.Context) (string, error) {
 		if !lost(err) {
 			return node, err
 		}
-		stop := c.breathe(ctx)
-		if stop != nil && c.over() {
+		look, stop := c.doubt(ctx, Ephemeral)
+		if look == nil {
 			return "", stop
 		}
-		node, err = l.find(prefix)
-		if err != nil || node != "" {
-			return node, err
-		}
-		if stop != nil {
+		node, err = l.find(look, prefix)
+		switch {
+		case node != "":
+			return node, nil
+		case stop != nil:
 			return "", stop
+		case err != nil:
+			return "", err
 		}
 	}
 }
 
-func (l *Lock) find(prefix string) (string, error) {
+// find returns the contender's node with this prefix, "" if there is none.
+func (l *Lock) find(ctx context.Context, prefix string) (string, error) {
 	c := l.c
-	if err := c.sync(c.ctx, l.path); err != nil {
+	if err := c.sync(ctx, l.path); err != nil {
 		return "", err
 	}
-	names, err := c.children(c.ctx, l.path)
+	names, err := c.children(ctx, l.path)
 	if err != nil {
 		return "", err
 	}

@@ -80,18 +80,23 @@ func (c *Client) sync(ctx context.Context, path string) error {
 	})
 }
 
-// remove deletes path; after an attempt whose end is unknown its absence is success.
+// remove deletes path; when it is gone after an attempt whose end is unknown, that is success.
 func (c *Client) remove(ctx context.Context, path string) error {
-	tried := false
-	err := c.retry(ctx, func() error {
-		err := c.conn.Delete(c.full(path), -1)
-		if tried && errors.Is(err, zk.ErrNoNode) {
-			return nil
+	for {
+		err := c.once(ctx, func() error { return c.conn.Delete(c.full(path), -1) })
+		if !lost(err) {
+			return err
 		}
-		tried = tried || lost(err)
-		return err
-	})
-	return err
+		if err := c.breathe(ctx); err != nil {
+			return err
+		}
+		if err := c.sync(ctx, path); err != nil {
+			return err
+		}
+		if _, found, err := c.exists(ctx, path); err != nil || !found {
+			return err
+		}
+	}
 }
 
 // discard deletes path, which is ours and nobody waits for, unless the session ends first, which does the same.
@@ -171,26 +176,28 @@ func (c *Client) Set(ctx context.Context, path string, data []byte, version int3
 }
 
 func (c *Client) set(ctx context.Context, path string, data []byte, version int32) (st *zk.Stat, err error) {
-	tried := false
-	err = c.retry(ctx, func() (err error) {
-		st, err = c.conn.Set(c.full(path), bytesOf(data), version)
-		tried = tried || lost(err)
-		return err
-	})
-	if tried && version >= 0 && errors.Is(err, ErrBadVersion) {
+	for {
+		err := c.once(ctx, func() (err error) {
+			st, err = c.conn.Set(c.full(path), bytesOf(data), version)
+			return err
+		})
+		if !lost(err) {
+			return st, err
+		}
+		if err := c.breathe(ctx); err != nil {
+			return nil, err
+		}
 		if err := c.sync(ctx, path); err != nil {
 			return nil, err
 		}
-		now, at, err := c.get(ctx, path)
+		now, st, err := c.get(ctx, path)
 		if err != nil {
 			return nil, err
 		}
-		if at.Version == version+1 && string(now) == string(data) {
-			return at, nil
+		if (version < 0 || st.Version == version+1) && string(now) == string(data) {
+			return st, nil
 		}
-		return nil, ErrBadVersion
 	}
-	return st, err
 }
 
 // SetACL replaces the ACL of path.

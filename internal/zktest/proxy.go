@@ -29,12 +29,16 @@ const (
 	cut
 	stalled
 	swallowing
+	swallowingWrites
+	swallowingEvents
 )
 
 // pair is a client's connection and the one to the server.
 type pair struct {
 	client, server net.Conn
 	harmed         bool // replies are missing: it cannot go on
+	requests       requests
+	replies        replies
 }
 
 // NewProxy makes a proxy in front of target (host:port) that ends with the test.
@@ -60,6 +64,25 @@ func (p *Proxy) Stall() { p.set(stalled) }
 
 // SwallowReplies lets requests reach the server, but no reply the client.
 func (p *Proxy) SwallowReplies() { p.set(swallowing) }
+
+// SwallowWrites lets replies through until a request that changes something has been sent on; that request reaches the
+// server, but its reply and those after it do not reach the client. Connections made later lose their first change likewise.
+func (p *Proxy) SwallowWrites() { p.set(swallowingWrites) }
+
+// SwallowEvents keeps the events of watches from the client; all else passes.
+func (p *Proxy) SwallowEvents() { p.set(swallowingEvents) }
+
+// Swallowing says whether a connection is there that has lost a reply, or is about to.
+func (p *Proxy) Swallowing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for pr := range p.pairs {
+		if pr.harmed {
+			return true
+		}
+	}
+	return false
+}
 
 // Heal ends the fault: stalled connections go on, those whose replies were swallowed are dropped.
 func (p *Proxy) Heal() { p.set(healthy) }
@@ -159,12 +182,18 @@ func (p *Proxy) carry(pr *pair, from, to net.Conn, replies bool) {
 		if !p.flowing(pr) {
 			return
 		}
-		if n > 0 && !(replies && p.swallow(pr)) {
-			if _, err := to.Write(buf[:n]); err != nil {
-				n = 0
+		out := buf[:n]
+		if replies {
+			out = p.reply(pr, out)
+		} else {
+			p.request(pr, out)
+		}
+		if len(out) > 0 {
+			if _, werr := to.Write(out); werr != nil {
+				err = werr
 			}
 		}
-		if err != nil || n == 0 {
+		if err != nil {
 			p.mu.Lock()
 			p.drop(pr)
 			p.mu.Unlock()
@@ -183,13 +212,27 @@ func (p *Proxy) flowing(pr *pair) bool {
 	return p.pairs[pr]
 }
 
-func (p *Proxy) swallow(pr *pair) bool {
+// reply returns what of b the client gets.
+func (p *Proxy) reply(pr *pair, b []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.mode == swallowing {
 		pr.harmed = true
 	}
-	return pr.harmed
+	if pr.harmed {
+		return nil
+	}
+	return pr.replies.filter(b, p.mode == swallowingEvents)
+}
+
+// request reads along what the client sends.
+func (p *Proxy) request(pr *pair, b []byte) {
+	writes := pr.requests.follow(b)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if writes && p.mode == swallowingWrites {
+		pr.harmed = true
+	}
 }
 
 // drop closes both connections.

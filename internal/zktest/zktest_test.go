@@ -129,23 +129,23 @@ func TestProxyFaults(t *testing.T) {
 	target, got := echo(t)
 	p := zktest.NewProxy(t, target)
 	conn := dial(t, p.Addr())
-	io.WriteString(conn, "one")
-	expect(t, conn, "one", nil)
+	io.WriteString(conn, frame("one"))
+	expect(t, conn, frame("one"), nil)
 	<-got
 
 	p.Stall()
-	io.WriteString(conn, "two")
+	io.WriteString(conn, frame("two"))
 	expect(t, conn, "", os.ErrDeadlineExceeded)
 	if len(got) > 0 {
 		t.Errorf("a stalled proxy has forwarded %q", <-got)
 	}
 	p.Heal()
-	expect(t, conn, "two", nil)
+	expect(t, conn, frame("two"), nil)
 	<-got
 
 	p.SwallowReplies()
-	io.WriteString(conn, "three")
-	if s := <-got; s != "three" {
+	io.WriteString(conn, frame("three"))
+	if s := <-got; s != frame("three") {
 		t.Errorf("the server got %q", s)
 	}
 	expect(t, conn, "", os.ErrDeadlineExceeded)
@@ -160,8 +160,63 @@ func TestProxyFaults(t *testing.T) {
 	}
 	p.Heal()
 	conn = dial(t, p.Addr())
-	io.WriteString(conn, "four")
-	expect(t, conn, "four", nil)
+	io.WriteString(conn, frame("four"))
+	expect(t, conn, frame("four"), nil)
+}
+
+// frame is text as ZooKeeper's protocol would carry it: a length, then, for the proxy, eight bytes of head.
+func frame(text string) string {
+	return string(rune(0)) + string(rune(0)) + string(rune(0)) + string(rune(8+len(text))) + "headhead" + text
+}
+
+// The proxy knows requests that change something from others, and events from replies.
+func TestProxySwallowsByKind(t *testing.T) {
+	p := zktest.NewProxy(t, server.Addr())
+	c, watcher := connect(t, p.Addr()), connect(t, server.Addr())
+	const path = "/kinds"
+	if err := watcher.EnsurePath(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(chan string, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.WatchData(ctx, path, func(data []byte, _ zkclient.Stat, _ bool) { seen <- string(data) })
+	}()
+	set := func(c *zkclient.Client, text string) error {
+		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		defer cancel()
+		_, err := c.Set(short, path, []byte(text), -1)
+		return err
+	}
+	<-seen
+	p.SwallowEvents()
+	if err := set(c, "one"); err != nil {
+		t.Fatalf("a reply is missing: %v", err)
+	}
+	select {
+	case got := <-seen:
+		t.Fatalf("an event has passed: %q", got)
+	case <-time.After(200 * time.Millisecond):
+	}
+	p.SwallowWrites()
+	if _, _, err := c.Get(ctx, path); err != nil || p.Swallowing() {
+		t.Fatalf("a read was swallowed: %v", err)
+	}
+	if err := set(c, "two"); !errors.Is(err, context.DeadlineExceeded) || !p.Swallowing() {
+		t.Fatalf("the reply to a change has passed: %v", err)
+	}
+	if data, _, err := watcher.Get(ctx, path); err != nil || string(data) != "two" {
+		t.Fatalf("the change has not arrived: %q, %v", data, err)
+	}
+	p.Heal()
+	if got := <-seen; got != "two" {
+		t.Errorf("after the reconnect: %q", got)
+	}
+	cancel()
+	<-done
 }
 
 func TestDump(t *testing.T) {

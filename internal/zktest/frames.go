@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zktest
+
+import "encoding/binary"
+
+// requests follows what a client sends: frames of length, xid, operation, and what belongs to it. The first has no operation.
+type requests struct {
+	greeted bool
+	head    [12]byte
+	n, skip int
+}
+
+// follow says whether one of the requests whose head ends in b changes something.
+func (f *requests) follow(b []byte) (writes bool) {
+	for len(b) > 0 {
+		if f.skip > 0 {
+			n := min(f.skip, len(b))
+			f.skip -= n
+			b = b[n:]
+			continue
+		}
+		n := copy(f.head[f.n:], b)
+		f.n += n
+		b = b[n:]
+		if f.n < len(f.head) { // no request is shorter
+			continue
+		}
+		f.n, f.skip = 0, int(binary.BigEndian.Uint32(f.head[:]))-8
+		if f.greeted {
+			switch binary.BigEndian.Uint32(f.head[8:]) {
+			case 1, 2, 5, 7, 14: // create, delete, setData, setACL, multi
+				writes = true
+			}
+		}
+		f.greeted = true
+	}
+	return writes
+}
+
+// replies follows what a server sends: frames of length, xid (-1: the event of a watch), and what belongs to it. The first
+// has no xid.
+type replies struct {
+	greeted bool
+	head    [8]byte
+	n, rest int
+	drop    bool // the frame at hand
+}
+
+// filter returns b, without events if asked; the head of a frame is held back until it is whole.
+func (f *replies) filter(b []byte, dropEvents bool) []byte {
+	var out []byte
+	for len(b) > 0 {
+		if f.rest > 0 {
+			n := min(f.rest, len(b))
+			if !f.drop {
+				out = append(out, b[:n]...)
+			}
+			f.rest -= n
+			b = b[n:]
+			continue
+		}
+		n := copy(f.head[f.n:], b)
+		f.n += n
+		b = b[n:]
+		if f.n < len(f.head) {
+			continue
+		}
+		xid := int32(binary.BigEndian.Uint32(f.head[4:]))
+		f.n, f.rest = 0, int(binary.BigEndian.Uint32(f.head[:]))-4
+		f.drop = dropEvents && f.greeted && xid == -1
+		if !f.drop {
+			out = append(out, f.head[:]...)
+		}
+		f.greeted = true
+	}
+	return out
+}
