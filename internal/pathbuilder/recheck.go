@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package pathbuilder
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Tree is the tree below a base, reached without following links. It keeps
+// nothing open: a descriptor would hold on to a file system that was unmounted.
+// Its methods may be called at the same time.
+type Tree struct {
+	root string // absolute, without links
+
+	byComponent bool // do not use openat2, as on kernels before 5.6
+}
+
+// OpenTree resolves base, which may be a symbolic link. This is the only time
+// that a link is followed: what the base leads to later does not matter.
+func OpenTree(base string) (*Tree, error) {
+	base, err := CleanBase(base)
+	if err != nil {
+		return nil, err
+	}
+	root, err := filepath.EvalSymlinks(base)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use base path %s: %w", printable(base), cause(err))
+	}
+	t := &Tree{root: root}
+	fd, err := t.open("", unix.O_PATH)
+	if err != nil {
+		return nil, err
+	}
+	unix.Close(fd)
+	return t, nil
+}
+
+// Root is the base's path without links.
+func (t *Tree) Root() string { return t.root }
+
+// State is what has become of a directory since its path was queued.
+type State int
+
+const (
+	Present  State = iota + 1
+	Vanished       // the directory, or one above it, does not exist any more
+	Changed        // the directory, or one above it, is a link or no directory
+)
+
+func (s State) String() string {
+	switch s {
+	case Present:
+		return "present"
+	case Vanished:
+		return "vanished"
+	case Changed:
+		return "changed"
+	}
+	return "unknown"
+}
+
+// Check looks at each component of rel, a path below the base ("" for the base
+// itself). Trouble with the base itself is always an error, so that a base that
+// has gone does not make everything below it look vanished.
+func (t *Tree) Check(rel string) (State, error) {
+	fd, err := t.open(rel, unix.O_PATH)
+	switch {
+	case err == nil:
+		unix.Close(fd)
+		return Present, nil
+	case errors.As(err, new(*baseError)):
+		return 0, err
+	case errors.Is(err, unix.ENOENT):
+		return Vanished, nil
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return Changed, nil
+	}
+	return 0, err
+}
+
+// baseError is an error of the base, not of what is below it.
+type baseError struct{ error }
+
+func (e *baseError) Unwrap() error { return e.error }
+
+// open opens the directory rel below the base, following no link.
+func (t *Tree) open(rel string, flags int) (int, error) {
+	if rel != "" && !plain(rel) || strings.Contains(rel, "\x00") {
+		return -1, fmt.Errorf("cannot use path %s: it must have no empty, . or .. component, nor a NUL byte", printable(rel))
+	}
+	baseFlags := unix.O_PATH
+	if rel == "" {
+		baseFlags = flags
+	}
+	base, err := t.openRoot(baseFlags)
+	if err != nil {
+		if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+			err = fmt.Errorf("%w: it is not the directory it was; start again", err)
+		}
+		return -1, &baseError{fmt.Errorf("cannot use base path %s: %w", printable(t.root), err)}
+	}
+	if rel == "" {
+		return base, nil
+	}
+	fd, err := t.descend(base, rel, flags)
+	if err != nil {
+		return -1, fmt.Errorf("cannot open directory %s: %w", printable(join(t.root, rel)), err)
+	}
+	return fd, nil
+}
+
+func (t *Tree) openRoot(flags int) (int, error) {
+	rel := t.root[1:]
+	rootFlags := unix.O_PATH
+	if rel == "" {
+		rootFlags = flags
+	}
+	fd, err := openAt(unix.AT_FDCWD, "/", rootFlags)
+	if err != nil || rel == "" {
+		return fd, err
+	}
+	return t.descend(fd, rel, flags)
+}
+
+// maxPath is the longest path that the kernel takes in one call.
+const maxPath = unix.PathMax - 1
+
+// descend opens rel below the directory dir, which it closes. The flags are for
+// the last directory.
+func (t *Tree) descend(dir int, rel string, flags int) (int, error) {
+	for {
+		piece, rest := cutPath(rel, maxPath)
+		pieceFlags := flags
+		if rest != "" {
+			pieceFlags = unix.O_PATH
+		}
+		next, err := t.openBelow(dir, piece, pieceFlags)
+		unix.Close(dir)
+		if err != nil || rest == "" {
+			return next, err
+		}
+		dir, rel = next, rest
+	}
+}
+
+// cutPath cuts off as many whole components as fit into limit bytes, at least one.
+func cutPath(rel string, limit int) (piece, rest string) {
+	if len(rel) <= limit {
+		return rel, ""
+	}
+	end := strings.LastIndexByte(rel[:limit+1], '/')
+	if end < 0 {
+		piece, rest, _ = strings.Cut(rel, "/")
+		return piece, rest
+	}
+	return rel[:end], rel[end+1:]
+}
+
+// openBelow opens rel below dir without following any link.
+func (t *Tree) openBelow(dir int, rel string, flags int) (int, error) {
+	if !t.byComponent {
+		fd, err := openAt2(dir, rel, flags)
+		// EPERM is how a container's system call filter may refuse what it
+		// does not know.
+		if err != unix.ENOSYS && err != unix.EPERM {
+			return fd, err
+		}
+	}
+	above := dir
+	for {
+		name, rest, more := strings.Cut(rel, "/")
+		nameFlags := flags
+		if more {
+			nameFlags = unix.O_PATH
+		}
+		fd, err := openAt(above, name, nameFlags)
+		if above != dir {
+			unix.Close(above)
+		}
+		if err != nil || !more {
+			return fd, err
+		}
+		above, rel = fd, rest
+	}
+}
+
+func openAt(dir int, name string, flags int) (int, error) {
+	for {
+		fd, err := unix.Openat(dir, name, flags|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+// openAt2 refuses links in every component. File systems mounted below dir are
+// entered, like rsync does.
+func openAt2(dir int, rel string, flags int) (int, error) {
+	how := unix.OpenHow{
+		Flags:   uint64(flags | unix.O_DIRECTORY | unix.O_CLOEXEC),
+		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH,
+	}
+	for {
+		fd, err := unix.Openat2(dir, rel, &how)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
