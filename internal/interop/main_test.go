@@ -4,6 +4,7 @@ package interop
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -32,7 +33,20 @@ func TestMain(m *testing.M) {
 	if what := os.Getenv(holdVariable); what != "" {
 		os.Exit(hold(what))
 	}
-	os.Exit(zktest.Main(m, &server))
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	flag.Parse()
+	// Most of what a test does here is to wait for a timeout.
+	_ = flag.Set("test.parallel", "8")
+	var err error
+	if built, err = os.MkdirTemp("", "interop-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(built)
+	return zktest.Main(m, &server)
 }
 
 // connect is a Go client that ends with the test.

@@ -21,8 +21,8 @@ import (
 //go:embed peer.py
 var peerScript []byte
 
-// python is Debian's interpreter: only that one sees Debian's python3-kazoo.
-const python = "/usr/bin/python3"
+// interpreter is Debian's: only that one sees Debian's python3-kazoo.
+const interpreter = "/usr/bin/python3"
 
 const install = "install them with: apt-get install python3 python3-kazoo"
 
@@ -119,7 +119,7 @@ func (r *Raw) UnmarshalJSON(data []byte) error {
 // a role is then in its parties. args are peer.py's, without --servers.
 func StartPeer(t testing.TB, addr string, args ...string) *Peer {
 	t.Helper()
-	if _, err := os.Stat(python); err != nil {
+	if _, err := os.Stat(interpreter); err != nil {
 		t.Fatalf("cannot run the Python peer: %v; %s", err, install)
 	}
 	script := filepath.Join(t.TempDir(), "peer.py")
@@ -129,7 +129,7 @@ func StartPeer(t testing.TB, addr string, args ...string) *Peer {
 	p := &Peer{
 		Patience: 60 * time.Second,
 		t:        t,
-		cmd:      exec.Command(python, append([]string{script, "--servers", addr, "--leash"}, args...)...),
+		cmd:      exec.Command(interpreter, append([]string{script, "--servers", addr, "--leash"}, args...)...),
 		done:     make(chan struct{}),
 		changed:  make(chan struct{}),
 		read:     map[string]int{},
@@ -354,6 +354,13 @@ func (p *Peer) Kill() {
 	}
 	p.killGroup()
 	<-p.done
+}
+
+// Terminate asks the peer to end, as kill does; a Python client just dies of it, and ZooKeeper hears of that only by
+// the session timeout.
+func (p *Peer) Terminate() {
+	// No such process: it has ended.
+	_ = syscall.Kill(p.Pid(), syscall.SIGTERM)
 }
 
 func (p *Peer) killGroup() {

@@ -512,7 +512,7 @@ class Source(Member):
             # A line as the Python client writes it: nothing in front, and a newline in a name ends it.
             listing.write(path[len(self.base):].strip(b"/") + b"/")
             listing.flush()
-            command = ["rsync", "--stats", "--numeric-ids", "-lptgoD", "--files-from=" + listing.name]
+            command = [self.args.rsync, "--stats", "--numeric-ids", "-lptgoD", "--files-from=" + listing.name]
             command += ["-r"] if flag == b"1" else []
             command += self.args.rsync_option
             command += [self.base + b"/", "rsync://%s:%s/%s" % (host, port, self.module)]
@@ -667,6 +667,7 @@ def parse():
     parser.add_argument("--host", default=socket.getfqdn(), help="first part of whoami")
     parser.add_argument("--path", help="the tree to send, or the one to fill")
     parser.add_argument("--depth", type=int, default=3)
+    parser.add_argument("--rsync", default="rsync", help="the program that sends")
     parser.add_argument("--rsync-option", action="append", default=[], help="as in --rsync-option=--delete")
     parser.add_argument("--port", type=int, help="of the rsync daemon")
     parser.add_argument("--startport", type=int, default=4444)

@@ -67,6 +67,12 @@ func (s *slave) play(ctx context.Context, m *member) error {
 		paths: m.Queue(m.tree.pathQueue()), ext: m.Queue(m.tree.extQueue()),
 		completed: m.Queue(m.tree.completedQueue()), failed: m.Queue(m.tree.failedQueue()),
 	}
+	// A Python master leaves this to the first who puts a path there.
+	for _, queue := range []*zkclient.Queue{turn.completed, turn.failed} {
+		if err := queue.Ensure(ctx); err != nil {
+			return fmt.Errorf("cannot make the queues for results: %w", err)
+		}
+	}
 	for {
 		err := turn.next(ctx)
 		switch {

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package interop
+
+import (
+	"testing"
+
+	"vsc-zk/internal/testtree"
+)
+
+// tree is sent in whole sessions: two levels of plain directories and what has odd names.
+func tree(names testtree.Names) testtree.TreeOptions {
+	return testtree.TreeOptions{Fanout: []int{3, 2}, Files: 2, Size: 1000, Names: names}
+}
+
+// Each role in turn is of the other kind, and then all are of both. A tree that Python slaves take part in sending has
+// no names that they lose, unless a Go master keeps those from them.
+func TestWholeSessions(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		names        testtree.Names
+		master       kind
+		slaves       []kind
+		destinations []kind
+	}{
+		"Python master":               {testtree.OddNames, python, []kind{golang, golang}, []kind{golang, golang}},
+		"Go master":                   {testtree.LineNames, golang, []kind{python, python}, []kind{python, python}},
+		"Go slaves":                   {testtree.PlainNames, python, []kind{golang, golang}, []kind{python, python}},
+		"Go destinations":             {testtree.PlainNames, python, []kind{python, python}, []kind{golang, golang}},
+		"Python slaves":               {testtree.PlainNames, golang, []kind{python, python}, []kind{golang, golang}},
+		"Python destinations":         {testtree.PlainNames, golang, []kind{golang, golang}, []kind{python, python}},
+		"Python master and a mixture": {testtree.LineNames, python, []kind{golang, python}, []kind{golang, python}},
+		"Go master and a mixture":     {testtree.OddNames, golang, []kind{golang, python}, []kind{golang, python}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, tree(c.names))
+			m := r.begin(c.master)
+			var others []client
+			for _, k := range c.destinations {
+				others = append(others, r.destination(k))
+			}
+			for _, k := range c.slaves {
+				others = append(others, r.slave(k, nil))
+			}
+			r.end(m, others...)
+			r.wantStats(m)
+		})
+	}
+}
