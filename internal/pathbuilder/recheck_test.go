@@ -4,10 +4,12 @@ package pathbuilder
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,12 +41,28 @@ func wantState(t *testing.T, tree *Tree, rel string, want State) {
 	}
 }
 
-func TestKernelHasOpenat2(t *testing.T) {
-	fd, err := openAt2(unix.AT_FDCWD, ".", unix.O_PATH)
-	if err != nil {
-		t.Fatalf("half of these tests try nothing here: %v", err)
+// kernelIs reports whether this is at least such a Linux.
+func kernelIs(t *testing.T, major, minor int) bool {
+	t.Helper()
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		t.Fatal(err)
 	}
-	unix.Close(fd)
+	var is [2]int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &is[0], &is[1]); err != nil {
+		t.Fatal(err)
+	}
+	return slices.Compare(is[:], []int{major, minor}) >= 0
+}
+
+func TestOpenat2IsUsed(t *testing.T) {
+	fd, err := openAt2(unix.AT_FDCWD, ".", unix.O_PATH)
+	if (err == nil) != kernelIs(t, 5, 6) {
+		t.Errorf("openat2: %v, but the kernel has it since 5.6", err)
+	}
+	if err == nil {
+		unix.Close(fd)
+	}
 }
 
 func TestCheck(t *testing.T) {
