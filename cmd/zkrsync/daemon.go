@@ -4,10 +4,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,9 +24,10 @@ import (
 
 // Daemon mode. The process starts itself again in a session of its own, with a
 // pipe as stdout and stderr. The parent copies to the terminal what the child
-// says there; the child, once it has joined the zkrsync session, writes a last
-// NUL byte and goes on with /dev/null. So errors of the start reach the terminal
-// and the parent's exit status, and later ones the log.
+// says there, and passes signals on to it; the child, once it has joined the
+// zkrsync session, goes on with /dev/null and writes a last NUL byte to the pipe.
+// So errors of the start reach the terminal and the parent's exit status, and
+// later ones the log.
 
 // upMark is what the child ends its start with.
 const upMark = 0
@@ -43,8 +46,9 @@ type detachment struct {
 
 // detach starts the daemon (in the parent, where it returns when the daemon is
 // up or has failed) or finishes becoming it (in the child). It has to be called
-// before there is any goroutine, connection or log file.
-func detach(o *options, environ []string, stderr io.Writer) (*detachment, error) {
+// before there is any connection or log file: parent and child both do what
+// comes before.
+func detach(ctx context.Context, o *options, environ []string, log *slog.Logger, stderr io.Writer) (*detachment, error) {
 	if daemon.WasReborn() {
 		return becomeDaemon(o)
 	}
@@ -54,12 +58,12 @@ func detach(o *options, environ []string, stderr io.Writer) (*detachment, error)
 		return nil, err
 	}
 	if note != "" {
-		fmt.Fprintln(stderr, note)
+		log.Warn(note)
 	}
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	return startDaemon(environ, starter, stderr)
+	return startDaemon(ctx, environ, starter, stderr)
 }
 
 func pidFilePath(o *options, starter int) (path, note string, err error) {
@@ -80,8 +84,9 @@ func pidFilePath(o *options, starter int) (path, note string, err error) {
 	return path, note, nil
 }
 
-// startDaemon runs in the parent.
-func startDaemon(environ []string, starter int, stderr io.Writer) (*detachment, error) {
+// startDaemon runs in the parent. A signal that ends ctx, Ctrl-C say, goes to the
+// daemon that is starting.
+func startDaemon(ctx context.Context, environ []string, starter int, stderr io.Writer) (*detachment, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("cannot start the daemon: %w", err)
@@ -97,6 +102,13 @@ func startDaemon(environ []string, starter int, stderr io.Writer) (*detachment, 
 	if err != nil {
 		return nil, fmt.Errorf("cannot start the daemon: %w", err)
 	}
+	unhook := context.AfterFunc(ctx, func() {
+		var ended *signalError
+		if errors.As(context.Cause(ctx), &ended) {
+			_ = child.Signal(ended.signal) // it may have just ended
+		}
+	})
+	defer unhook()
 	said := &lastByte{w: stderr}
 	if _, err := io.Copy(said, read); err != nil {
 		return nil, fmt.Errorf("cannot hear from the daemon: %w", err)
@@ -114,7 +126,8 @@ func startDaemon(environ []string, starter int, stderr io.Writer) (*detachment, 
 	return nil, fmt.Errorf("the daemon ended at its start: %s", state)
 }
 
-// lastByte passes on all that is written but the mark.
+// lastByte passes on all that is written but the mark, and goes on when nobody
+// reads it: the daemon must not be held up.
 type lastByte struct {
 	w  io.Writer
 	up bool
@@ -123,9 +136,7 @@ type lastByte struct {
 func (l *lastByte) Write(p []byte) (int, error) {
 	text, found := bytes.CutSuffix(p, []byte{upMark})
 	l.up = l.up || found
-	if _, err := l.w.Write(text); err != nil {
-		return 0, err
-	}
+	_, _ = l.w.Write(text)
 	return len(p), nil
 }
 
@@ -174,17 +185,24 @@ func becomeDaemon(o *options) (*detachment, error) {
 	return d, nil
 }
 
-// up tells the parent, and with it the terminal, good-bye.
+// up tells the parent, and with it the terminal, good-bye. The mark comes after
+// anything that is written meanwhile.
 func (d *detachment) up() {
-	_, _ = os.Stderr.Write([]byte{upMark}) // the parent may have been killed: go on
+	pipe, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return // the terminal stays, and sees what the log does
+	}
+	parent := os.NewFile(uintptr(pipe), "starter")
+	defer parent.Close()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return // what is said on stderr then fails, and the log has it
+		return
 	}
 	defer null.Close()
 	for _, fd := range []int{1, 2} {
-		_ = unix.Dup3(int(null.Fd()), fd, 0)
+		_ = unix.Dup3(int(null.Fd()), fd, 0) // cannot fail: both are open
 	}
+	_, _ = parent.Write([]byte{upMark}) // the parent may have been killed: go on
 }
 
 // end removes the pid file if it is still this process's.
@@ -203,11 +221,11 @@ func readPidFile(path string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the pid file: %w", err)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	pid, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 32)
 	if err != nil || pid < 0 {
 		return 0, nil // empty or garbage: nobody's
 	}
-	return pid, nil
+	return int(pid), nil
 }
 
 // removeStale removes the pid file of a process that is gone; it is an error if
@@ -217,13 +235,28 @@ func removeStale(path string) error {
 	if err != nil {
 		return err
 	}
-	if pid > 0 && !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-		return fmt.Errorf("pidfile %s already exist. Daemon already running? (process %d)", path, pid)
+	if pid > 0 && runs(pid) {
+		return fmt.Errorf("pidfile %s already exist. Daemon already running? If process %d is no zkrsync, remove the file", path, pid)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot replace the pid file: %w", err)
 	}
 	return nil
+}
+
+// runs tells whether there is such a process. A zombie does not count: in a
+// container nobody may ever wait for it.
+func runs(pid int) bool {
+	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	// pid (command) state …; the command may have any byte in it.
+	state := bytes.TrimLeft(stat[bytes.LastIndexByte(stat, ')')+1:], " ")
+	return !bytes.HasPrefix(state, []byte("Z")) && !bytes.HasPrefix(state, []byte("X"))
 }
 
 // writePidFile makes the file at once, with its content, and only if there is

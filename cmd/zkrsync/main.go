@@ -11,10 +11,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"vsc-zk/internal/cli"
 	"vsc-zk/internal/rsyncrunner"
@@ -40,19 +38,31 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if exit := (*cli.Exit)(nil); errors.As(err, &exit) {
 		return exit.Code
 	}
-	early, _ := cli.OpenLog(cli.LogConfig{Level: program.Level(), Program: "zkrsync", Stderr: stderr}) // cannot fail without a file
-	if err := errors.Join(err, o.validate()); err != nil {
+	logConfig := o.logConfig(program.Level(), stderr)
+	early, _ := cli.OpenLog(logConfig) // cannot fail without a file
+	refuse := func(err error) int {
+		for _, warning := range parsed.Warnings { // they may be why
+			early.Logger().Warn(warning)
+		}
 		early.Logger().Error(err.Error())
 		return exitError
 	}
+	if err := errors.Join(err, o.validate()); err != nil {
+		return refuse(err)
+	}
+	if err := keepFromChildren(); err != nil {
+		return refuse(err)
+	}
+	ctx, stop := withSignals(ctx)
+	defer stop()
+	ignoreBrokenPipe()
 
 	starter := os.Getpid()
 	detached := func() {} // called once the daemon is up
 	if o.daemon && !o.state && !o.pathsOnly {
-		d, err := detach(&o, environ, stderr)
+		d, err := detach(ctx, &o, environ, early.Logger(), stderr)
 		if err != nil {
-			early.Logger().Error(err.Error())
-			return exitError
+			return refuse(err)
 		}
 		if d.parent {
 			return d.code
@@ -61,21 +71,22 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		starter, detached = d.starter, d.up
 	}
 
-	log, err := openLog(program, &o, starter, stderr)
+	logConfig.File, err = cli.Expand(o.logFile, o.templateKeys(starter))
 	if err != nil {
-		early.Logger().Error(err.Error())
-		return exitError
+		return refuse(fmt.Errorf("cannot use --logfile: %w", err))
+	}
+	log, err := cli.OpenLog(logConfig)
+	if err != nil {
+		return refuse(err)
 	}
 	defer log.Close()
 	for _, warning := range parsed.Warnings {
 		log.Logger().Warn(warning)
 	}
 
-	ctx, stop := withSignals(ctx)
-	defer stop()
 	cfg := o.config(log)
 	cfg.Joined = detached
-	return exitStatus(o.play(ctx, cfg, stdout), log.Logger())
+	return exitStatus(ctx, o.play(ctx, cfg, stdout), log.Logger())
 }
 
 // errNoSession: --state found nothing.
@@ -129,52 +140,22 @@ func showPaths(ctx context.Context, cfg session.Config, stdout io.Writer) error 
 }
 
 // exitStatus turns what a role returned into an exit status, and says it.
-func exitStatus(err error, log *slog.Logger) int {
+func exitStatus(ctx context.Context, err error, log *slog.Logger) int {
 	var ended *signalError
 	switch {
 	case err == nil:
 		return 0
 	case errors.Is(err, errNoSession):
 		return exitNoSession
-	case errors.As(err, &ended):
-		log.Warn(err.Error())
-		return 128 + int(ended.signal)
 	case errors.Is(err, session.ErrIncomplete):
 		log.Error(err.Error())
 		return exitIncomplete
+	case errors.As(context.Cause(ctx), &ended):
+		log.Warn(ended.Error())
+		return 128 + int(ended.signal)
 	default:
 		log.Error(err.Error())
 		return exitError
-	}
-}
-
-// signalError is the cause of a context that a signal ended.
-type signalError struct{ signal syscall.Signal }
-
-func (e *signalError) Error() string {
-	return fmt.Sprintf("ended by signal %d (%s)", int(e.signal), e.signal)
-}
-
-// withSignals gives a context that the first SIGINT, SIGTERM or SIGHUP ends. The
-// next one ends the process the hard way.
-func withSignals(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		select {
-		case got := <-signals:
-			signal.Stop(signals)
-			cancel(&signalError{got.(syscall.Signal)})
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		cancel(nil)
-		<-done
 	}
 }
 
@@ -190,15 +171,11 @@ func (o *options) templateKeys(starter int) map[string]string {
 	return map[string]string{"session": o.session, "rstype": rstype, "pid": strconv.Itoa(starter)}
 }
 
-func openLog(program *cli.Program, o *options, starter int, stderr io.Writer) (*cli.Log, error) {
-	file, err := cli.Expand(o.logFile, o.templateKeys(starter))
-	if err != nil {
-		return nil, fmt.Errorf("cannot use --logfile: %w", err)
-	}
-	return cli.OpenLog(cli.LogConfig{
-		Level: program.Level(), File: file, MaxBytes: o.maxBytes, BackupCount: o.backupCount,
+func (o *options) logConfig(level slog.Level, stderr io.Writer) cli.LogConfig {
+	return cli.LogConfig{
+		Level: level, MaxBytes: o.maxBytes, BackupCount: o.backupCount,
 		JSON: o.logFormat == "json", Program: "zkrsync", Stderr: stderr,
-	})
+	}
 }
 
 // config is what the session's package has to know.

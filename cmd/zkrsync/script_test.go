@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
+)
+
+// server serves all tests of the package; each has a chroot of its own.
+var server *zktest.Server
+
+func TestMain(m *testing.M) {
+	testscript.Main(withServer{m}, map[string]func(){"zkrsync": main})
+}
+
+// withServer runs the tests, but not the commands of scripts, with a ZooKeeper.
+type withServer struct{ m *testing.M }
+
+func (s withServer) Run() int { return zktest.Main(s.m, &server) }
+
+// The scripts run zkrsync as a process of its own, as users do. Each has:
+//
+//   - $ZKRSYNC_SERVERS: the real ZooKeeper, with a chroot of the script's own;
+//   - $ZKRSYNC_LOGFILE: empty, so that only scripts about it write a log file;
+//   - $ZKRSYNC_STARTPORT: where a free port is likely;
+//   - $ZK: host:port of the ZooKeeper;
+//   - $MUTEPORT: a port of this host that is taken, and never answers.
+//
+// Beside the commands of testscript there are
+//
+//	usage MESSAGE PROGRAM ARGS…    the usage error, to the letter, and exit status 2
+//	exits STATUS PROGRAM ARGS…     exec, with the exit status it must have
+//	start NAME PROGRAM ARGS…       run it beside the script; its output is in NAME.out and NAME.err. Its
+//	                               environment is that of the beginning: use "env X=Y PROGRAM" for more
+//	signal SIGNAL NAME             send it one
+//	ends STATUS NAME               wait until it has ended, with this status ("killed" if it died of SIGKILL)
+//	soon STATUS NAME               the same, within the few seconds that a user waits
+//	eventually PROGRAM ARGS…       exec, again and again until it succeeds
+//	[!] alive NAME|PIDFILE         does the process run? (Not: it ends soon)
+//	[!] running PATTERN            does the command line of a process of this script match? (Not: none does soon)
+//	clean PIDFILE LOGFILE          does a daemon, or a child of it, hold anything it should not?
+//	znodes FILE                    write the session's znodes into a file, a line each
+//	! znode PATTERN                no znode (line of the file above) matches, now or soon
+//
+// All waits are bounded. A script has to leave no process behind.
+func TestScript(t *testing.T) {
+	mute, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { mute.Close() })
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("MUTEPORT", fmt.Sprint(mute.Addr().(*net.TCPAddr).Port))
+			return setUp(t, env)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"usage":      cmdUsage,
+			"exits":      cmdExits,
+			"start":      cmdStart,
+			"signal":     cmdSignal,
+			"ends":       cmdEnds,
+			"soon":       cmdSoon,
+			"running":    cmdRunning,
+			"eventually": cmdEventually,
+			"alive":      cmdAlive,
+			"clean":      cmdClean,
+			"znodes":     cmdZnodes,
+			"znode":      cmdZnode,
+		},
+	})
+}
+
+// patience is how long scripts wait for what should be there in a second or
+// two: the machine may be busy with other tests.
+const patience = 45 * time.Second
+
+// promptness is within what time a client has to be gone after a signal.
+const promptness = 10 * time.Second
+
+// scriptData is what the commands of one script share.
+type scriptData struct {
+	t       *testing.T
+	chroot  string
+	environ []string
+	jobs    map[string]*job
+}
+
+type dataKey struct{}
+
+func dataOf(ts *testscript.TestScript) *scriptData { return ts.Value(dataKey{}).(*scriptData) }
+
+func setUp(t *testing.T, env *testscript.Env) error {
+	chroot := "/" + strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
+	if err := makeChroot(chroot); err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	env.Setenv("ZK", server.Addr())
+	env.Setenv("ZKRSYNC_SERVERS", server.Addr()+chroot)
+	env.Setenv("ZKRSYNC_LOGFILE", "")
+	env.Setenv("ZKRSYNC_STARTPORT", fmt.Sprint(port))
+	env.Setenv("COLUMNS", "80")
+	env.Setenv("LC_ALL", "C.UTF-8")
+	data := &scriptData{t: t, chroot: chroot, environ: env.Vars, jobs: map[string]*job{}}
+	env.Values[dataKey{}] = data
+	env.Defer(func() { data.tidy(env.WorkDir) })
+	return nil
+}
+
+// makeChroot makes the znode that a test works below, as anybody may.
+func makeChroot(path string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	zk, err := zkclient.Connect(ctx, zkclient.Config{Servers: []string{server.Addr()}})
+	if err != nil {
+		return err
+	}
+	defer zk.Close()
+	_, err = zk.Create(ctx, path, nil, zkclient.Persistent)
+	return err
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// tidy ends what a failed script has left, and lets no other leave anything.
+func (d *scriptData) tidy(workDir string) {
+	for _, j := range d.jobs {
+		if j.running() {
+			_ = j.cmd.Process.Kill()
+			<-j.done
+		}
+	}
+	left := eventuallyNone(5*time.Second, func() []process { return processesWith("WORK=" + workDir) })
+	for _, p := range left {
+		d.t.Errorf("%s left process %d behind: %s", filepath.Base(workDir), p.pid, p.args)
+		p.kill()
+	}
+}
+
+func cmdUsage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: usage MESSAGE PROGRAM ARGS…")
+	}
+	cmdExits(ts, false, append([]string{"2"}, args[1:]...))
+	program := filepath.Base(args[1])
+	want := fmt.Sprintf("Usage: %s [options]\n\n%[1]s: error: %s\n", program, args[0])
+	if got := ts.ReadFile("stderr"); got != want {
+		ts.Fatalf("stderr is\n%s\nwant\n%s", got, want)
+	}
+	if out := ts.ReadFile("stdout"); out != "" {
+		ts.Fatalf("stdout is %q, want nothing", out)
+	}
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS PROGRAM ARGS…")
+	}
+	status, err := exitStatusOf(ts.Exec(args[1], args[2:]...))
+	ts.Check(err)
+	if status != args[0] {
+		ts.Fatalf("exit status %s, want %s", status, args[0])
+	}
+}
+
+func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: eventually PROGRAM ARGS…")
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("not within %v: %v", patience, err)
+		}
+	}
+}
+
+func cmdZnodes(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: znodes FILE")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(dataOf(ts).znodes()), 0o644))
+}
+
+func cmdZnode(ts *testscript.TestScript, neg bool, args []string) {
+	if !neg || len(args) != 1 {
+		ts.Fatalf("usage: ! znode PATTERN")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	left := eventuallyNone(patience, func() []string { return pattern.FindAllString(dataOf(ts).znodes(), -1) })
+	if len(left) > 0 {
+		ts.Fatalf("still there: %q", left)
+	}
+}
+
+// znodes gives a line for each znode below /admin, the chroot left out.
+func (d *scriptData) znodes() string {
+	var b strings.Builder
+	for _, n := range zktest.Dump(d.t, server.Addr(), "root", "admin", d.chroot+"/admin") {
+		fmt.Fprintln(&b, strings.TrimPrefix(n.String(), d.chroot))
+	}
+	return b.String()
+}
+
+// eventuallyNone asks until there is nothing or the time is up, and returns what
+// there is then.
+func eventuallyNone[T any](limit time.Duration, ask func() []T) []T {
+	for end := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
+		got := ask()
+		if len(got) == 0 || time.Now().After(end) {
+			return got
+		}
+	}
+}
+
+// lookUp finds a program as the shell does.
+func lookUp(ts *testscript.TestScript, program string) string {
+	path, err := exec.LookPath(program)
+	ts.Check(err)
+	return path
+}
