@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package interop
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
+)
+
+// The steps of a session at which all its znodes are read.
+const (
+	queued    = 'q' // the master has filled the queue
+	served    = 'd' // a destination is up
+	taken     = 't' // a slave is sending a path to it
+	completed = 'c' // the slave has sent all but one path, which a guest holds
+	stopped   = 's' // the run is over, all have left but the master, which waits for the guest
+	cleaned   = 'z' // the master has cleaned up
+)
+
+// always is every step.
+const always = "qdtcsz"
+
+// sessionNodes are all znodes of a session, as the contract has them: name, data and owner ("": persistent), and the
+// steps at which each is there. same is what clients of both kinds write; the other two lists are the whole
+// difference between a session of Python clients and one of Go clients.
+var sessionNodes = struct{ same, py, goes []sessionNode }{
+	same: []sessionNode{
+		{"", "", "", always},
+		{"watch", "", "", always},
+		{"watch/ready", "start", "", "qdtc"},
+		{"watch/ready", "stop", "", "s"},
+		{"lock", "", "", always},
+		{"lock/<uuid>__lock__<seq>", "", "<master>", "qdtcs"},
+
+		{"parties", "", "", always},
+		{"parties/allsd", "", "", always},
+		{"parties/allsd/<uuid>__party__", "<master>", "<master>", "qdtcs"},
+		{"parties/allsd/<uuid>__party__", "<slave>", "<slave>", "tc"},
+		{"parties/allsd/<uuid>__party__", "<dest>", "<dest>", "dtc"},
+		{"parties/sources", "", "", always},
+		{"parties/sources/<uuid>__party__", "<master>", "<master>", "qdtcs"},
+		{"parties/sources/<uuid>__party__", "<slave>", "<slave>", "tc"},
+		{"parties/dests", "", "", "dtcsz"},
+		{"parties/dests/<uuid>__party__", "<dest>", "<dest>", "dtc"},
+
+		{"pathQueue", "", "", "qdtcs"},
+		{"pathQueue/entries", "", "", "qdtcs"},
+		{"pathQueue/entries/entry-100-<seq>", "0_<src>", "", "qdt"},
+		{"pathQueue/entries/entry-100-<seq>", "1_<src>/dir000", "", "qdt"},
+		{"pathQueue/entries/entry-100-<seq>", "1_<src>/dir001", "", "qdtc"},
+		{"pathQueue/taken", "", "", "qdtcs"},
+		{"pathQueue/taken/entry-100-<seq>", "<uuid>", "<slave>", "t"},
+
+		{"completedQueue", "", "", "cs"},
+		{"completedQueue/entries", "", "", "cs"},
+		{"completedQueue/entries/entry-100-<seq>", "0_<src>", "", "cs"},
+		{"completedQueue/entries/entry-100-<seq>", "1_<src>/dir000", "", "cs"},
+		{"completedQueue/entries/entry-100-<seq>", "1_<src>/dir001", "", "s"},
+		{"completedQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "cs"},
+		{"completedQueue/taken", "", "", "cs"},
+		{"failedQueue", "", "", "qdtcs"},
+		{"failedQueue/entries", "", "", "qdtcs"},
+		{"failedQueue/taken", "", "", "qdtcs"},
+
+		{"destQueue", "", "", "dtcs"},
+		{"destQueue/entries", "", "", "dtcs"},
+		{"destQueue/entries/entry-100-<seq>", "<port>:<dest>", "", "dtcs"},
+		{"destQueue/taken", "", "", "dtcs"},
+		{"destQueue/taken/entry-100-<seq>", "<uuid>", "<slave>", "tc"},
+
+		{"stats", "", "", "cs"},
+		{"stats/Number_of_files", "<number>", "", "cs"},
+		{"stats/Number_of_regular_files_transferred", "<number>", "", "cs"},
+		{"stats/Total_file_size", "<number>", "", "cs"},
+		{"stats/Total_transferred_file_size", "<number>", "", "cs"},
+		{"stats/Literal_data", "<number>", "", "cs"},
+		{"stats/Matched_data", "<number>", "", "cs"},
+		{"stats/File_list_size", "<number>", "", "cs"},
+		{"stats/Total_bytes_sent", "<number>", "", "cs"},
+		{"stats/Total_bytes_received", "<number>", "", "cs"},
+
+		{"usedports", "", "", "dtcsz"},
+		{"usedports/" + host, "", "", "dtcsz"},
+		{"usedports/" + host + "/<port>", "", "<dest>", "dtc"},
+		{"portlock", "", "", "dtcsz"},
+		{"portmap", "", "", "dtcsz"},
+		{"portmap/<dest>", "<port>", "<dest>", "dtc"},
+		{"dests", "", "", "dtcsz"},
+		{"dests/<dest>", "active", "<dest>", "dtc"},
+		{"destslock", "", "", "dtcsz"},
+	},
+	py: []sessionNode{
+		// To Python a name that its lists lose is one like all others.
+		{"pathQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
+		// Every Python source begins by making the parent of the counters.
+		{"stats", "", "", "qdt"},
+	},
+	goes: []sessionNode{
+		// Extensions.
+		{"meta", `{"format":1,"epoch":<epoch>,"queued":4,"walked":true}`, "", "qdtcs"},
+		{"parties/ext", "", "", always},
+		{"parties/ext/<uuid>__party__", "<master>", "<master>", "qdtcs"},
+		{"parties/ext/<uuid>__party__", "<slave>", "<slave>", "tc"},
+		{"parties/ext/<uuid>__party__", "<dest>", "<dest>", "dtc"},
+		{"extQueue", "", "", "qdtcs"},
+		{"extQueue/entries", "", "", "qdtcs"},
+		{"extQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
+		{"extQueue/taken", "", "", "qdtcs"},
+		// A Go master begins by making all queues; with Python whoever needs one first makes it, and nobody needs
+		// outputQueue before the clean-up.
+		{"completedQueue", "", "", "qdt"},
+		{"completedQueue/entries", "", "", "qdt"},
+		{"completedQueue/taken", "", "", "qdt"},
+		{"outputQueue", "", "", "qdtcs"},
+		{"outputQueue/entries", "", "", "qdtcs"},
+		{"outputQueue/taken", "", "", "qdtcs"},
+		{"destQueue", "", "", "q"},
+		{"destQueue/entries", "", "", "q"},
+		{"destQueue/taken", "", "", "q"},
+	},
+}
+
+type sessionNode struct{ name, data, owner, steps string }
+
+func (n sessionNode) String() string {
+	if n.owner == "" {
+		return fmt.Sprintf("%q persistent %q", n.name, n.data)
+	}
+	return fmt.Sprintf("%q ephemeral, of %s, %q", n.name, n.owner, n.data)
+}
+
+// at are the nodes of a step, one line each.
+func at(step rune, lists ...[]sessionNode) []string {
+	var lines []string
+	for _, list := range lists {
+		for _, n := range list {
+			if strings.ContainsRune(n.steps, step) {
+				lines = append(lines, n.String())
+			}
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// What a session writes is the contract's, node by node and step by step; what Python clients write at the same step is
+// too, so the two differ in nothing else.
+func TestNodesOfASession(t *testing.T) {
+	t.Parallel()
+	for k, own := range map[kind][]sessionNode{python: sessionNodes.py, golang: sessionNodes.goes} {
+		t.Run(string(k), func(t *testing.T) {
+			t.Parallel()
+			play(t, k, func(step rune, got []string) {
+				t.Helper()
+				if diff := gocmp.Diff(at(step, sessionNodes.same, own), got); diff != "" {
+					t.Errorf("step %c: the contract's nodes (-) and those of %s clients (+):\n%s", step, k, diff)
+				}
+			})
+		})
+	}
+}
+
+// play plays a session of one kind and shows its nodes at each step.
+func play(t *testing.T, k kind, show func(step rune, nodes []string)) {
+	r := newRig(t, testtree.TreeOptions{Fanout: []int{2}, Files: 1, Size: 10})
+	ok(t, os.Mkdir(filepath.Join(r.src, "#odd"), 0o755))
+	names := map[string]string{} // whoami, port and epoch of this run to what the table has
+
+	m := r.begin(k)
+	names[m.Whoami()] = "<master>"
+	if k == python {
+		m.(pyMaster).Await("progress") // so it has asked how many paths have failed
+	}
+	stat, _, err := r.zk.Exists(t.Context(), r.at("watch", "ready"))
+	ok(t, err)
+	names[fmt.Sprintf(`"epoch":%d,`, stat.Czxid)] = `"epoch":<epoch>,`
+	show(queued, r.nodes(names))
+
+	dest := r.destination(k)
+	names[dest.Whoami()] = "<dest>"
+	until(t, "the destination is in the queue", func() bool { return len(r.values("destQueue")) == 1 })
+	port, _, err := r.zk.Get(t.Context(), r.at("portmap", dest.Whoami()))
+	ok(t, err)
+	names[string(port)] = "<port>"
+	show(served, r.nodes(names))
+
+	guest := connect(t)
+	held := takeOnly(t, guest.Queue(r.at("pathQueue")), "1_"+r.src+"/dir001")
+	g := newGate(t)
+	slave := r.slave(k, g)
+	names[slave.Whoami()] = "<slave>"
+	g.wait()
+	show(taken, r.nodes(names, guest.SessionID()))
+
+	g.open()
+	until(t, "three paths are completed and counted", func() bool {
+		sent, err := r.zk.Counters(t.Context(), r.at("stats"), []string{"Total_bytes_sent", "Number_of_files"})
+		ok(t, err)
+		return len(r.values("completedQueue")) == 3 && len(r.values("pathQueue")) == 1 && sent["Total_bytes_sent"] > 0 && sent["Number_of_files"] >= 4
+	})
+	show(completed, r.nodes(names, guest.SessionID()))
+
+	party := guest.Party(r.at("parties", "allsd"), "guest")
+	ok(t, party.Join(t.Context()))
+	ok(t, held.Release(t.Context()))
+	wantExit(t, slave, 0)
+	wantExit(t, dest, 0)
+	until(t, "the two have left", func() bool {
+		members, err := party.Members(t.Context())
+		ok(t, err)
+		return len(members) == 2
+	})
+	show(stopped, r.nodes(names, guest.SessionID()))
+
+	guest.Close()
+	wantExit(t, m, 0)
+	show(cleaned, r.nodes(names))
+}
+
+// takeOnly takes the one entry that has this value.
+func takeOnly(t *testing.T, q *zkclient.Queue, value string) *zkclient.Entry {
+	t.Helper()
+	var wanted *zkclient.Entry
+	var others []*zkclient.Entry
+	for wanted == nil {
+		entry, err := q.TryTake(t.Context())
+		ok(t, err)
+		if entry == nil {
+			t.Fatalf("%q is not free", value)
+		}
+		if string(entry.Value) == value {
+			wanted = entry
+		} else {
+			others = append(others, entry)
+		}
+	}
+	for _, entry := range others {
+		ok(t, entry.Release(t.Context()))
+	}
+	return wanted
+}
+
+var (
+	sequence = regexp.MustCompile(`\d{10}$`)
+	number   = regexp.MustCompile(`^\d+$`)
+)
+
+// nodes are the session's, one line each in the form of the table, without what a guest's session has made. All of
+// them have to belong to the session's user, and nobody else.
+func (r *rig) nodes(names map[string]string, guests ...int64) []string {
+	r.t.Helper()
+	from := make([]string, 0, len(names))
+	for name := range names {
+		from = append(from, name)
+	}
+	slices.SortFunc(from, func(a, b string) int { return cmp.Compare(len(b), len(a)) }) // host:123 is in host:1234
+	pairs := []string{r.src, "<src>"}
+	for _, name := range from {
+		pairs = append(pairs, name, names[name])
+	}
+	named := strings.NewReplacer(pairs...)
+	known := func(s string) string { return named.Replace(random.ReplaceAllString(s, "<uuid>")) }
+
+	dump := zktest.Dump(r.t, server.Addr(), user, password, r.at())
+	owners := map[int64]string{0: ""}
+	for _, n := range dump {
+		if strings.HasPrefix(n.Path, r.at("parties", "allsd")+"/") {
+			owners[n.Owner] = known(n.Data)
+		}
+	}
+	acl := []string{"digest:" + zkclient.DigestACL(user, password, zkclient.PermAll).ID + ":rwcda"}
+	var lines []string
+	for _, n := range dump {
+		if slices.Contains(guests, n.Owner) {
+			continue
+		}
+		name := strings.TrimPrefix(strings.TrimPrefix(n.Path, r.at()), "/")
+		line := sessionNode{name: sequence.ReplaceAllString(known(name), "<seq>"), data: known(n.Data)}
+		if strings.HasPrefix(name, "stats/") {
+			line.data = number.ReplaceAllString(n.Data, "<number>")
+		}
+		owner, member := owners[n.Owner]
+		if !member {
+			r.t.Errorf("%s belongs to nobody in the session", n)
+		}
+		line.owner = owner
+		lines = append(lines, line.String())
+		if !slices.Equal(n.ACL, acl) {
+			r.t.Errorf("%s: the ACL is not that of the session's user alone", n)
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
