@@ -117,7 +117,7 @@ func newProgram(o *options) *cli.Program {
 	g.Int(&o.depth, cli.Opt{Name: "depth", Arg: "NUMBER",
 		Help: "Levels of directories below the base that become pieces of their own; everything deeper goes with its piece. At least 1."})
 	g.Strings(&o.subpaths, cli.Opt{Name: "rsubpaths", Arg: "LIST",
-		Help: "Other depths for some directories: DEPTH_PATH, separated by commas, deepest paths last. The depth counts from the base and must be larger than the one around it."})
+		Help: "Cut some directories into smaller pieces: DEPTH_PATH, separated by commas, deepest paths last. 4_home/big goes four levels below home/big; each has to reach at least as deep as --depth and those before it."})
 	g.Regexp(&o.excludeRe, cli.Opt{Name: "excludere", Arg: "REGEX",
 		Help: "Leave out the directories whose path matches somewhere, and what is below them. RE2 syntax; empty to leave out nothing."})
 	g.String(&o.excludeUser, cli.Opt{Name: "excl_usr", Arg: "USER",
