@@ -55,4 +55,46 @@
 // reading and its own, or is no longer a directory, is logged as a warning and
 // not emitted. A base that is not a readable directory ends the walk with an
 // error.
+//
+// # Stamps
+//
+// [WalkStamped] gives each entry a stamp: a hash of its directory's path, device,
+// inode and ctime, taken before the directory's content is read. Who keeps the
+// stamps of a walk can tell by a later one what has changed: a stamp that was
+// not there before is a directory that is new, moved or replaced, or one in
+// which names were added, removed or renamed, also while the earlier walk was
+// reading it. Stamps need no seed: those of two processes on one node can be
+// compared (on two nodes devices have different numbers).
+//
+// A stamp says nothing of the content of files, nor of what happens below the
+// subdirectories of a recursive entry.
+//
+// A directory whose ctime is the file system's own present may change again
+// without a new ctime. Such an entry is Young and has to be counted as changing
+// whatever its stamp. Times are compared with the local clock: within 1 s on
+// file systems that are known to use the same clock (ext4, xfs, btrfs, f2fs,
+// zfs, tmpfs, overlay); within 1 s and Options.ClockSlack on all others, as a file
+// server's clock may be off. A server does not tell its time without being
+// written to. What cannot be looked at is Young too.
+//
+// What remains: a server whose clock is off by more than ClockSlack, a local clock
+// set while the walk runs, a client that caches attributes (NFS: up to a minute)
+// and so shows an older state of a directory, names and ctime alike.
+//
+// # Checking again
+//
+// Between the walk and a run a directory may have become something else. A
+// [Tree] resolves the base once and from then on follows no link at all, neither
+// in the base's path nor below it; file systems mounted below are entered.
+// [Tree.Check] tells whether a directory is still there. Names may hold any
+// byte, paths may be longer than a system call takes. Nothing stays open.
+//
+// [Mounts] notes what is mounted at and below the base when it is made, and tells
+// later whether a directory still lies on the same mount: on Linux 6.8 and later
+// by the mount's unique id, before that by its id, device, root, place, type and
+// source in /proc/self/mountinfo. A file system that was unmounted and mounted
+// again counts as another one, as nothing proves that its content is the same;
+// without unique ids that is seen only if one of the above differs. So what is
+// mounted on demand (autofs, exports nested in an NFS export) has to be mounted
+// when the process starts, and to stay so.
 package pathbuilder

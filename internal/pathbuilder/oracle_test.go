@@ -130,7 +130,7 @@ func TestWalkAgainstOracle(t *testing.T) {
 
 		want, ok := o.list(base, opts.Depth, opts.Subpaths)
 		var got []Entry
-		w := newWalker(opts, func(e Entry) error { got = append(got, e); return nil })
+		w := newWalker(opts, func(f Found) error { got = append(got, f.Entry); return nil })
 		w.ahead.limit = rnd.IntN(20)
 		err := w.walk(t.Context())
 		if !ok {

@@ -13,6 +13,8 @@ import (
 	"os"
 	"slices"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // dir is a directory above the depth, which has to be read.
@@ -26,15 +28,17 @@ type dir struct {
 
 	// Set by the one read, before done is closed.
 	children []child // sorted by the bytes of their names
+	stamp    stamp
 	err      error
 	done     chan struct{}
 }
 
 // child is a subdirectory found by reading its parent.
 type child struct {
-	name string
-	kind kind
-	dir  *dir // to be read too; nil at the depth
+	name  string
+	kind  kind
+	dir   *dir  // to be read too; nil at the depth
+	stamp stamp // at the depth
 }
 
 type kind uint8
@@ -66,14 +70,17 @@ func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
 	}
 	f, err := os.OpenFile(d.path, flags, 0)
 	if err != nil {
+		d.stamp = w.stamper.path(d.path, unix.AT_SYMLINK_NOFOLLOW)
 		return nil, err
 	}
 	defer f.Close()
+	// Before the content, so that what changes meanwhile shows the next time.
+	d.stamp = w.stamper.open(d.path, f)
 	var children []child
 	for {
 		names, err := f.ReadDir(chunk)
 		for _, n := range names {
-			if c, ok := w.classify(d, n); ok {
+			if c, ok := w.classify(d, f, n); ok {
 				children = append(children, c)
 			}
 		}
@@ -92,7 +99,7 @@ func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
 }
 
 // classify is false for whatever the walk has nothing to do with or to say of.
-func (w *walker) classify(d *dir, n fs.DirEntry) (child, bool) {
+func (w *walker) classify(d *dir, f *os.File, n fs.DirEntry) (child, bool) {
 	c := child{name: n.Name()}
 	if n.Type() == fs.ModeSymlink && w.noteLinks {
 		c.kind = link
@@ -116,6 +123,11 @@ func (w *walker) classify(d *dir, n fs.DirEntry) (child, bool) {
 	level, depth := d.level+1, max(d.depth, w.levels[path])
 	if level < depth {
 		c.dir = newDir(path, level, depth)
+		return c, true
+	}
+	var err error
+	if c.stamp, err = w.stamper.at(path, f, c.name); err != nil {
+		c.kind = vanished
 	}
 	return c, true
 }

@@ -190,12 +190,12 @@ func (t *Tree) openBelow(dir int, rel string, flags int) (int, error) {
 }
 
 func openAt(dir int, name string, flags int) (int, error) {
-	for {
-		fd, err := unix.Openat(dir, name, flags|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err != unix.EINTR {
-			return fd, err
-		}
-	}
+	fd := -1
+	err := ignoreInterrupts(func() (err error) {
+		fd, err = unix.Openat(dir, name, flags|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return fd, err
 }
 
 // openAt2 refuses links in every component. File systems mounted below dir are
@@ -205,10 +205,20 @@ func openAt2(dir int, rel string, flags int) (int, error) {
 		Flags:   uint64(flags | unix.O_DIRECTORY | unix.O_CLOEXEC),
 		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH,
 	}
+	fd := -1
+	err := ignoreInterrupts(func() (err error) {
+		fd, err = unix.Openat2(dir, rel, &how)
+		return err
+	})
+	return fd, err
+}
+
+// ignoreInterrupts repeats a system call: file systems on a network may be
+// interrupted by any signal, the Go runtime's own included.
+func ignoreInterrupts(call func() error) error {
 	for {
-		fd, err := unix.Openat2(dir, rel, &how)
-		if err != unix.EINTR {
-			return fd, err
+		if err := call(); err != unix.EINTR {
+			return err
 		}
 	}
 }

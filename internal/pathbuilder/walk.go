@@ -12,6 +12,7 @@ import (
 	"os"
 	"regexp"
 	"syscall"
+	"time"
 )
 
 // Options say what to walk.
@@ -21,6 +22,7 @@ type Options struct {
 	Subpaths    []string       // "<depth>_<path>", deepest last
 	Exclude     *regexp.Regexp // searched in full paths; nil excludes nothing
 	ExcludeUser string         // exclude only what this user owns; "": any owner
+	ClockSlack  time.Duration  // WalkStamped: how far a file server's clock may be off; 0: 1 minute
 	Walkers     int            // directories read at once, 0: 8
 	Logger      *slog.Logger   // nil: silent
 }
@@ -29,7 +31,7 @@ type Options struct {
 // ends with the first error of emit, which it returns as it is, or with the
 // cause of ctx.
 func Walk(ctx context.Context, opts Options, emit func(Entry) error) error {
-	return newWalker(opts, emit).walk(ctx)
+	return newWalker(opts, func(f Found) error { return emit(f.Entry) }).walk(ctx)
 }
 
 // Check finds what is wrong with opts without walking: all that Walk would
@@ -45,13 +47,14 @@ type walker struct {
 	noteLinks bool           // say which links were left out: costs a stat each
 	uid       *uint32        // of ExcludeUser
 	levels    map[string]int // see checkSubpaths
+	stamper   *stamper       // nil: no stamps
 	ahead     *readAhead
 
-	emit  func(Entry) error
+	emit  func(Found) error
 	count int
 }
 
-func newWalker(opts Options, emit func(Entry) error) *walker {
+func newWalker(opts Options, emit func(Found) error) *walker {
 	w := &walker{opts: opts, log: opts.Logger, emit: emit}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
@@ -117,7 +120,7 @@ func cause(err error) error {
 func (w *walker) walkBase(ctx context.Context) error {
 	base := newDir(w.opts.Base, 0, w.levels[w.opts.Base])
 	if base.level == base.depth {
-		return w.put(ctx, base.path, true)
+		return w.put(ctx, base.path, true, w.stamper.path(base.path, 0))
 	}
 	excluded, err := w.excluded(base.path, true)
 	if err != nil {
@@ -125,7 +128,7 @@ func (w *walker) walkBase(ctx context.Context) error {
 	}
 	if excluded {
 		w.log.Info("excluding path " + printable(base.path))
-		return w.put(ctx, base.path, false)
+		return w.put(ctx, base.path, false, w.stamper.path(base.path, 0))
 	}
 	w.ahead.add(base)
 	if err := w.ahead.load(ctx, base); err != nil {
@@ -139,7 +142,7 @@ func (w *walker) walkBase(ctx context.Context) error {
 
 // walkDir emits a directory that was read, and what is below it.
 func (w *walker) walkDir(ctx context.Context, d *dir) error {
-	if err := w.put(ctx, d.path, false); err != nil {
+	if err := w.put(ctx, d.path, false, d.stamp); err != nil {
 		return err
 	}
 	for i := range d.children {
@@ -167,7 +170,7 @@ func (w *walker) walkChild(ctx context.Context, parent *dir, c child) error {
 		return nil
 	}
 	if c.dir == nil {
-		return w.put(ctx, path, true)
+		return w.put(ctx, path, true, c.stamp)
 	}
 	if err := w.ahead.load(ctx, c.dir); err != nil {
 		return err
@@ -181,7 +184,7 @@ func (w *walker) walkChild(ctx context.Context, parent *dir, c child) error {
 	default:
 		w.log.Error(fmt.Sprintf("cannot read directory %s: %v; everything below it is one recursive entry",
 			printable(path), cause(err)))
-		return w.put(ctx, path, true)
+		return w.put(ctx, path, true, c.dir.stamp)
 	}
 }
 
@@ -189,12 +192,12 @@ func (w *walker) warnVanished(path string) {
 	w.log.Warn(fmt.Sprintf("directory %s vanished during the walk", printable(path)))
 }
 
-func (w *walker) put(ctx context.Context, path string, recursive bool) error {
+func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	w.count++
-	return w.emit(Entry{Path: path, Recursive: recursive})
+	return w.emit(Found{Entry: Entry{Path: path, Recursive: recursive}, Stamp: s.hash, Young: s.young})
 }
 
 // isGone reports whether a directory is no longer there, or is now a link or

@@ -431,7 +431,7 @@ func TestWalkStopsWhileReading(t *testing.T) {
 		stop := errors.New("told to stop")
 		var got []string
 		started := make(chan struct{})
-		w := newWalker(Options{Base: base, Depth: 3, Walkers: walkers}, func(e Entry) error {
+		w := newWalker(Options{Base: base, Depth: 3, Walkers: walkers}, func(e Found) error {
 			got = append(got, e.Path)
 			if walkers > 1 { // one reads a before the walk asks for it
 				<-started
@@ -474,7 +474,7 @@ func TestReadAheadIsBounded(t *testing.T) {
 	var reads, underWay, most atomic.Int32
 	var w *walker
 	count := 0
-	w = newWalker(Options{Base: base, Depth: depth, Walkers: walkers}, func(Entry) error {
+	w = newWalker(Options{Base: base, Depth: depth, Walkers: walkers}, func(Found) error {
 		if count++; count == 40 || count == 500 {
 			settled := reads.Load()
 			for begin := time.Now(); time.Since(begin) < 50*time.Millisecond; time.Sleep(time.Millisecond) {
@@ -526,6 +526,13 @@ func BenchmarkWalk(b *testing.B) {
 		b.Run(fmt.Sprint("walkers=", walkers), func(b *testing.B) {
 			for b.Loop() {
 				if err := Walk(b.Context(), Options{Base: base, Depth: 4, Walkers: walkers}, func(Entry) error { return nil }); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprint("stamped/walkers=", walkers), func(b *testing.B) {
+			for b.Loop() {
+				if err := WalkStamped(b.Context(), Options{Base: base, Depth: 4, Walkers: walkers}, func(Found) error { return nil }); err != nil {
 					b.Fatal(err)
 				}
 			}

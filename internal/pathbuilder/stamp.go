@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package pathbuilder
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Found is an entry of a walk with what tells whether its directory has
+// changed since an earlier walk.
+type Found struct {
+	Entry
+	Stamp uint64 // hash of path, device, inode and ctime as they were before the content was read
+	Young bool   // the directory may change again, or have changed, without another stamp
+}
+
+// WalkStamped is Walk with stamps. The package comment says what they tell.
+func WalkStamped(ctx context.Context, opts Options, emit func(Found) error) error {
+	w := newWalker(opts, emit)
+	w.stamper = newStamper(opts.ClockSlack)
+	return w.walk(ctx)
+}
+
+const (
+	// clockTick bounds how coarse the times of a file system are. Kernels
+	// stamp with the time of their last tick, at most 10 ms ago; ext3 and old
+	// file servers keep whole seconds.
+	clockTick = time.Second
+
+	// defaultClockSlack is how far the clock of a file server may be off.
+	defaultClockSlack = time.Minute
+)
+
+// stamp is what a walk keeps of a directory's state.
+type stamp struct {
+	hash  uint64
+	young bool
+}
+
+// stamper takes stamps, in several goroutines. A nil stamper takes none.
+type stamper struct {
+	clockSlack time.Duration
+	now        func() time.Time
+
+	mu    sync.Mutex
+	local map[uint64]bool // by device: stamped by this machine's clock
+}
+
+func newStamper(clockSlack time.Duration) *stamper {
+	if clockSlack == 0 {
+		clockSlack = defaultClockSlack
+	}
+	return &stamper{clockSlack: clockSlack, now: time.Now, local: map[uint64]bool{}}
+}
+
+// open takes the stamp of an open directory.
+func (s *stamper) open(path string, f *os.File) stamp {
+	if s == nil {
+		return stamp{}
+	}
+	st, _ := s.take(path, func(stat *unix.Stat_t) error { return unix.Fstat(int(f.Fd()), stat) })
+	return st
+}
+
+// at takes the stamp of a directory by its name in an open directory. It is an
+// error if it is no longer there, or no directory.
+func (s *stamper) at(path string, parent *os.File, name string) (stamp, error) {
+	if s == nil {
+		return stamp{}, nil
+	}
+	return s.take(path, func(stat *unix.Stat_t) error {
+		return unix.Fstatat(int(parent.Fd()), name, stat, unix.AT_SYMLINK_NOFOLLOW)
+	})
+}
+
+// path takes the stamp of a directory that could not be opened, or need not be.
+func (s *stamper) path(path string, flags int) stamp {
+	if s == nil {
+		return stamp{}
+	}
+	st, _ := s.take(path, func(stat *unix.Stat_t) error { return unix.Fstatat(unix.AT_FDCWD, path, stat, flags) })
+	return st
+}
+
+// take counts what cannot be looked at as changing.
+func (s *stamper) take(path string, look func(*unix.Stat_t) error) (stamp, error) {
+	now := s.now() // not after the look: rather too young than too old
+	var stat unix.Stat_t
+	err := ignoreInterrupts(func() error { return look(&stat) })
+	if err == nil && stat.Mode&unix.S_IFMT != unix.S_IFDIR {
+		err = unix.ENOTDIR
+	}
+	if err != nil {
+		if !isGone(err) {
+			err = nil
+		}
+		return stamp{hash: hashStamp(path, &unix.Stat_t{}), young: true}, err
+	}
+	slack := clockTick
+	if !s.isLocal(stat.Dev, path) {
+		slack += s.clockSlack
+	}
+	return stamp{hash: hashStamp(path, &stat), young: isYoung(time.Unix(stat.Ctim.Unix()), now, slack)}, nil
+}
+
+// isYoung reports whether the clock that gave ctime may still show the same
+// time. One that is far ahead was given by a clock that has been put right.
+func isYoung(ctime, now time.Time, slack time.Duration) bool {
+	age := now.Sub(ctime)
+	return -slack <= age && age <= slack
+}
+
+// hashStamp needs no seed, so that stamps of several walks and processes can
+// be compared.
+func hashStamp(path string, stat *unix.Stat_t) uint64 {
+	data := make([]byte, 0, 256)
+	for _, n := range []uint64{stat.Dev, stat.Ino, uint64(stat.Ctim.Sec), uint64(stat.Ctim.Nsec)} {
+		data = binary.BigEndian.AppendUint64(data, n)
+	}
+	sum := sha256.Sum256(append(data, path...))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// isLocal reports whether the times of a file system are those of this
+// machine's clock; path is on it.
+func (s *stamper) isLocal(dev uint64, path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	local, known := s.local[dev]
+	if !known {
+		var stat unix.Statfs_t
+		err := ignoreInterrupts(func() error { return unix.Statfs(path, &stat) })
+		local = err == nil && localClock(int64(stat.Type))
+		s.local[dev] = local
+	}
+	return local
+}
+
+// localClock reports whether a type of file system takes its times from this
+// machine's clock. Others may have their own: NFS, Lustre, GPFS, Ceph, FUSE.
+func localClock(fstype int64) bool {
+	switch fstype {
+	case unix.EXT4_SUPER_MAGIC, // and ext2, ext3
+		unix.XFS_SUPER_MAGIC,
+		unix.BTRFS_SUPER_MAGIC,
+		unix.F2FS_SUPER_MAGIC,
+		unix.TMPFS_MAGIC,
+		unix.RAMFS_MAGIC,
+		unix.OVERLAYFS_SUPER_MAGIC, // what is written lies on a local one
+		zfsSuperMagic:
+		return true
+	}
+	return false
+}
+
+// zfsSuperMagic is of OpenZFS, include/sys/fs/zfs.h; the kernel's headers lack it.
+const zfsSuperMagic = 0x2fc12fc1
