@@ -93,7 +93,7 @@ func newProgram(o *options) *cli.Program {
 	g.Bool(&o.pathsOnly, cli.Opt{Name: "pathsonly",
 		Help: "Only list the paths, to try --depth, --rsubpaths and --excludere: show their number and the seconds it took, then forget them."})
 
-	g = p.Group("Session", "What is transferred, and how. All clients of a session must agree, --rsyncpath excepted.")
+	g = p.Group("Session", "What is transferred, and how. All clients of a session must agree; on --rsyncpath as far as it says.")
 	g.String(&o.session, cli.Opt{Name: "session", Short: "N", Arg: "NAME",
 		Help: "Name of the session. Clients with the same name work together; sessions with different names do not meet."})
 	g.String(&o.rsyncPath, cli.Opt{Name: "rsyncpath", Short: "r", Arg: "DIR",

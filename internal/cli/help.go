@@ -150,8 +150,8 @@ func (p *Program) allNotes() []note {
 	return append([]note{{"Ways to give options", fmt.Sprintf(
 		"A long option may be shortened as long as no other begins so. Every option without a value has a form that switches it off: --disable-debug. "+
 			"The last one given wins.\n"+
-			"Each long option can also be set in the environment, %[1]s_DEPTH=4 for --depth=4 or %[1]s_DEBUG=yes for --debug, and in section [%[2]s] of a config file, "+
-			"as depth = 4 or debug = yes; see --confighelp. The command line wins over the environment, which wins over the files, of which the last wins.",
+			"Each long option can also be set in the environment, %[1]s_SERVERS=zk1,zk2 for --servers=zk1,zk2 or %[1]s_DEBUG=yes for --debug, and in section [%[2]s] of a config file, "+
+			"as servers = zk1,zk2 or debug = yes; see --confighelp. The command line wins over the environment, which wins over the files, of which the last wins.",
 		p.prefix(), mainSection)}}, p.notes...)
 }
 

@@ -141,7 +141,7 @@ func TestManPage(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, page)
 		}
 	}
-	requests := []string{".TH", ".SH", ".SS", ".TP", ".PP", ".nf", ".fi", ".B", ".RI"}
+	requests := []string{".TH", ".nh", ".ad", ".SH", ".SS", ".TP", ".PP", ".nf", ".fi", ".B", ".RI"}
 	for line := range strings.Lines(page) {
 		if word, _, _ := strings.Cut(strings.TrimSpace(line), " "); line[0] == '.' && !slices.Contains(requests, word) || line[0] == '\'' {
 			t.Errorf("odd request: %q", line)

@@ -11,6 +11,7 @@ import (
 func (p *Program) manPage(b *strings.Builder) {
 	name := strings.ToUpper(p.name)
 	fmt.Fprintf(b, ".TH %s 1 \"\" \"%s %s\"\n", roff(name), roff(p.name), roff(p.Version))
+	b.WriteString(".nh\n.ad l\n") // an option's name must not be divided
 	fmt.Fprintf(b, ".SH NAME\n%s \\- %s\n", roff(p.name), roff(lowerFirst(strings.TrimSuffix(p.summary, "."))))
 	fmt.Fprintf(b, ".SH SYNOPSIS\n.B %s\n.RI [ options ]\n", roff(p.name))
 	fmt.Fprintf(b, ".SH DESCRIPTION\n%s\n", roff(p.summary))

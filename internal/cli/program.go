@@ -223,7 +223,13 @@ func (p *Program) lookup(name string) *option {
 	return flag.Value.(*option)
 }
 
+// version is set by the linker: -X vsc-zk/internal/cli.version=...
+var version string
+
 func buildVersion() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(unknown)"
