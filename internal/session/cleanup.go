@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"strconv"
 	"strings"
@@ -18,23 +19,33 @@ import (
 // lock and writes the done-file. Session, parties, watch, lock and port nodes
 // stay, as in the original.
 func (ms *master) cleanup(ctx context.Context, m *member, lock *zkclient.Lock) error {
-	if ms.counts == nil {
-		counts, err := countPaths(ctx, m)
-		if err != nil {
-			return err
-		}
-		ms.counts = &counts
+	if ms.account == nil {
+		ms.account = newAccount()
 	}
+	ours, err := m.extIsOurs(ctx)
+	if err != nil {
+		return err
+	}
+	counts := &ms.account.Counts
 	for _, step := range []struct {
 		queue string
+		count *int
 		log   func(value string)
 	}{
-		{m.tree.pathQueue(), func(v string) { ms.log.Warn("Unfinished Path " + v) }},
-		{m.tree.extQueue(), func(v string) { ms.log.Warn("Unfinished Path " + v) }},
-		{m.tree.failedQueue(), func(v string) { ms.log.Error("Failed Path " + v) }},
-		{m.tree.completedQueue(), func(v string) { ms.log.Info("Completed Path " + v) }},
+		{m.tree.pathQueue(), &counts.Unfinished, func(v string) { ms.log.Warn("Unfinished Path " + v) }},
+		{m.tree.extQueue(), &counts.Unfinished, func(v string) { ms.log.Warn("Unfinished Path " + v) }},
+		{m.tree.failedQueue(), &counts.Failed, func(v string) { ms.log.Error("Failed Path " + v) }},
+		{m.tree.completedQueue(), &counts.Completed, func(v string) { ms.log.Info("Completed Path " + v) }},
 	} {
-		if err := m.drain(ctx, step.queue, step.log); err != nil {
+		if step.queue == m.tree.extQueue() && !ours {
+			continue
+		}
+		if err := m.drain(ctx, step.queue, func(v string) {
+			if ms.account.first(v) {
+				*step.count++
+				step.log(printable(v))
+			}
+		}); err != nil {
 			return err
 		}
 	}
@@ -42,7 +53,7 @@ func (ms *master) cleanup(ctx context.Context, m *member, lock *zkclient.Lock) e
 		return err
 	}
 	ms.log.Info("Output:")
-	if err := m.drain(ctx, m.tree.outputQueue(), func(v string) { ms.log.Info(v) }); err != nil {
+	if err := m.drain(ctx, m.tree.outputQueue(), func(v string) { ms.log.Info(printable(v)) }); err != nil {
 		return err
 	}
 	for _, path := range []string{
@@ -63,7 +74,7 @@ func (ms *master) cleanup(ctx context.Context, m *member, lock *zkclient.Lock) e
 // conclude writes the done-file and turns the counts into the run's result.
 func (ms *master) conclude() error {
 	if ms.cfg.DoneFile != "" {
-		problem, err := writeDoneFile(ms.cfg.DoneFile, *ms.counts, time.Now())
+		problem, err := writeDoneFile(ms.cfg.DoneFile, ms.account.Counts, time.Now())
 		if problem != nil {
 			ms.log.Error(problem.Error())
 		}
@@ -71,31 +82,38 @@ func (ms *master) conclude() error {
 			return err
 		}
 	}
-	if ms.counts.incomplete() {
-		return fmt.Errorf("%w: %d failed, %d unfinished, %d completed", ErrIncomplete, ms.counts.Failed, ms.counts.Unfinished, ms.counts.Completed)
+	if counts := ms.account.Counts; counts.incomplete() {
+		return fmt.Errorf("%w: %d failed, %d unfinished, %d completed", ErrIncomplete, counts.Failed, counts.Unfinished, counts.Completed)
 	}
 	return nil
 }
 
-func countPaths(ctx context.Context, m *member) (Counts, error) {
-	unfinished, err := remaining(ctx, m)
-	if err != nil {
-		return Counts{}, err
-	}
-	failed, err := m.Queue(m.tree.failedQueue()).Len(ctx)
-	if err != nil {
-		return Counts{}, fmt.Errorf("cannot count the failed paths: %w", err)
-	}
-	completed, err := m.Queue(m.tree.completedQueue()).Len(ctx)
-	if err != nil {
-		return Counts{}, fmt.Errorf("cannot count the completed paths: %w", err)
-	}
-	return Counts{Unfinished: unfinished, Failed: failed, Completed: completed}, nil
+// account counts the paths of a run by how they ended. It outlives the master's
+// ZooKeeper sessions.
+//
+// A path can stand in two queues, or twice in one: a Python client that dies
+// after it has put a path where it belongs and before it has taken it from
+// where it was leaves it to be done again. It counts once, as the worst it came to:
+// unfinished, failed, completed.
+type account struct {
+	Counts
+	seen map[[16]byte]struct{} // hashes: the paths of a large tree would fill the memory
 }
 
-func (m *member) drain(ctx context.Context, queue string, log func(string)) error {
+func newAccount() *account { return &account{seen: map[[16]byte]struct{}{}} }
+
+// first tells whether this path is met for the first time.
+func (a *account) first(path string) bool {
+	sum := sha256.Sum256([]byte(path))
+	key := [16]byte(sum[:])
+	_, met := a.seen[key]
+	a.seen[key] = struct{}{}
+	return !met
+}
+
+func (m *member) drain(ctx context.Context, queue string, fn func(string)) error {
 	_, err := m.Queue(queue).Drain(ctx, func(value []byte) error {
-		log(printable(string(value)))
+		fn(string(value))
 		return nil
 	})
 	if err != nil {

@@ -72,6 +72,8 @@ type Timing struct {
 	StatsFlush time.Duration // (3 s) between two additions to the shared counters
 	Reconnect  time.Duration // (2 s) between two tries to reach ZooKeeper again
 	Leave      time.Duration // (30 s) until the master names the clients it waits for
+	NeedGo     time.Duration // (30 s) until the master says that there are paths only a Go source may take, and none to take them
+	GiveUp     time.Duration // (10 min) until it ends the run without such paths, once they are all that is left
 }
 
 func (t Timing) withDefaults() Timing {
@@ -88,6 +90,8 @@ func (t Timing) withDefaults() Timing {
 		{&t.StatsFlush, 3 * time.Second},
 		{&t.Reconnect, 2 * time.Second},
 		{&t.Leave, 30 * time.Second},
+		{&t.NeedGo, 30 * time.Second},
+		{&t.GiveUp, 10 * time.Minute},
 	} {
 		if *f.field == 0 {
 			*f.field = f.value

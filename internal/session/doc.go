@@ -27,7 +27,25 @@
 //     queues entries, so that a master whose connection broke knows whether that
 //     transaction was applied. Void when its epoch, the czxid of S/watch/ready,
 //     is another.
-//   - S/extQueue: entries whose names a Python slave would misread.
+//   - S/extQueue: entries whose names a Python slave would misread. A slave takes
+//     from it once S/meta is valid, so what an earlier run left there is never
+//     sent by this one.
+//
+// # Mixed sessions
+//
+// With a Python master a Go client relies on no extension and takes part as a
+// Python one does.
+//
+// A Go master with paths in S/extQueue, sources connected, and no Go source among
+// them (the members of S/parties/ext) warns of that after Timing.NeedGo, at any
+// time of the run. When nothing else has been left for Timing.GiveUp, the run ends
+// with those paths unfinished (ErrIncomplete): a Go source could still come, but
+// sources that can do nothing must not hold a run up for ever. With no source
+// connected at all they wait without a limit, as every other path does.
+//
+// A Python client that dies between putting a path into its last queue and taking
+// it out of S/pathQueue makes it end twice. The master counts and logs a path once,
+// as the worst it came to: unfinished, failed, completed.
 //
 // # Losing ZooKeeper
 //

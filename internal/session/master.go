@@ -16,8 +16,8 @@ import (
 // what it has done so far is remembered here.
 type master struct {
 	*client
-	feed   *feed   // set once this run's nodes are made
-	counts *Counts // set once the clean-up has begun
+	feed    *feed    // set once this run's nodes are made
+	account *account // set once the clean-up has begun
 }
 
 func newMaster(c *client) *master { return &master{client: c} }
@@ -39,7 +39,7 @@ func (ms *master) play(ctx context.Context, m *member, lock *zkclient.Lock) erro
 		}
 		ms.joined()
 	}
-	if ms.counts == nil {
+	if ms.account == nil {
 		stat, ok, err := m.Exists(ctx, m.tree.ready())
 		if err != nil {
 			return fmt.Errorf("cannot look at the session: %w", err)
@@ -130,20 +130,27 @@ func (ms *master) recover(ctx context.Context, m *member, lock *zkclient.Lock, u
 }
 
 // work queues the tree and returns when all of it is queued and every queue of
-// paths is empty, entries in work included. It logs the progress meanwhile.
+// paths is empty, entries in work included, or when what is left is stranded. It
+// logs the progress meanwhile.
 func (ms *master) work(ctx context.Context, m *member) error {
 	fed := make(chan error, 1)
 	m.background(func() { fed <- ms.feed.run(ctx, m) })
-	progress := newProgress(ms.client)
+	progress, stranded := newProgress(ms.client), &stranded{client: ms.client}
 	tick := time.NewTicker(ms.cfg.Timing.Poll)
 	defer tick.Stop()
 	for walking := true; ; {
 		total := ms.feed.queued()
-		left, err := remaining(ctx, m)
+		paths, ext, err := remaining(ctx, m)
 		if err != nil {
 			return err
 		}
+		left := paths + ext
 		done := left == 0 && !walking
+		if !done {
+			if done, err = stranded.giveUp(ctx, m, ext, paths == 0 && !walking); err != nil {
+				return err
+			}
+		}
 		if err := progress.show(ctx, m, left, total, done); err != nil {
 			return err
 		}
@@ -163,17 +170,16 @@ func (ms *master) work(ctx context.Context, m *member) error {
 	}
 }
 
-// remaining counts the entries of the path queues.
-func remaining(ctx context.Context, m *member) (int, error) {
-	total := 0
-	for _, path := range []string{m.tree.pathQueue(), m.tree.extQueue()} {
-		n, err := m.Queue(path).Len(ctx)
-		if err != nil {
-			return 0, fmt.Errorf("cannot read the length of the path queue: %w", err)
-		}
-		total += n
+// remaining counts the entries of the path queues: those for every source, and
+// those for Go sources only.
+func remaining(ctx context.Context, m *member) (paths, ext int, err error) {
+	if paths, err = m.Queue(m.tree.pathQueue()).Len(ctx); err == nil {
+		ext, err = m.Queue(m.tree.extQueue()).Len(ctx)
 	}
-	return total, nil
+	if err != nil {
+		return 0, 0, fmt.Errorf("cannot read the length of the path queue: %w", err)
+	}
+	return paths, ext, nil
 }
 
 // waitAlone returns when all other clients have left.

@@ -41,8 +41,15 @@ func (m *member) readMeta(ctx context.Context, epoch int64) (mt meta, version in
 	if err != nil {
 		return meta{}, 0, false, fmt.Errorf("cannot read the session's state: %w", err)
 	}
+	mt, ok = decodeMeta(data, epoch)
+	return mt, stat.Version, ok, nil
+}
+
+// decodeMeta reads the content of S/meta; ok is false if it is not of this
+// epoch.
+func decodeMeta(data []byte, epoch int64) (mt meta, ok bool) {
 	if json.Unmarshal(data, &mt) != nil || mt.Format != metaFormat || mt.Epoch != epoch {
-		return meta{}, stat.Version, false, nil
+		return meta{}, false
 	}
-	return mt, stat.Version, true, nil
+	return mt, true
 }

@@ -64,7 +64,7 @@ func (s *slave) play(ctx context.Context, m *member) error {
 
 	turn := &turn{
 		slave: s, m: m, dests: newDests(m), waiting: waiting,
-		paths: m.Queue(m.tree.pathQueue()), ext: m.Queue(m.tree.extQueue()),
+		paths: m.Queue(m.tree.pathQueue()), ext: m.Queue(m.tree.extQueue()), extOpen: m.extOpen(waiting),
 		completed: m.Queue(m.tree.completedQueue()), failed: m.Queue(m.tree.failedQueue()),
 	}
 	// A Python master leaves this to the first who puts a path there.
@@ -95,6 +95,7 @@ type turn struct {
 	waiting   context.Context // ends when the run is over
 	paths     *zkclient.Queue
 	ext       *zkclient.Queue
+	extOpen   <-chan struct{} // closed: ext is of this run
 	completed *zkclient.Queue
 	failed    *zkclient.Queue
 }
@@ -125,26 +126,39 @@ func (w work) name() string { return printable(string(w.Value)) }
 
 // take waits for a path in one of the two queues until ctx ends.
 func (t *turn) take(ctx context.Context) (work, error) {
-	for _, queue := range []*zkclient.Queue{t.paths, t.ext} {
+	queues := []*zkclient.Queue{t.paths}
+	select {
+	case <-t.extOpen:
+		queues = append(queues, t.ext)
+	default:
+	}
+	for _, queue := range queues {
 		if entry, err := queue.TryTake(ctx); entry != nil || err != nil {
 			return work{entry, queue}, err
 		}
 	}
-	return takeFirst(ctx, t.paths, t.ext)
+	return t.takeFirst(ctx)
 }
 
-// takeFirst waits at several queues. What another queue gives at the same time
-// is given back.
-func takeFirst(ctx context.Context, queues ...*zkclient.Queue) (work, error) {
+// takeFirst waits at both queues, at the second one once it is open. What
+// another queue gives at the same time is given back.
+func (t *turn) takeFirst(ctx context.Context) (work, error) {
 	type taken struct {
 		work
 		err error
 	}
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
+	queues := []*zkclient.Queue{t.paths, t.ext}
 	results := make(chan taken, len(queues))
 	for _, queue := range queues {
 		go func() {
+			if queue == t.ext {
+				select {
+				case <-t.extOpen:
+				case <-limited.Done():
+				}
+			}
 			entry, err := queue.Take(limited)
 			results <- taken{work{entry, queue}, err}
 		}()

@@ -32,7 +32,7 @@ func State(ctx context.Context, cfg Config) (Status, error) {
 	}
 	defer zk.Close()
 	m := &member{Client: zk, client: c}
-	left, err := remaining(ctx, m)
+	left, err := leftOfRun(ctx, m)
 	if err != nil {
 		return Status{}, err
 	}
