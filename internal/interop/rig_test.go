@@ -307,21 +307,22 @@ func (r *rig) wantStats(m master) {
 type goMaster struct{ *program }
 
 func (m goMaster) account() account {
-	paths := func(level, text string) []string {
-		said := m.said(level, text)
-		for i, path := range said {
-			if unquoted, err := strconv.Unquote(path); err == nil {
-				said[i] = unquoted
-			}
-		}
-		slices.Sort(said)
-		return said
-	}
 	return account{
-		Completed:  paths("INFO", "Completed Path "),
-		Failed:     paths("ERROR", "Failed Path "),
-		Unfinished: paths("WARNING", "Unfinished Path "),
+		Completed:  paths(m.said("INFO", "Completed Path ")),
+		Failed:     paths(m.said("ERROR", "Failed Path ")),
+		Unfinished: paths(m.said("WARNING", "Unfinished Path ")),
 	}
+}
+
+// paths are the paths of log lines, which quote those that would not make a line.
+func paths(said []string) []string {
+	for i, path := range said {
+		if unquoted, err := strconv.Unquote(path); err == nil {
+			said[i] = unquoted
+		}
+	}
+	slices.Sort(said)
+	return said
 }
 
 func (m goMaster) stats() map[string]int64 {
@@ -335,7 +336,7 @@ func (m goMaster) stats() map[string]int64 {
 type pyMaster struct{ *Peer }
 
 func (m pyMaster) account() account {
-	paths := func(event string) []string {
+	said := func(event string) []string {
 		var paths []string
 		for _, e := range m.All(event) {
 			paths = append(paths, string(e.Path))
@@ -343,7 +344,7 @@ func (m pyMaster) account() account {
 		slices.Sort(paths)
 		return paths
 	}
-	return account{Completed: paths("completed"), Failed: paths("failed"), Unfinished: paths("unfinished")}
+	return account{Completed: said("completed"), Failed: said("failed"), Unfinished: said("unfinished")}
 }
 
 func (m pyMaster) stats() map[string]int64 { return m.Await("stats").Stats }
