@@ -7,13 +7,18 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X vsc-zk/internal/cli.version=$(VERSION)
+BIN     ?= bin
+
+# make install PREFIX=dir DESTDIR=dir
+PREFIX  ?= /usr/local
+DESTDIR ?=
 
 # make demo SRC=dir DST=dir SOURCES=n DESTS=n DEPTH=n
 SOURCES ?= 2
 DESTS   ?= 2
 DEPTH   ?= 3
 
-.PHONY: help deps build test race lint demo clean
+.PHONY: help deps build install test race lint demo clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,7 +35,23 @@ deps: ## install what a fresh Debian machine lacks (as root); nothing if all is 
 	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing >/dev/null
 
 build: ## static programs bin/zkrsync and bin/zkinitree
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/zkrsync ./cmd/zkinitree
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/zkrsync ./cmd/zkinitree
+
+# So that "make build && sudo make install" needs no Go for root.
+$(BIN)/zkrsync: $(shell find cmd internal -name '*.go') go.mod go.sum
+	$(MAKE) --no-print-directory build
+	@touch $@
+
+install: $(BIN)/zkrsync ## programs, man pages and completions: PREFIX=/usr/local DESTDIR=
+	@set -e; share='$(DESTDIR)$(PREFIX)/share'; \
+	show() { install -d "$${3%/*}"; env -i $(BIN)/$$1 --$$2 >"$$3"; chmod 644 "$$3"; echo "$$3"; }; \
+	for program in zkrsync zkinitree; do \
+		install -D -m 755 $(BIN)/$$program '$(DESTDIR)$(PREFIX)'/bin/$$program; \
+		echo '$(DESTDIR)$(PREFIX)'/bin/$$program; \
+		show $$program help=man "$$share/man/man1/$$program.1"; \
+		show $$program completion=bash "$$share/bash-completion/completions/$$program"; \
+		show $$program completion=zsh "$$share/zsh/site-functions/_$$program"; \
+	done
 
 test: deps ## all tests, against a real ZooKeeper, rsync and kazoo
 	$(GO) test -timeout 20m ./...
@@ -44,7 +65,7 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) tool staticcheck ./...
 
 demo: deps build ## a whole run: SRC=dir DST=dir SOURCES=n DESTS=n DEPTH=n
-	$(GO) run ./internal/demo -bin bin -examples examples -src '$(SRC)' -dst '$(DST)' -sources $(SOURCES) -dests $(DESTS) -depth $(DEPTH)
+	$(GO) run ./internal/demo -bin $(BIN) -examples examples -src '$(SRC)' -dst '$(DST)' -sources $(SOURCES) -dests $(DESTS) -depth $(DEPTH)
 
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf $(BIN)

@@ -18,13 +18,22 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
 
 var server *zktest.Server
 
-func TestMain(m *testing.M) { os.Exit(zktest.Main(m, &server)) }
+func TestMain(m *testing.M) {
+	testscript.Main(withServer{m}, map[string]func(){"zkinitree": main})
+}
+
+// withServer runs the tests, but not the commands of scripts, with a ZooKeeper.
+type withServer struct{ m *testing.M }
+
+func (s withServer) Run() int { return zktest.Main(s.m, &server) }
 
 // place gives the servers option for a test of its own: a fresh chroot.
 func place(t *testing.T) string {

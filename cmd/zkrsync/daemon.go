@@ -68,7 +68,7 @@ func detach(ctx context.Context, o *options, environ []string, log *slog.Logger,
 
 func pidFilePath(o *options, starter int) (path, note string, err error) {
 	if o.pidFile == "" {
-		return "", "", errors.New("No PID file given!")
+		return "", "", refusal("No PID file given!")
 	}
 	path, err = cli.Expand(o.pidFile, o.templateKeys(starter))
 	if err != nil {

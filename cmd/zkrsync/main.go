@@ -90,7 +90,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 }
 
 // errNoSession: --state found nothing.
-var errNoSession = errors.New("No active session")
+const errNoSession = refusal("No active session")
 
 // play does what the role options ask for: --state before --pathsonly before
 // the roles, as in the original.
@@ -128,7 +128,7 @@ func showState(ctx context.Context, cfg session.Config, stdout io.Writer) error 
 func showPaths(ctx context.Context, cfg session.Config, stdout io.Writer) error {
 	built, err := session.PathsOnly(ctx, cfg)
 	if errors.Is(err, session.ErrLocked) {
-		return fmt.Errorf("There is already a lock on the pathtree of this session: %w", err)
+		return fmt.Errorf("%w: %w", refusal("There is already a lock on the pathtree of this session"), err)
 	}
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -30,7 +31,14 @@ func TestMain(m *testing.M) {
 // withServer runs the tests, but not the commands of scripts, with a ZooKeeper.
 type withServer struct{ m *testing.M }
 
-func (s withServer) Run() int { return zktest.Main(s.m, &server) }
+func (s withServer) Run() int {
+	// Scripts mostly wait: more of them at once than there are processors.
+	// -parallel on the command line still decides.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	return zktest.Main(s.m, &server)
+}
 
 // The scripts run zkrsync as a process of its own, as users do. Each has:
 //

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package main
+
+import (
+	"debug/elf"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// make install puts programs, man pages and completions where packages and
+// shells look for them, all made from the one table of options.
+func TestInstall(t *testing.T) {
+	dir := t.TempDir()
+	root := filepath.Join(dir, "root")
+	cmd := exec.CommandContext(t.Context(), "make", "-C", "../..", "install",
+		"BIN="+filepath.Join(dir, "bin"), "DESTDIR="+root, "PREFIX=/usr", "VERSION=v1.2.3")
+	// Neither this test's own make nor options of the user's get in the way.
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS=") }),
+		"ZKRSYNC_DEPTH=garbage")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+
+	var installed []string
+	if err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && !d.IsDir() {
+			installed = append(installed, info.Mode().String()+" "+strings.TrimPrefix(path, root))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"-rwxr-xr-x /usr/bin/zkinitree",
+		"-rwxr-xr-x /usr/bin/zkrsync",
+		"-rw-r--r-- /usr/share/bash-completion/completions/zkinitree",
+		"-rw-r--r-- /usr/share/bash-completion/completions/zkrsync",
+		"-rw-r--r-- /usr/share/man/man1/zkinitree.1",
+		"-rw-r--r-- /usr/share/man/man1/zkrsync.1",
+		"-rw-r--r-- /usr/share/zsh/site-functions/_zkinitree",
+		"-rw-r--r-- /usr/share/zsh/site-functions/_zkrsync",
+	}
+	if diff := cmp.Diff(want, installed); diff != "" {
+		t.Fatalf("want -, got +:\n%s", diff)
+	}
+
+	for _, program := range []string{"zkrsync", "zkinitree"} {
+		path := filepath.Join(root, "usr/bin", program)
+		binary, err := elf.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		libraries, err := binary.ImportedLibraries()
+		binary.Close()
+		if err != nil || len(libraries) > 0 {
+			t.Errorf("%s is not static: it needs %q (%v)", program, libraries, err)
+		}
+		if out, err := exec.CommandContext(t.Context(), path, "--version").Output(); string(out) != program+" v1.2.3\n" {
+			t.Errorf("%s --version: %q, %v", program, out, err)
+		}
+		page, err := os.ReadFile(filepath.Join(root, "usr/share/man/man1", program+".1"))
+		if heading := ".TH " + strings.ToUpper(program) + " 1 \"\" \"" + program + " v1.2.3\"\n"; err != nil || !strings.HasPrefix(string(page), heading) {
+			t.Errorf("%s.1 begins with %.60q, not %q (%v)", program, page, heading, err)
+		}
+		script := filepath.Join(root, "usr/share/bash-completion/completions", program)
+		out, err := exec.CommandContext(t.Context(), "bash", "-uec", `. "$0"; complete -p "$1"`, script, program).CombinedOutput()
+		if err != nil || string(out) != "complete -F _"+program+" "+program+"\n" {
+			t.Errorf("completion of %s in bash: %v, %s", program, err, out)
+		}
+		zsh, err := os.ReadFile(filepath.Join(root, "usr/share/zsh/site-functions/_"+program))
+		if err != nil || !strings.HasPrefix(string(zsh), "#compdef "+program+"\n") {
+			t.Errorf("_%s begins with %.60q (%v)", program, zsh, err)
+		}
+	}
+}
