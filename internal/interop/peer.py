@@ -449,12 +449,14 @@ class Source(Member):
             dest = self.find_destination()
             if dest is None or not self.base_is_there():
                 self.paths.put(entry, priority=RETURNED)
+                self.perhaps_die("returned")
                 self.paths.consume()
                 say("path returned", path=text(entry))
                 time.sleep(self.args.take)
                 return
             if self.send(entry, dest, attempt):
                 self.completed.put(entry)
+                self.perhaps_die("completed")
                 self.paths.consume()
                 say("path done", path=text(entry), attempt=attempt)
                 return
@@ -462,6 +464,11 @@ class Source(Member):
         self.failed.put(entry)
         self.paths.consume()
         say("path failed", path=text(entry))
+
+    def perhaps_die(self, where):
+        """Here a path is in two queues, as a Python client that crashes at this point leaves it."""
+        if self.args.die == where:
+            os._exit(9)
 
     def find_destination(self):
         for _ in range(ATTEMPTS):
@@ -600,7 +607,7 @@ class Destination(Member):
         """Looks after the running daemon until it ends or the session does."""
         tick = 0
         while self.child.poll() is None and not self.stopped.wait(self.args.tick if tick else 0):
-            if tick % BASE_PATH_TICKS == 0:
+            if tick % BASE_PATH_TICKS == 0 and not self.args.noverify:
                 self.look_at_base_path()
             if not self.queued and not self.paused and self.answers():
                 self.enqueue()
@@ -676,6 +683,9 @@ def parse():
     parser.add_argument("--pause", type=float, default=5.0, help="between looks and between attempts, seconds")
     parser.add_argument("--base-pause", type=float, default=20.0, help="of a slave without base path, seconds")
     parser.add_argument("--tick", type=float, default=1.1, help="of a destination, seconds")
+    parser.add_argument("--noverify", action="store_true", help="a destination that never looks at its base path")
+    parser.add_argument("--die", choices=["completed", "returned"],
+                        help="a slave that crashes when it has put a path there, and not yet taken it from where it was")
     parser.add_argument("--leash", action="store_true", help="end at once when stdin ends")
     modes = parser.add_subparsers(dest="mode", required=True)
     modes.add_parser("step")

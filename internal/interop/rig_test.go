@@ -155,11 +155,14 @@ func (r *rig) values(queue string) []string {
 	}
 	ok(r.t, err)
 	slices.Sort(names)
-	values := make([]string, len(names))
-	for i, name := range names {
+	var values []string
+	for _, name := range names {
 		data, _, err := r.zk.Get(r.t.Context(), r.at(queue, "entries", name))
+		if errors.Is(err, zkclient.ErrNoNode) {
+			continue // consumed since
+		}
 		ok(r.t, err)
-		values[i] = string(data)
+		values = append(values, string(data))
 	}
 	return values
 }
