@@ -16,7 +16,10 @@ func (c *Client) start(fn func()) error {
 	c.state.Lock()
 	defer c.state.Unlock()
 	if c.closed {
-		return context.Cause(c.ctx)
+		if cause := context.Cause(c.ctx); cause != nil {
+			return cause
+		}
+		return errClosed
 	}
 	c.tasks.Go(fn)
 	return nil

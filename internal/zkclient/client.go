@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sort"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ type Client struct {
 	closed  bool
 	fence   string
 	watches map[watchKey]*watch
+	arming  int            // requests under way that set watches
 	tasks   sync.WaitGroup // every goroutine of this client
 }
 
@@ -40,13 +42,17 @@ type Client struct {
 // cfg.ConnectTimeout. A wrong password is not noticed by the server here but shows as [ErrNoAuth] later. A chroot must
 // exist.
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
+	return connect(ctx, cfg, (&net.Dialer{}).DialContext)
+}
+
+func connect(ctx context.Context, cfg Config, tcp dialFunc) (*Client, error) {
 	cfg = cfg.withDefaults()
 	servers, chroot, err := parseServers(cfg.Servers)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{
-		session: newSession(context.WithoutCancel(ctx), cfg, len(servers)),
+		session: newSession(context.WithoutCancel(ctx), cfg, len(servers), tcp),
 		servers: servers,
 		chroot:  chroot,
 		acl:     zk.WorldACL(zk.PermAll),
@@ -55,6 +61,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		adding:  make(chan struct{}, 1),
 		watches: make(map[watchKey]*watch),
 	}
+	c.session.watching = c.watching
 	if cfg.User != "" {
 		c.acl = zk.DigestACL(zk.PermAll, cfg.User, cfg.Password)
 	}
@@ -62,7 +69,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		zk.WithDialer(c.dial(len(servers))),
 		zk.WithHostProvider(&hosts{quitting: c.quitting}),
 		zk.WithEventCallback(c.event),
-		zk.WithLogger(libraryLog{cfg.Logger}),
+		zk.WithLogger(libraryLog{c.log}),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("cannot connect to ZooKeeper: %w", err)
@@ -82,8 +89,11 @@ func (c *Client) establish(ctx context.Context, cfg Config) error {
 	if err := c.ready(ctx); err != nil {
 		return c.connectError(ctx, cfg, err)
 	}
-	if err := c.start(c.clock); err != nil {
-		return err
+	c.announce()
+	for _, fn := range []func(){c.clock, c.report} {
+		if err := c.start(fn); err != nil {
+			return err
+		}
 	}
 	if cfg.User != "" {
 		_, err := await(ctx, c, func() (struct{}, error) {

@@ -5,10 +5,13 @@ package zkclient_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +105,7 @@ func TestConnectGivesUpWithContext(t *testing.T) {
 // One that cannot be resolved, one that refuses and one that is mute do not keep from the one that works, wherever the random
 // start is, and neither does a comma list.
 func TestOneServerWorks(t *testing.T) {
+	t.Parallel()
 	bad := []string{"no-such-host.invalid", nobody(t), peer(t, func(net.Conn) {})}
 	for range 4 {
 		cfg := config(strings.Join(bad[:2], ","), bad[2], server.Addr())
@@ -116,6 +120,7 @@ func TestOneServerWorks(t *testing.T) {
 
 // A server goes away: the session goes on with the other one.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	a, b := zktest.NewProxy(t, server.Addr()), zktest.NewProxy(t, server.Addr())
 	cfg := config(a.Addr(), b.Addr())
 	cfg.SessionTimeout = 3 * time.Second
@@ -236,6 +241,43 @@ func TestCredentialsRefused(t *testing.T) {
 	}
 }
 
+// brittle is a connection on which the credentials cannot be written.
+type brittle struct {
+	net.Conn
+	broken *atomic.Bool
+}
+
+func (b brittle) Write(p []byte) (int, error) {
+	if len(p) >= 12 && binary.BigEndian.Uint32(p[8:]) == 100 && b.broken.Swap(false) {
+		return 0, errors.New("broken pipe")
+	}
+	return b.Conn.Write(p)
+}
+
+// After a reconnect the library presents the credentials again; if that cannot be written it must not stop for good.
+func TestReauthenticationFails(t *testing.T) {
+	p := zktest.NewProxy(t, server.Addr())
+	var broken atomic.Bool
+	c, err := zkclient.ConnectWith(t.Context(), config(p.Addr()), func(ctx context.Context, network, address string) (net.Conn, error) {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, network, address)
+		return brittle{conn, &broken}, err
+	})
+	check(t, err)
+	defer c.Close()
+	path := base(t, c)
+	broken.Store(true)
+	p.Cut()
+	p.Heal()
+	start := time.Now()
+	_, err = c.Set(short(t, 5*time.Second), path, []byte("x"), -1)
+	check(t, err)
+	if broken.Load() {
+		t.Error("the credentials were not presented again")
+	}
+	t.Logf("recovered after %v", time.Since(start))
+}
+
 // The library's lines go to the given logger, at debug level, and the password into no line at all.
 func TestLog(t *testing.T) {
 	var out bytes.Buffer
@@ -244,7 +286,12 @@ func TestLog(t *testing.T) {
 	c := connect(t, cfg)
 	check(t, c.EnsurePath(t.Context(), "/TestLog"))
 	c.Close()
-	if !strings.Contains(out.String(), "level=DEBUG") || strings.Contains(out.String(), "level=ERROR") {
+	for _, want := range []string{"level=DEBUG", "level=INFO msg=\"Connected to ZooKeeper at " + server.Addr()} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in the log: %s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "level=ERROR") {
 		t.Errorf("log: %s", out.String())
 	}
 	if strings.Contains(out.String(), password) {

@@ -357,6 +357,7 @@ func TestFaults(t *testing.T) {
 
 // Of a whole sequence of calls every single change is carried out and its answer lost.
 func TestEveryAnswerLost(t *testing.T) {
+	t.Parallel()
 	watcher := direct(t)
 	path := base(t, watcher)
 	p := zktest.NewProxy(t, server.Addr())

@@ -5,7 +5,6 @@ package zkclient
 import (
 	"encoding/binary"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -15,9 +14,10 @@ import (
 const (
 	headSize    = 20      // frame length and reply header (16), or frame length, version, timeout and session id
 	maxGreeting = 1 << 10 // the answer to a connect request has 40 bytes or so
+	rearmLimit  = 100 * time.Millisecond
 
-	xidPing        = -2
 	xidWatch       = -1
+	opSetWatches   = 101
 	codeAuthFailed = -115
 )
 
@@ -30,6 +30,9 @@ var errNotZooKeeper = errors.New("it answers, but not as a ZooKeeper server does
 //     have come: here every Read has a deadline, the library's own are ignored.
 //   - The library stops for good when writing the credentials fails after a reconnect: here a Write
 //     that fails closes the connection and reports success, so that the reader sees the end.
+//   - After a reconnect the library sets its watches again from the last transaction it has seen, but reads the number
+//     of it while replies may already move it on: changes in between would go unnoticed (and it is a data race). Here the first reply
+//     that moves it is held back until the watches are on their way.
 //   - The library panics on a frame shorter than a header, and allocates whatever length it is told by something that is no
 //     ZooKeeper server: here both end the connection.
 type link struct {
@@ -37,6 +40,9 @@ type link struct {
 	server string
 	s      *session
 	limit  time.Duration // for the greeting
+	rearm  chan struct{} // closed when the watches are being set again; nil: there are none
+
+	rearmOnce sync.Once
 
 	mu      sync.Mutex
 	start   time.Time // the connect request was sent
@@ -52,8 +58,12 @@ type sentRequest struct {
 	at  time.Time
 }
 
-func newLink(conn net.Conn, server string, s *session, limit time.Duration) *link {
-	return &link{Conn: conn, server: server, s: s, limit: limit, start: time.Now()}
+func newLink(conn net.Conn, server string, s *session, limit time.Duration, watches bool) *link {
+	l := &link{Conn: conn, server: server, s: s, limit: limit, start: time.Now()}
+	if watches {
+		l.rearm = make(chan struct{})
+	}
+	return l
 }
 
 // The library's deadlines are replaced by those in Read and Write.
@@ -66,6 +76,9 @@ func (l *link) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	if l.greeted && len(b) >= 8 {
 		l.sent = append(l.sent, sentRequest{int32(binary.BigEndian.Uint32(b[4:])), time.Now()})
+		if l.rearm != nil && len(b) >= 12 && binary.BigEndian.Uint32(b[8:]) == opSetWatches {
+			l.rearmOnce.Do(func() { close(l.rearm) })
+		}
 	}
 	l.mu.Unlock()
 	l.Conn.SetWriteDeadline(l.deadline())
@@ -80,9 +93,16 @@ func (l *link) Read(b []byte) (int, error) {
 	l.Conn.SetReadDeadline(l.deadline())
 	n, err := l.Conn.Read(b)
 	if n > 0 {
-		if bad := l.follow(b[:n]); bad != nil {
-			err = bad
-			n = 0
+		moves, bad := l.follow(b[:n])
+		if bad != nil {
+			n, err = 0, bad
+		}
+		if moves && l.rearm != nil {
+			select {
+			case <-l.rearm:
+			case <-time.After(rearmLimit): // the last watch fired just before
+				l.rearmOnce.Do(func() { close(l.rearm) })
+			}
 		}
 	}
 	if err != nil {
@@ -119,8 +139,8 @@ func (l *link) explain(err error) error {
 	}
 }
 
-// follow reads the heads of the frames in b.
-func (l *link) follow(b []byte) error {
+// follow reads the heads of the frames in b, and says whether one is a reply that has the number of a transaction.
+func (l *link) follow(b []byte) (moves bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(b) > 0 {
@@ -138,7 +158,7 @@ func (l *link) follow(b []byte) error {
 		}
 		size := int64(binary.BigEndian.Uint32(l.head[:]))
 		if size < headSize-4 || (!l.greeted && size > maxGreeting) {
-			return errNotZooKeeper
+			return false, errNotZooKeeper
 		}
 		if l.n < headSize {
 			continue
@@ -146,11 +166,11 @@ func (l *link) follow(b []byte) error {
 		l.n, l.skip = 0, int(size-(headSize-4))
 		if !l.greeted {
 			l.greet()
-		} else {
-			l.reply()
+		} else if l.reply() > 0 {
+			moves = true
 		}
 	}
-	return nil
+	return moves, nil
 }
 
 // greet reads the answer to the connect request: version, timeout in ms, session id.
@@ -161,11 +181,11 @@ func (l *link) greet() {
 	l.s.greeted(id, timeout, l.start)
 }
 
-// reply reads a reply's header: xid, zxid, error code.
-func (l *link) reply() {
+// reply reads a reply's header (xid, zxid, error code) and returns the zxid.
+func (l *link) reply() int64 {
 	xid := int32(binary.BigEndian.Uint32(l.head[4:]))
 	if xid == xidWatch {
-		return // says nothing of when the server last heard from us
+		return 0 // says nothing of when the server last heard from us
 	}
 	if int32(binary.BigEndian.Uint32(l.head[16:])) == codeAuthFailed {
 		l.s.authFailed()
@@ -174,9 +194,8 @@ func (l *link) reply() {
 		if r.xid == xid {
 			l.sent = l.sent[i+1:]
 			l.s.answered(r.at)
-			return
+			break
 		}
 	}
+	return int64(binary.BigEndian.Uint64(l.head[8:]))
 }
-
-var _ io.ReadWriteCloser = (*link)(nil)

@@ -5,6 +5,7 @@ package zkclient_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -17,7 +18,11 @@ import (
 
 var server *zktest.Server
 
-func TestMain(m *testing.M) { os.Exit(zktest.Main(m, &server)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "12") // those that say Parallel wait nearly all the time
+	os.Exit(zktest.Main(m, &server))
+}
 
 const (
 	user     = "tester"

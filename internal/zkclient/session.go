@@ -20,9 +20,11 @@ var errClosed = fmt.Errorf("%w: this client has closed it", ErrSessionLost)
 // session is what is known of the one session of a Client: whether it lives, whether a connection stands, and when the
 // server has last answered. It makes the connections, and refuses to once the session has ended.
 type session struct {
-	log     *slog.Logger
-	user    string
-	attempt time.Duration // limit for one dial, and for the answer to one connect request
+	log      *slog.Logger
+	user     string
+	attempt  time.Duration // limit for one dial, and for the answer to one connect request
+	tcp      dialFunc
+	watching func() bool // whether the library may have watches
 
 	ctx context.Context // ends with the session
 	end context.CancelCauseFunc
@@ -32,6 +34,7 @@ type session struct {
 	timeout time.Duration // negotiated
 	last    time.Time     // when the last request that has been answered was sent
 	up      chan struct{} // closed while a connection stands
+	down    chan struct{} // closed while none does
 	isUp    bool
 	turn    chan struct{}    // closed and replaced whenever a connection has been made
 	link    *link            // the newest
@@ -44,18 +47,24 @@ type session struct {
 	closing    chan struct{} // closed just before the library is told to quit
 }
 
-func newSession(ctx context.Context, cfg Config, servers int) *session {
+// dialFunc makes the bare connections; tests put faults here.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+func newSession(ctx context.Context, cfg Config, servers int, tcp dialFunc) *session {
 	s := &session{
-		log:     cfg.Logger,
+		log:     cfg.Logger.With("logger", "ZooKeeper"),
 		user:    cfg.User,
 		attempt: min(cfg.ConnectTimeout, cfg.SessionTimeout) / 3,
+		tcp:     tcp,
 		timeout: cfg.SessionTimeout,
 		up:      make(chan struct{}),
+		down:    make(chan struct{}),
 		turn:    make(chan struct{}),
 		notes:   make(map[string]error, servers),
 		parked:  make(chan struct{}),
 		closing: make(chan struct{}),
 	}
+	close(s.down)
 	s.ctx, s.end = context.WithCancelCause(ctx)
 	return s
 }
@@ -95,19 +104,37 @@ func (s *session) dial(servers int) zk.Dialer {
 		if s.pace(servers) != nil {
 			return nil, s.park()
 		}
-		d := net.Dialer{Timeout: s.attempt}
-		conn, err := d.DialContext(s.ctx, "tcp", server)
+		limit := s.patience()
+		ctx, cancel := context.WithTimeout(s.ctx, limit)
+		defer cancel()
+		conn, err := s.tcp(ctx, "tcp", server)
 		if err != nil {
 			s.note(server, err)
 			return nil, err
 		}
-		l := newLink(conn, server, s, s.attempt)
+		l := newLink(conn, server, s, limit, s.watching())
 		if !s.use(l) {
 			conn.Close()
 			return nil, s.park()
 		}
 		return l, nil
 	}
+}
+
+// patience is the limit for one attempt. Where the session is at stake it is half of what is left, so that another server
+// can still be reached when this one is dead.
+func (s *session) patience() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.id == 0 {
+		return s.attempt
+	}
+	return min(s.attempt, max(time.Until(s.deadline())/2, 50*time.Millisecond))
+}
+
+// deadline is when the session counts as lost unless a server answers; s.mu is held.
+func (s *session) deadline() time.Time {
+	return s.last.Add(s.timeout - s.timeout/6)
 }
 
 // use makes l the connection, unless the session has ended.
@@ -218,9 +245,11 @@ func (s *session) setUp(up bool) {
 		close(s.up)
 		close(s.turn)
 		s.turn = make(chan struct{})
+		s.down = make(chan struct{})
 		return
 	}
 	s.up = make(chan struct{})
+	close(s.down)
 }
 
 // ready waits until a connection stands.
@@ -281,9 +310,10 @@ func (s *session) cut() {
 // clock ends the session when no request has been answered for so long that the server might soon expire it.
 func (s *session) clock() {
 	for {
-		last, timeout := s.contact()
-		limit := timeout - timeout/6
-		wait := time.Until(last.Add(limit))
+		s.mu.Lock()
+		last, timeout, deadline := s.last, s.timeout, s.deadline()
+		s.mu.Unlock()
+		wait := time.Until(deadline)
 		if wait <= 0 {
 			s.end(fmt.Errorf("%w: no answer from any server for %v of the session's %v", ErrSessionLost,
 				time.Since(last).Round(10*time.Millisecond), timeout))
@@ -293,6 +323,46 @@ func (s *session) clock() {
 			return
 		}
 	}
+}
+
+// report tells the log when the connection breaks and when it stands again.
+func (s *session) report() {
+	for {
+		s.mu.Lock()
+		wait, isUp := s.up, s.isUp
+		if isUp {
+			wait = s.down
+		}
+		s.mu.Unlock()
+		select {
+		case <-wait:
+		case <-s.ctx.Done():
+			return
+		}
+		if isUp {
+			s.mu.Lock()
+			server, why := s.server(), s.notes[s.server()]
+			s.mu.Unlock()
+			s.log.Warn(fmt.Sprintf("Connection to ZooKeeper at %s lost (%v), connecting again", server, why))
+		} else {
+			s.announce()
+		}
+	}
+}
+
+func (s *session) announce() {
+	s.mu.Lock()
+	server, id, timeout := s.server(), s.id, s.timeout
+	s.mu.Unlock()
+	s.log.Info(fmt.Sprintf("Connected to ZooKeeper at %s, session 0x%x, timeout %v", server, id, timeout))
+}
+
+// server is the one of the newest connection; s.mu is held.
+func (s *session) server() string {
+	if s.link == nil {
+		return ""
+	}
+	return s.link.server
 }
 
 // sleep waits for d, or returns the cause of ctx's end.

@@ -67,8 +67,44 @@ func TestOwnClockIsFirst(t *testing.T) {
 	}
 }
 
+// Requests get lost on the way while events still arrive: the server has not heard from us, whatever we hear from it.
+func TestEventsAreNoAnswers(t *testing.T) {
+	t.Parallel()
+	watcher := direct(t)
+	path := base(t, watcher)
+	p := zktest.NewProxy(t, server.Addr())
+	cfg := config(p.Addr())
+	cfg.SessionTimeout = 2 * time.Second
+	c := connect(t, cfg)
+	node, err := c.Create(t.Context(), path+"/e", nil, zkclient.Ephemeral)
+	check(t, err)
+	const watches = 30
+	for i := range watches {
+		watched := fmt.Sprintf("%s/%d", path, i)
+		check(t, c.EnsurePath(t.Context(), watched))
+		states, stop := watching(t, c, watched)
+		next(t, states, "true  0")
+		stop() // the watch stays
+	}
+	p.SwallowRequests()
+	for i := range watches {
+		_, err := watcher.Set(t.Context(), fmt.Sprintf("%s/%d", path, i), nil, -1)
+		check(t, err)
+		there := exists(t, watcher, node)
+		if err := context.Cause(c.Context()); err != nil {
+			if !there {
+				t.Error("the server was faster")
+			}
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Error("the session has not ended")
+}
+
 // A session that is only used for reading, or not at all, lives on.
 func TestIdleSessionLives(t *testing.T) {
+	t.Parallel()
 	cfg := config(server.Addr())
 	cfg.SessionTimeout = time.Second
 	c := connect(t, cfg)
@@ -87,6 +123,7 @@ func TestIdleSessionLives(t *testing.T) {
 // The server says that it does not know the session: that is the end, at once, and no new session is ever made, so nothing that
 // was on its way can run there.
 func TestExpired(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s, err := zktest.Launch(short(t, 20*time.Second), dir)
 	check(t, err)
@@ -144,6 +181,7 @@ func sessions(t *testing.T, addr string) int {
 
 // What waits inside the library when the session is lost is not sent later.
 func TestNothingRunsAfterTheEnd(t *testing.T) {
+	t.Parallel()
 	watcher := direct(t)
 	path := base(t, watcher)
 	p := zktest.NewProxy(t, server.Addr())
@@ -281,8 +319,85 @@ func TestCallsGiveUp(t *testing.T) {
 	})
 }
 
+// What a call gets after its caller has gone is given back, whether the answer comes late or never.
+func TestAbandonedIsGivenBack(t *testing.T) {
+	watcher := direct(t)
+	root := base(t, watcher)
+	for name, prepare := range map[string]func(t *testing.T, c *zkclient.Client, path string) func(context.Context) error{
+		"Create": func(_ *testing.T, c *zkclient.Client, path string) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, err := c.Create(ctx, path+"/x", nil, zkclient.Ephemeral)
+				return err
+			}
+		},
+		"Create sequential": func(_ *testing.T, c *zkclient.Client, path string) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, err := c.Create(ctx, path+"/x", nil, zkclient.EphemeralSequential)
+				return err
+			}
+		},
+		"Join": func(_ *testing.T, c *zkclient.Client, path string) func(context.Context) error {
+			return c.Party(path, "me").Join
+		},
+		"Acquire": func(_ *testing.T, c *zkclient.Client, path string) func(context.Context) error {
+			return c.Lock(path, "me").Acquire
+		},
+		"Take": func(t *testing.T, c *zkclient.Client, path string) func(context.Context) error {
+			q := c.Queue(path + "-q")
+			check(t, q.Put(t.Context(), 100, []byte("one"), []byte("two")))
+			e := take(t, q) // the other is in the local copy
+			check(t, watcher.Delete(t.Context(), q.Path()+"/taken/"+e.Name))
+			return func(ctx context.Context) error {
+				_, err := q.Take(ctx)
+				return err
+			}
+		},
+	} {
+		for how, fault := range map[string]func(*zktest.Proxy){
+			"late":  (*zktest.Proxy).Stall,
+			"never": (*zktest.Proxy).SwallowWrites,
+		} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				c, p := proxied(t)
+				path := root + "/" + strings.ReplaceAll(name+"-"+how, " ", "-")
+				check(t, c.EnsurePath(t.Context(), path))
+				call := prepare(t, c, path)
+				owned := path
+				if name == "Take" {
+					owned = path + "-q/taken"
+				}
+				fault(p)
+				ctx, cancel := context.WithCancel(t.Context())
+				done := background(func() error { return call(ctx) })
+				if how == "never" {
+					eventually(t, "a change is on its way", p.Swallowing)
+				}
+				time.Sleep(50 * time.Millisecond)
+				cancel()
+				start := time.Now()
+				wantError(t, result(t, done), context.Canceled)
+				if took := time.Since(start); took > 300*time.Millisecond {
+					t.Errorf("it took %v to give up", took)
+				}
+				if how == "never" {
+					p.Cut()
+				}
+				p.Heal()
+				check(t, c.Sync(t.Context(), path))
+				eventually(t, "nothing is left", func() bool { return len(children(t, watcher, owned)) == 0 })
+				check(t, c.Sync(t.Context(), path))
+				time.Sleep(50 * time.Millisecond)
+				if names := children(t, watcher, owned); len(names) > 0 {
+					t.Errorf("made after all: %v", names)
+				}
+			})
+		}
+	}
+}
+
 // Close takes the ephemeral nodes with it, can be repeated, ends what waits, and is quick in trouble too.
 func TestClose(t *testing.T) {
+	t.Parallel()
 	watcher := direct(t)
 	path := base(t, watcher)
 	for name, fault := range map[string]func(*zktest.Proxy){
@@ -320,6 +435,7 @@ func TestClose(t *testing.T) {
 
 // A server that accepts, says hello and closes again is not hammered.
 func TestReconnectsArePaced(t *testing.T) {
+	t.Parallel()
 	p := zktest.NewProxy(t, server.Addr())
 	cfg := config(p.Addr())
 	cfg.SessionTimeout = 3 * time.Second
@@ -363,4 +479,7 @@ func TestTimedWaitsDoNotPileUp(t *testing.T) {
 		once()
 	}
 	eventually(t, "no goroutines pile up", func() bool { return runtime.NumGoroutine() <= before+2 })
+	if n := c.LibraryWatches(); n > 4 {
+		t.Errorf("the library has %d watches", n)
+	}
 }

@@ -38,6 +38,27 @@ func (c *Client) armed(key watchKey) *watch {
 	return c.watches[key]
 }
 
+// watching says whether the library may have watches.
+func (c *Client) watching() bool {
+	c.state.Lock()
+	defer c.state.Unlock()
+	return c.arming+len(c.watches) > 0
+}
+
+// retryArming is retry for a request that sets a watch and then arms it here.
+func (c *Client) retryArming(ctx context.Context, request func() error) error {
+	count := func(change int) {
+		c.state.Lock()
+		defer c.state.Unlock()
+		c.arming += change
+	}
+	return c.retry(ctx, func() error {
+		count(1)
+		defer count(-1)
+		return request()
+	})
+}
+
 func (c *Client) arm(key watchKey, events <-chan zk.Event) *watch {
 	c.state.Lock()
 	defer c.state.Unlock()
@@ -71,7 +92,7 @@ func (c *Client) getW(ctx context.Context, path string) (data []byte, st *zk.Sta
 		data, st, err = c.get(ctx, path)
 		return data, st, w, err
 	}
-	err = c.retry(ctx, func() error {
+	err = c.retryArming(ctx, func() error {
 		d, s, events, err := c.conn.GetW(c.full(path))
 		if err == nil {
 			data, st, w = d, s, c.arm(key, events)
@@ -87,7 +108,7 @@ func (c *Client) existsW(ctx context.Context, path string) (st *zk.Stat, found b
 		st, found, err = c.exists(ctx, path)
 		return st, found, w, err
 	}
-	err = c.retry(ctx, func() error {
+	err = c.retryArming(ctx, func() error {
 		ok, s, events, err := c.conn.ExistsW(c.full(path))
 		if err == nil {
 			key := watchKey{watchExists, path}
@@ -108,7 +129,7 @@ func (c *Client) childrenW(ctx context.Context, path string) (names []string, w 
 		names, err = c.children(ctx, path)
 		return names, w, err
 	}
-	err = c.retry(ctx, func() error {
+	err = c.retryArming(ctx, func() error {
 		n, _, events, err := c.conn.ChildrenW(c.full(path))
 		if err == nil {
 			names, w = n, c.arm(key, events)

@@ -14,12 +14,13 @@ type Proxy struct {
 	target string
 	tasks  sync.WaitGroup
 
-	mu       sync.Mutex
-	changed  *sync.Cond
-	mode     mode
-	closed   bool
-	listener net.Listener // nil while it refuses
-	pairs    map[*pair]bool
+	mu        sync.Mutex
+	changed   *sync.Cond
+	mode      mode
+	closed    bool
+	listener  net.Listener  // nil while it refuses
+	accepting chan struct{} // closed when the listener is
+	pairs     map[*pair]bool
 }
 
 type mode int
@@ -29,6 +30,7 @@ const (
 	cut
 	stalled
 	swallowing
+	swallowingRequests
 	swallowingWrites
 	swallowingEvents
 )
@@ -37,6 +39,7 @@ const (
 type pair struct {
 	client, server net.Conn
 	harmed         bool // replies are missing: it cannot go on
+	mute           bool // requests are missing: likewise
 	requests       requests
 	replies        replies
 }
@@ -46,7 +49,11 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	p := &Proxy{target: target, pairs: make(map[*pair]bool)}
 	p.changed = sync.NewCond(&p.mu)
-	if err := p.listen("127.0.0.1:0"); err != nil {
+	addr, err := freeAddr()
+	if err == nil {
+		err = p.listen(addr)
+	}
+	if err != nil {
 		t.Fatalf("cannot start the proxy: %v", err)
 	}
 	t.Cleanup(p.close)
@@ -64,6 +71,9 @@ func (p *Proxy) Stall() { p.set(stalled) }
 
 // SwallowReplies lets requests reach the server, but no reply the client.
 func (p *Proxy) SwallowReplies() { p.set(swallowing) }
+
+// SwallowRequests lets the server's replies and events through, but no request to the server.
+func (p *Proxy) SwallowRequests() { p.set(swallowingRequests) }
 
 // SwallowWrites lets replies through until a request that changes something has been sent on; that request reaches the
 // server, but its reply and those after it do not reach the client. Connections made later lose their first change likewise.
@@ -84,7 +94,7 @@ func (p *Proxy) Swallowing() bool {
 	return false
 }
 
-// Heal ends the fault: stalled connections go on, those whose replies were swallowed are dropped.
+// Heal ends the fault: stalled connections go on, those of which something was swallowed are dropped.
 func (p *Proxy) Heal() { p.set(healthy) }
 
 func (p *Proxy) set(m mode) {
@@ -95,16 +105,15 @@ func (p *Proxy) set(m mode) {
 	}
 	p.mode = m
 	for pr := range p.pairs {
-		if m == cut || pr.harmed && m == healthy {
+		if m == cut || (pr.harmed || pr.mute) && m == healthy {
 			p.drop(pr)
 		}
 	}
 	switch {
-	case m == cut && p.listener != nil:
-		p.listener.Close()
-		p.listener = nil
-	case m != cut && p.listener == nil:
-		if err := p.listenLocked(p.addr); err != nil {
+	case m == cut:
+		p.refuse()
+	case p.listener == nil:
+		if err := p.listen(p.addr); err != nil {
 			panic("cannot listen again on the proxy's port " + p.addr + ": " + err.Error())
 		}
 	}
@@ -112,19 +121,23 @@ func (p *Proxy) set(m mode) {
 }
 
 func (p *Proxy) listen(addr string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.listenLocked(addr)
-}
-
-func (p *Proxy) listenLocked(addr string) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
-	p.listener, p.addr = l, l.Addr().String()
-	p.tasks.Go(func() { p.accept(l) })
+	done := make(chan struct{})
+	p.listener, p.addr, p.accepting = l, addr, done
+	p.tasks.Go(func() { defer close(done); p.accept(l) })
 	return nil
+}
+
+// refuse stops listening, and returns when the port is free to listen on again.
+func (p *Proxy) refuse() {
+	if p.listener != nil {
+		p.listener.Close()
+		<-p.accepting
+		p.listener = nil
+	}
 }
 
 func (p *Proxy) accept(l net.Listener) {
@@ -186,7 +199,7 @@ func (p *Proxy) carry(pr *pair, from, to net.Conn, replies bool) {
 		if replies {
 			out = p.reply(pr, out)
 		} else {
-			p.request(pr, out)
+			out = p.request(pr, out)
 		}
 		if len(out) > 0 {
 			if _, werr := to.Write(out); werr != nil {
@@ -225,14 +238,21 @@ func (p *Proxy) reply(pr *pair, b []byte) []byte {
 	return pr.replies.filter(b, p.mode == swallowingEvents)
 }
 
-// request reads along what the client sends.
-func (p *Proxy) request(pr *pair, b []byte) {
-	writes := pr.requests.follow(b)
+// request returns what of b the server gets.
+func (p *Proxy) request(pr *pair, b []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if writes && p.mode == swallowingWrites {
+	writes := pr.requests.follow(b)
+	switch {
+	case p.mode == swallowingRequests:
+		pr.mute = true
+	case p.mode == swallowingWrites && writes:
 		pr.harmed = true
 	}
+	if pr.mute {
+		return nil
+	}
+	return b
 }
 
 // drop closes both connections.
@@ -250,10 +270,7 @@ func (p *Proxy) close() {
 	for pr := range p.pairs {
 		p.drop(pr)
 	}
-	if p.listener != nil {
-		p.listener.Close()
-		p.listener = nil
-	}
+	p.refuse()
 	p.changed.Broadcast()
 	p.mu.Unlock()
 	p.tasks.Wait()

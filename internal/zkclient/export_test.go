@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zkclient
+
+import "reflect"
+
+// ConnectWith is Connect with a dialer of the test's.
+var ConnectWith = connect
+
+// LibraryWatches counts the channels the library keeps for watches that have not fired.
+func (c *Client) LibraryWatches() int {
+	n := 0
+	for all := reflect.ValueOf(c.conn).Elem().FieldByName("watchers").MapRange(); all.Next(); {
+		n += all.Value().Len()
+	}
+	return n
+}
