@@ -39,8 +39,10 @@
 // # What a sender runs
 //
 //	rsync --stats --numeric-ids -lptgoD --sockopts=TCP_NODELAY --from0 --files-from=-
-//	      [-r] [--delete] [--checksum] [--drop-cache] [--hard-links] [--inplace]
-//	      [--timeout=N] [--verbose] [-n] [--KEY[=VALUE] ...] -- BASE/ URL
+//	      [-r] [--filter=- PATTERN ...]
+//	      [--delete] [--checksum] [--drop-cache] [--hard-links] [--inplace]
+//	      [--timeout=N] [--verbose] [-n] [--KEY[=VALUE] ...] [-n --checksum]
+//	      [--max-delete=N] [--out-format=... --8-bit-output --no-itemize-changes] -- BASE/ URL
 //
 // The list is written to rsync's standard input: entries end in NUL and begin
 // with "./", so that no byte of a name has a meaning (a line "#x" would be a
@@ -58,6 +60,65 @@
 // itself. Who calls Run checks them right before (spec: "re-check every
 // component").
 //
+// A job with Files is for hard links: its entries are "./a/b" without -r, so a
+// file is sent alone, and a name that has become a directory without its
+// content. One such run with HardLinks that names every member of a group
+// makes links of the copies the destination has, and sends no content. The
+// directories above a name get mode and time from the source, as in every run;
+// nothing in them is deleted.
+//
+// # Excluding
+//
+// Job.Filters are exclude patterns, relative to Base where they begin with a
+// slash. What they match below a name is neither sent nor created empty nor
+// deleted, by recursive runs and by others; a name in the list itself is sent
+// although a pattern matches it. A directory at the destination that is
+// deleted keeps what they match, and so itself, which rsync says and ends
+// with 0. They are the first rules, and the first that matches counts, so none
+// of the user's can undo them.
+//
+// Each is an argument of its own. Run refuses a pattern of 4096 bytes or more,
+// which rsync would leave out; when all are too much for a command line (about
+// 2 MB with the environment) it returns an error that is E2BIG.
+//
+// # Deleting
+//
+// rsync deletes nothing any more in a run after it could not read a directory
+// of the source, or could not stat something in it, and never in that
+// directory; such a run ends with 23. Options that take this away, or delete
+// what nobody asked to, are refused (see refusal).
+//
+// Job.MaxDelete counts everything deleted because the source lacks it, each
+// file of a directory singly, and the content of a directory that a file
+// replaces. What is itself replaced by something of another type is not
+// counted, neither by the limit nor in Result.Deleted.
+//
+// # Changes
+//
+// Sender.Changes gets each change when rsync reports it, whatever their number;
+// it is called in turn within one run. The lines are told from all others by a
+// random word in front (--out-format=WORDcode|name). With Verbose they are also
+// in Output and FileList, without the word. A Code is rsync's %i: "<f.st......" a
+// file with other size and time, "<f+++++++++" a new one, ".d...p....." a
+// directory with another mode, "cL+++++++++" a link, "hf+++++++++" a hard link,
+// "hf" one in place of an equal copy, "*deleting". With DryRun or Verify they
+// say what would be done.
+//
+// With Options.Verify nothing is written, and a change is a difference. rsync
+// compares
+//   - of files the content (by checksum, if the size is the same), mode, owner, group, and the time in whole seconds;
+//   - of directories, symbolic links and special files the same without content, of links also the target;
+//   - with HardLinks whether files are linked that the source has linked, but
+//     not whether the destination links more;
+//   - with Delete what the destination has and the source has not.
+//
+// Times in the same second are the same, unless the user gives
+// modify-window:-1. The directories above a name are compared in each run that
+// has a name below them, Base in every run. Options of the user's that make a
+// run pass over files (update, existing, append, max-size, no-owner, ...) make
+// the comparison pass over them. A destination's owners are compared only if
+// its daemon runs as root. MaxDelete is left out.
+//
 // # What is read back
 //
 // The exit status is rsync's own, with one change: a client that pushes to a
@@ -65,6 +126,27 @@
 // message and makes it 25. A child ended by a signal has Code -1 and Signal.
 // Statistics are in the units rsync prints: numbers of files, and bytes.
 // Everything kept in memory is bounded, whatever the child prints.
+//
+// Result.Class says what the end means:
+//
+//	Fine            0
+//	Vanished        24
+//	Partial         23
+//	DeletesStopped  25, and 24 when the limit was hit too
+//	Destination     5, 10, 12, 30, 35
+//	Fatal           1, 2, 4
+//	Failed          3, 11, 20 and all others, and signals
+//
+// Two things are known from rsync's error lines, which name the side they come
+// from. A daemon that is stopped in the middle ends with 20, one with a full disk
+// with 11, one that cannot enter its path with 3, and the rsync here takes that
+// status over: it is Destination, not Failed, when the other side says that
+// it ended. And 23 is Destination when the other side had one of EIO,
+// ENOSPC, EROFS, EDQUOT, ESTALE, ENOTCONN. Other errors there (no permission, a
+// name too long) are the path's own: Partial. 23 with the limit on
+// deletions hit is Partial too; Result.DeletesStopped says the rest.
+//
+// Without Options.Timeout rsync waits for a silent destination for ever.
 //
 // # The daemon
 //

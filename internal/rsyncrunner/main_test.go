@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -109,6 +110,19 @@ func serve(t *testing.T, path string) (*Daemon, string) {
 	}
 	t.Cleanup(func() { end(daemon) })
 	return daemon, URL("127.0.0.1", port, "zkrs-test")
+}
+
+// startPlainDaemon starts an rsync daemon with module m that is not ours, and
+// returns what ends it.
+func startPlainDaemon(t *testing.T, program, config string, port int) func() {
+	t.Helper()
+	cmd := exec.Command(program, "--daemon", "--no-detach", "--config="+config, "--port="+strconv.Itoa(port), "--log-file=/dev/null")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	eventually(t, "the daemon answers", func() bool { return Probe(t.Context(), addr, "m") == nil })
+	return func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
 }
 
 // end kills a daemon, to save the 0.4 s that rsync waits at a SIGTERM.

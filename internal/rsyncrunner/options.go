@@ -21,6 +21,7 @@ type Options struct {
 	HardLinks bool
 	Inplace   bool
 	DryRun    bool
+	Verify    bool // compare only, by checksums: nothing is written, each difference is a Change
 	Verbose   bool
 	DropCache bool     // a patched rsync only
 	Timeout   int      // seconds without data; 0: none
@@ -71,6 +72,10 @@ func (o Options) args() []string {
 		}
 		args = append(args, "--"+key)
 	}
+	if o.Verify {
+		// Last, as one of the user's may be no-checksum.
+		args = append(args, "-n", "--checksum")
+	}
 	return args
 }
 
@@ -89,57 +94,6 @@ func (o Options) checkExtra(extra string) error {
 		return fmt.Errorf("cannot use the rsync option %q: %s", extra, reason)
 	}
 	return nil
-}
-
-// refusal says why an option cannot be used; "" for those that can.
-func (o Options) refusal(key, value string) string {
-	switch key {
-	case "files-from", "from0", "no-from0":
-		return "the list of paths is made by this program"
-	case "no-implied-dirs", "no-i-d":
-		return "runs that work on neighbouring paths would lose the modes and times of the directories above them"
-	case "relative", "no-relative", "no-R":
-		return "paths have to keep their place below the base path"
-	case "recursive", "no-recursive", "no-r", "dirs", "no-dirs", "no-d", "old-dirs", "old-d":
-		return "every path says itself whether all below it belongs to it"
-	case "remove-source-files", "remove-sent-files":
-		return "a path may be sent more than once, and with --delete its second run would remove from the destination what the first took from the source"
-	case "dry-run":
-		return "use this program's own option for a dry run"
-	case "list-only", "read-batch", "write-batch", "only-write-batch":
-		return "paths would be reported as done that were not copied"
-	case "del", "delete", "delete-before", "delete-during", "delete-delay", "delete-after", "delete-excluded", "delete-missing-args":
-		if !o.Delete {
-			return "it deletes at the destination: turn on this program's own delete option too"
-		}
-	case "daemon", "server", "sender", "detach", "no-detach", "config", "dparam", "port":
-		return "it belongs to the daemon, which this program sets up"
-	case "rsh", "rsync-path", "blocking-io", "no-blocking-io":
-		return "destinations are reached directly, not through a remote shell"
-	case "remote-option":
-		return "the two sides of a transfer have to agree on their options"
-	case "help", "version":
-		return "rsync would print a text and copy nothing"
-	case "stderr", "msgs2stderr", "no-msgs2stderr":
-		return "statistics and error messages could not be told apart"
-	case "exclude-from", "include-from":
-		return nulSeparated
-	case "filter":
-		if readsRuleFile(value) {
-			return nulSeparated
-		}
-	}
-	return ""
-}
-
-const nulSeparated = "rsync would expect NUL instead of line ends in its file, as it does in the list of paths, and so not find the rules: give them one by one (exclude:PATTERN, include:PATTERN)"
-
-// readsRuleFile reports whether a filter rule names a file with more rules:
-// merge or dir-merge, or their short forms . and :
-func readsRuleFile(rule string) bool {
-	rule = strings.TrimLeft(rule, " ")
-	return strings.HasPrefix(rule, "merge") || strings.HasPrefix(rule, "dir-merge") ||
-		strings.HasPrefix(rule, ".") || strings.HasPrefix(rule, ":")
 }
 
 // checkDropCache asks rsync whether it knows --drop-cache.

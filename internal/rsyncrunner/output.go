@@ -10,14 +10,16 @@ import (
 	"sync"
 )
 
-// maxLine bounds a line that is kept or waited for; longer ones are cut up.
-const maxLine = 16 << 10
+// maxLine bounds a line that is kept or waited for; longer ones are cut up. A
+// path of 4 KiB fits, even if rsync writes five bytes for each of its own.
+const maxLine = 32 << 10
 
 // lineWriter cuts a stream into lines, hands each to line (without its end) and
 // copies the stream to out in whole lines, so that two streams do not mix
 // within one. It never fails: a child must not die of a full log disk.
 type lineWriter struct {
-	out     io.Writer // nil: no copy
+	edit    func([]byte) []byte // what out and line get instead of a line with its end; nil: the same
+	out     io.Writer           // nil: no copy
 	line    func([]byte)
 	pending []byte
 }
@@ -44,7 +46,14 @@ func (w *lineWriter) flush() {
 }
 
 func (w *lineWriter) emit(data []byte) {
-	if w.out != nil {
+	if w.edit != nil {
+		var edited []byte
+		for line := range bytes.Lines(data) {
+			edited = append(edited, w.edit(line)...)
+		}
+		data = edited
+	}
+	if w.out != nil && len(data) > 0 {
 		_, _ = w.out.Write(data)
 	}
 	if w.line == nil {

@@ -11,11 +11,9 @@ import (
 // Exit statuses the callers tell apart.
 const (
 	codePartial   = 23
+	codeVanished  = 24
 	codeMaxDelete = 25
 )
-
-// maxDeleteMessage is how rsync says on stderr that --max-delete stopped it.
-const maxDeleteMessage = "Deletions stopped due to --max-delete limit"
 
 // Result is how one run of rsync ended.
 type Result struct {
@@ -25,6 +23,13 @@ type Result struct {
 	Errors   []string      // lines of stderr: the first and the last ones
 	FileList string        // what was printed before the statistics: with Verbose the files sent; bounded, says how many lines it lacks
 	Duration time.Duration // of the whole run
+
+	Changes        int  // how many were reported, with Sender.Changes or Options.Verify
+	Deleted        int  // files, directories and all else deleted (in a dry run: that would be); -1 when rsync has not said it
+	DeletesStopped bool // Job.MaxDelete left some undeleted, whatever Code is
+
+	destinationBroken  bool // an error line says that the destination's file system takes nothing
+	endedByDestination bool // the rsync at the other end gave up
 }
 
 // OK reports whether everything asked for was done.
@@ -81,7 +86,7 @@ func exitText(code int) string {
 		return "rsync ran out of memory"
 	case codePartial:
 		return "some files were not transferred"
-	case 24:
+	case codeVanished:
 		return "some source files vanished before they were transferred"
 	case codeMaxDelete:
 		return "the --max-delete limit stopped the deletions"

@@ -5,22 +5,27 @@ package rsyncrunner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
-// Sender runs the rsync client. Its methods may be called at the same time.
+// Sender runs the rsync client. Its methods may be called at the same time, and
+// it may be copied, to give one run a Changes of its own.
 type Sender struct {
 	Program   string // "": rsync
 	Options   Options
-	TempDir   string        // not needed: the list of paths goes through a pipe
 	Output    io.Writer     // gets what rsync prints, in whole lines; nil: nobody. Shared by concurrent runs, it must allow concurrent calls
+	Changes   func(Change)  // gets each change as it comes, one after the other within a run; nil: none. It holds rsync up
 	Logger    *slog.Logger  // nil: none
 	StopGrace time.Duration // between SIGTERM and SIGKILL; 0: 2 s
 }
@@ -30,6 +35,9 @@ type Job struct {
 	Base      string   // absolute path of the tree
 	Names     []string // below Base, as raw bytes; "": Base itself
 	Recursive bool     // everything below the names, or their own entries only
+	Files     bool     // the names are files, and nothing but them is sent; not with Recursive
+	Filters   []string // exclude patterns in rsync's syntax, as raw bytes; they come before all other rules
+	MaxDelete *int     // how many may be deleted; 0 or less: none; nil: any number
 	URL       string   // of the module, see URL
 }
 
@@ -42,6 +50,9 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if err := checkFilters(job.Filters); err != nil {
+		return Result{}, err
+	}
 	if err := context.Cause(ctx); err != nil {
 		return Result{}, fmt.Errorf("cannot send to %s: %w", job.URL, err)
 	}
@@ -50,30 +61,28 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 		logger = slog.New(slog.DiscardHandler)
 	}
 
-	result := Result{Stats: Stats{}}
-	var files fileList
-	var errorLines excerpt
-	maxDelete := false
+	read := reading{logger: logger, stats: Stats{}, deleted: -1}
 	out := share(s.Output)
-	stdout := &lineWriter{out: out, line: func(line []byte) {
-		files.add(line)
-		if !result.Stats.read(string(line)) {
-			logger.Debug(fmt.Sprintf("cannot read the statistics line %q", line))
-		}
-	}}
-	stderr := &lineWriter{out: out, line: func(line []byte) {
-		errorLines.add(line)
-		maxDelete = maxDelete || bytes.HasPrefix(line, []byte(maxDeleteMessage))
-	}}
+	stdout := &lineWriter{out: out, line: read.stdout}
+	stderr := &lineWriter{out: out, line: read.stderr}
+	var changes *changeReader
+	if s.Changes != nil || s.Options.Verify {
+		changes = newChangeReader(s.Changes, s.Options.Verbose)
+		stdout.edit, stderr.edit = changes.edit, escape8Bit
+	}
 
 	program := programName(s.Program)
-	cmd := exec.Command(program, s.args(job)...)
+	cmd := exec.Command(program, s.args(job, changes.args()...)...)
 	cmd.Env = childEnviron(os.Environ())
 	cmd.Stdin = bytes.NewReader(list)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	logger.Debug(fmt.Sprintf("running %q with %d paths", cmd.Args, len(job.Names)))
+	logger.Debug(runLine(cmd.Args, job))
 	start := time.Now()
 	p, err := startProcess(cmd, false, s.StopGrace)
+	if errors.Is(err, syscall.E2BIG) {
+		return Result{}, fmt.Errorf("cannot start %s: its command line has no room for %d exclude patterns of %d bytes together; divide the paths into smaller ones, or exclude a directory above what is excluded: %w",
+			program, len(job.Filters), size(job.Filters), err)
+	}
 	if err != nil {
 		return Result{}, startError(program, err)
 	}
@@ -82,24 +91,43 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	}
 	stdout.flush()
 	stderr.flush()
-	result.Code, result.Signal = p.status()
-	if result.Code == 0 && maxDelete {
-		result.Code = codeMaxDelete
+	result := read.result(p.status())
+	if changes != nil {
+		result.Changes = changes.count
 	}
-	result.Errors = errorLines.lines()
-	result.FileList = files.String()
 	result.Duration = time.Since(start)
 	return result, nil
 }
 
 // args is the command line; doc.go explains it.
-func (s *Sender) args(job Job) []string {
+func (s *Sender) args(job Job, last ...string) []string {
 	args := []string{"--stats", "--numeric-ids", "-lptgoD", "--sockopts=TCP_NODELAY", "--from0", "--files-from=-"}
 	if job.Recursive {
 		args = append(args, "-r")
 	}
+	args = append(args, filterArgs(job.Filters)...)
 	args = append(args, s.Options.args()...)
+	if job.MaxDelete != nil && !s.Options.Verify {
+		args = append(args, maxDeleteArg(*job.MaxDelete))
+	}
+	args = append(args, last...)
 	return append(args, "--", strings.TrimRight(job.Base, "/")+"/", job.URL)
+}
+
+// maxDeleteArg writes a limit. -1 is how every version understands "none": to
+// old ones 0 meant no limit.
+func maxDeleteArg(limit int) string {
+	if limit <= 0 {
+		limit = -1
+	}
+	return "--max-delete=" + strconv.Itoa(limit)
+}
+
+// runLine is a log line for a command, without the exclude patterns: there can
+// be megabytes of them.
+func runLine(args []string, job Job) string {
+	shown := slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return strings.HasPrefix(arg, "--filter=- ") })
+	return fmt.Sprintf("running %q with %d paths and %d exclude patterns", shown, len(job.Names), len(job.Filters))
 }
 
 // pathList is the list for --files-from.
@@ -108,12 +136,15 @@ func pathList(job Job) ([]byte, error) {
 		// A relative one with a colon would be a remote host.
 		return nil, fmt.Errorf("cannot send from %q: the base path is not absolute", job.Base)
 	}
+	if job.Files && job.Recursive {
+		return nil, fmt.Errorf("cannot send from %q: what is below the names was asked for, and that they are files", job.Base)
+	}
 	if len(job.Names) == 0 {
 		return nil, fmt.Errorf("cannot send from %q: no path is given", job.Base)
 	}
 	var list bytes.Buffer
 	for _, name := range job.Names {
-		entry, err := listEntry(name, job.Recursive)
+		entry, err := listEntry(name, job)
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +156,7 @@ func pathList(job Job) ([]byte, error) {
 
 // listEntry writes one name for the list. Empty and "." components go: rsync
 // takes a "/./" for the point where the path to keep begins.
-func listEntry(name string, recursive bool) (string, error) {
+func listEntry(name string, job Job) (string, error) {
 	if strings.HasPrefix(name, "/") || strings.ContainsRune(name, 0) {
 		return "", fmt.Errorf("cannot send %q: it is not a path below the base path", name)
 	}
@@ -139,7 +170,10 @@ func listEntry(name string, recursive bool) (string, error) {
 			entry += "/" + component
 		}
 	}
-	if entry == "." || !recursive {
+	switch {
+	case job.Files && entry == ".":
+		return "", fmt.Errorf("cannot send %q: the base path is not a file", name)
+	case entry == ".", !job.Files && !job.Recursive:
 		entry += "/"
 	}
 	return entry, nil

@@ -190,8 +190,9 @@ func TestSendStoppedByMaxDelete(t *testing.T) {
 		write(t, destination, fmt.Sprintf("old%d", number), "x")
 	}
 	_, url := serve(t, destination)
-	result := run(t, Options{Delete: true, Extra: []string{"max-delete:2"}}, Job{Base: source, Names: []string{""}, Recursive: true, URL: url})
-	if result.OK() || result.Code != codeMaxDelete {
+	limit := 2
+	result := run(t, Options{Delete: true}, Job{Base: source, Names: []string{""}, Recursive: true, MaxDelete: &limit, URL: url})
+	if result.OK() || result.Code != codeMaxDelete || result.Class() != DeletesStopped || result.Deleted != 2 {
 		t.Errorf("%v %q, want 25", result, result.Errors)
 	}
 }
@@ -509,13 +510,7 @@ func TestPasswordIsNotAskedFor(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "secrets", "user:secret\n")
 	write(t, dir, "conf", "[m]\npath = "+dir+"\nread only = no\nauth users = user\nsecrets file = "+dir+"/secrets\nstrict modes = no\nuse chroot = no\n")
-	cmd := exec.Command("rsync", "--daemon", "--no-detach", "--config="+dir+"/conf", "--port="+strconv.Itoa(port), "--log-file=/dev/stderr")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	eventually(t, "the daemon answers", func() bool { return Probe(t.Context(), addr, "m") == nil })
+	defer startPlainDaemon(t, "rsync", dir+"/conf", port)()
 	result := run(t, Options{}, Job{Base: t.TempDir(), Names: []string{""}, URL: URL("127.0.0.1", port, "m")})
 	if result.Code != 5 {
 		t.Errorf("%v %q", result, result.Errors)

@@ -34,7 +34,7 @@ func newSlave(c *client) *slave {
 		client: c,
 		stats:  rsyncrunner.Stats{},
 		sender: &rsyncrunner.Sender{
-			Options: c.cfg.Rsync, TempDir: c.cfg.TempDir, Output: c.cfg.Output, Logger: c.log,
+			Options: c.cfg.Rsync, Output: c.cfg.Output, Logger: c.log,
 			// Less than what is left of the ZooKeeper session when its loss is noticed.
 			StopGrace: time.Second,
 		},

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"syscall"
+)
+
+// Class says what the end of a run means for what to do next.
+type Class int
+
+const (
+	Fine           Class = iota // everything was done
+	Vanished                    // done, but for files that vanished from the source meanwhile
+	Partial                     // some files were not transferred; Errors says which and why
+	DeletesStopped              // everything was transferred; MaxDelete stopped the deletions
+	Destination                 // this destination's fault: another one may do
+	Fatal                       // options or versions that do not fit: it will not go better anywhere
+	Failed                      // anything else
+)
+
+// String is a word or two: "fine", "deletes stopped".
+func (c Class) String() string {
+	names := [...]string{"fine", "vanished", "partial", "deletes stopped", "destination", "fatal", "failed"}
+	if c < 0 || int(c) >= len(names) {
+		return "class " + strconv.Itoa(int(c))
+	}
+	return names[c]
+}
+
+// Class sorts the exit statuses; doc.go has the table and the exceptions.
+func (r Result) Class() Class {
+	if r.Signal != 0 {
+		return Failed
+	}
+	switch r.Code {
+	case 0, codeVanished, codeMaxDelete:
+		if r.DeletesStopped || r.Code == codeMaxDelete {
+			return DeletesStopped
+		}
+		if r.Code == codeVanished {
+			return Vanished
+		}
+		return Fine
+	case codePartial:
+		if r.destinationBroken {
+			return Destination
+		}
+		return Partial
+	case 5, 10, 12, 30, 35:
+		return Destination
+	case 1, 2, 4:
+		return Fatal
+	}
+	if r.endedByDestination {
+		return Destination
+	}
+	return Failed
+}
+
+// endedByDestination matches the last words of an rsync at the destination. It
+// sends them, and its exit status becomes the one of the rsync here.
+var endedByDestination = regexp.MustCompile(`^rsync error: .*\[(?:server|Receiver|receiver|generator)=[^]]*\]$`)
+
+// destinationError matches an error of the destination with the number of
+// what the system said.
+var destinationError = regexp.MustCompile(`^rsync: \[(?:Receiver|receiver|generator)\] .*\((\d+)\)$`)
+
+// brokenErrors are those of a file system that no path can be written to. The
+// numbers are Linux's, on either side.
+var brokenErrors = []syscall.Errno{
+	syscall.EIO, syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT, syscall.ESTALE, syscall.ENOTCONN,
+}
+
+func isDestinationBroken(line []byte) bool {
+	found := destinationError.FindSubmatch(line)
+	if found == nil {
+		return false
+	}
+	number, err := strconv.Atoi(string(found[1]))
+	return err == nil && slices.Contains(brokenErrors, syscall.Errno(number))
+}

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// wants fails unless a run ended with one of codes and in class.
+func wants(t *testing.T, result Result, class Class, codes ...int) {
+	t.Helper()
+	found := false
+	for _, code := range codes {
+		found = found || result.Code == code
+	}
+	if !found || result.Class() != class {
+		t.Errorf("%v is %v, want one of %v in class %v: %q", result, result.Class(), codes, class, result.Errors)
+	}
+}
+
+// wholeJob is all of source.
+func wholeJob(source, url string) Job {
+	return Job{Base: source, Names: []string{""}, Recursive: true, URL: url}
+}
+
+// asNobody is an rsync that may not read everything, whoever runs the tests.
+func asNobody(t *testing.T) string {
+	t.Helper()
+	return script(t, `[ "$(id -u)" = 0 ] && exec setpriv --reuid=65534 --regid=65534 --clear-groups rsync "$@"
+exec rsync "$@"`)
+}
+
+// open makes a test's directory, and those above it, one that nobody can enter.
+func open(t *testing.T, dir string) {
+	t.Helper()
+	for _, name := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(name, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// onTmpfs is an rsync that sees a tmpfs of its own at dir, mounted with options.
+// It goes with the last process that sees it.
+func onTmpfs(t *testing.T, dir, options string) string {
+	t.Helper()
+	return script(t, fmt.Sprintf(`user=
+[ "$(id -u)" = 0 ] || user=--map-root-user
+exec unshare $user --mount sh -c 'mount -t tmpfs -o %s none %s && exec rsync "$@"' rsync "$@"`, options, dir))
+}
+
+// serveWith is serve with another program for the daemon.
+func serveWith(t *testing.T, program, path string) string {
+	t.Helper()
+	port := freePort(t)
+	daemon, err := StartDaemon(t.Context(), DaemonConfig{
+		Program: program, Module: "zkrs-test", Path: path, Port: port, TempDir: t.TempDir(), Output: t.Output(), StopGrace: time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { end(daemon) })
+	return URL("127.0.0.1", port, "zkrs-test")
+}
+
+func TestClasses(t *testing.T) {
+	for code := -1; code < 256; code++ {
+		want := Failed
+		switch code {
+		case 0:
+			want = Fine
+		case 24:
+			want = Vanished
+		case 23:
+			want = Partial
+		case 25:
+			want = DeletesStopped
+		case 5, 10, 12, 30, 35:
+			want = Destination
+		case 1, 2, 4:
+			want = Fatal
+		}
+		if got := (Result{Code: code}).Class(); got != want {
+			t.Errorf("%d is %v, want %v", code, got, want)
+		}
+	}
+	for want, result := range map[Class]Result{
+		Failed:         {Code: -1, Signal: syscall.SIGKILL, endedByDestination: true},
+		DeletesStopped: {Code: 24, DeletesStopped: true},
+		Partial:        {Code: 23, DeletesStopped: true},
+	} {
+		if got := result.Class(); got != want {
+			t.Errorf("%+v is %v, want %v", result, got, want)
+		}
+	}
+	words := map[string]bool{}
+	for class := Fine; class <= Failed; class++ {
+		words[class.String()] = true
+	}
+	if len(words) != 7 || words[""] || !words["deletes stopped"] || Class(9).String() != "class 9" {
+		t.Errorf("%v", words)
+	}
+}
+
+// transferring starts sending a file that takes long, and returns when the
+// daemon is receiving it.
+func transferring(t *testing.T, options Options, destination, url string) <-chan Result {
+	t.Helper()
+	source := t.TempDir()
+	write(t, source, "dir/file", strings.Repeat("x", 300<<10))
+	options.Extra = append(options.Extra, "bwlimit:100")
+	sender := Sender{Options: options, Output: t.Output()}
+	ended := make(chan Result, 1)
+	go func() {
+		result, err := sender.Run(context.WithoutCancel(t.Context()), wholeJob(source, url))
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- result
+	}()
+	eventually(t, "the transfer has begun", func() bool {
+		found, _ := filepath.Glob(destination + "/dir/.file.*")
+		return len(found) == 1
+	})
+	return ended
+}
+
+func TestDaemonKilledInTheMiddle(t *testing.T) {
+	destination := t.TempDir()
+	daemon, url := serve(t, destination)
+	ended := transferring(t, Options{}, destination, url)
+	end(daemon)
+	wants(t, <-ended, Destination, 10, 12)
+}
+
+// A destination that leaves as it should: 20 is what rsync also says when its
+// own end is asked for.
+func TestDaemonStoppedInTheMiddle(t *testing.T) {
+	destination := t.TempDir()
+	daemon, url := serve(t, destination)
+	ended := transferring(t, Options{}, destination, url)
+	daemon.Stop()
+	wants(t, <-ended, Destination, 10, 12, 20)
+}
+
+// The same, as it is when no connection is cut off: the end is told.
+func TestDaemonSaysThatItEnds(t *testing.T) {
+	destination := t.TempDir()
+	daemon, url := serve(t, destination)
+	ended := transferring(t, Options{}, destination, url)
+	if err := syscall.Kill(receiver(t, daemon), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, <-ended, Destination, 20)
+}
+
+// receiver is the process that writes, of the two that serve a transfer: the
+// one that is no child of the listener.
+func receiver(t *testing.T, daemon *Daemon) int {
+	t.Helper()
+	listener := daemon.process.cmd.Process.Pid
+	names, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range names {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		var state string
+		var parent, group int
+		if _, err := fmt.Sscan(rest, &state, &parent, &group); err != nil || group != listener || parent == listener || state == "Z" {
+			continue
+		}
+		if pid, _ := strconv.Atoi(strings.Split(name, "/")[2]); pid != listener {
+			return pid
+		}
+	}
+	t.Fatal("the daemon is serving no transfer")
+	return 0
+}
+
+func TestDestinationStallsInTheMiddle(t *testing.T) {
+	destination := t.TempDir()
+	daemon, url := serve(t, destination)
+	ended := transferring(t, Options{Timeout: 1}, destination, url)
+	daemon.process.kill(syscall.SIGSTOP)
+	wants(t, <-ended, Destination, 30)
+}
+
+func TestDestinationIsSilent(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	url := URL("127.0.0.1", listener.Addr().(*net.TCPAddr).Port, "m")
+	wants(t, run(t, Options{Timeout: 1}, wholeJob(t.TempDir(), url)), Destination, 30)
+}
+
+// A host that lets no connection in does not answer at all.
+func TestDestinationDropsPackets(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := name.(*unix.SockaddrInet4).Port
+	// The queue has room for one; after that nobody is answered.
+	for {
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), 100*time.Millisecond)
+		if err != nil {
+			break
+		}
+		defer conn.Close()
+	}
+	result := run(t, Options{Extra: []string{"contimeout:1"}}, wholeJob(t.TempDir(), URL("127.0.0.1", port, "m")))
+	wants(t, result, Destination, 35)
+}
+
+func TestStrangerOnThePort(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("HTTP/1.0 400 Bad Request\r\n\r\n"))
+			_ = conn.Close()
+		}
+	}()
+	url := URL("127.0.0.1", listener.Addr().(*net.TCPAddr).Port, "m")
+	wants(t, run(t, Options{}, wholeJob(t.TempDir(), url)), Destination, 5, 10, 12)
+}
+
+func TestUnknownModuleOrNoDaemon(t *testing.T) {
+	destination := t.TempDir()
+	_, url := serve(t, destination)
+	wants(t, run(t, Options{}, wholeJob(t.TempDir(), url+"x")), Destination, 5)
+	wants(t, run(t, Options{}, wholeJob(t.TempDir(), URL("127.0.0.1", freePort(t), "m"))), Destination, 10)
+	if err := os.Remove(destination); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, run(t, Options{}, wholeJob(t.TempDir(), url)), Destination, 5)
+}
+
+// A full disk: rsync gives up (11) when it cannot write a file, but goes on (23)
+// when it cannot make one.
+func TestDestinationIsFull(t *testing.T) {
+	source := t.TempDir()
+	destination := t.TempDir()
+	write(t, source, "file", strings.Repeat("x", 1<<20))
+	url := serveWith(t, onTmpfs(t, destination, "size=64k"), destination)
+	wants(t, run(t, Options{}, wholeJob(source, url)), Destination, 11)
+
+	write(t, source, "file", "")
+	write(t, source, "file2", "")
+	destination = t.TempDir()
+	url = serveWith(t, onTmpfs(t, destination, "nr_inodes=2"), destination)
+	wants(t, run(t, Options{}, wholeJob(source, url)), Destination, 23)
+}
+
+func TestDestinationIsReadOnly(t *testing.T) {
+	source, destination := t.TempDir(), t.TempDir()
+	write(t, source, "file", "x")
+	url := serveWith(t, onTmpfs(t, destination, "ro"), destination)
+	wants(t, run(t, Options{}, wholeJob(source, url)), Destination, 23)
+}
+
+// What the daemon may not do with one file it may with others.
+func TestDestinationRefusesAFile(t *testing.T) {
+	source, destination := t.TempDir(), t.TempDir()
+	write(t, source, "locked/file", "x")
+	write(t, source, "other/file", "x")
+	write(t, destination, "locked/file/in the way", "x")
+	_, url := serve(t, destination)
+	wants(t, run(t, Options{}, wholeJob(source, url)), Partial, 23)
+	if tree(t, destination)["./other/file"] == "" {
+		t.Error("the other file is missing")
+	}
+}
+
+// The daemon's errors of permission are no broken file system.
+func TestDestinationMayNotWrite(t *testing.T) {
+	source, destination := t.TempDir(), t.TempDir()
+	open(t, destination)
+	write(t, source, "file", "x")
+	port := freePort(t)
+	config := t.TempDir()
+	open(t, config)
+	write(t, config, "conf", "[m]\npath = "+destination+"\nread only = no\nuse chroot = no\n")
+	if err := os.Chmod(config+"/conf", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(destination, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	daemon := startPlainDaemon(t, asNobody(t), config+"/conf", port)
+	defer daemon()
+	result := run(t, Options{}, wholeJob(source, URL("127.0.0.1", port, "m")))
+	wants(t, result, Partial, 23)
+	if !strings.Contains(strings.Join(result.Errors, "\n"), "Permission denied (13)") {
+		t.Errorf("%q", result.Errors)
+	}
+}
+
+func TestSourceFileCannotBeRead(t *testing.T) {
+	source, destination := t.TempDir(), t.TempDir()
+	open(t, source)
+	write(t, source, "secret", "x")
+	write(t, source, "plain", "x")
+	for name, mode := range map[string]os.FileMode{"secret": 0, "plain": 0o644} {
+		if err := os.Chmod(source+"/"+name, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, url := serve(t, destination)
+	sender := Sender{Program: asNobody(t), Output: t.Output()}
+	result, err := sender.Run(t.Context(), wholeJob(source, url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, result, Partial, 23)
+	if !strings.Contains(strings.Join(result.Errors, "\n"), `secret": Permission denied (13)`) {
+		t.Errorf("%q", result.Errors)
+	}
+	if tree(t, destination)["./plain"] == "" {
+		t.Error("the other file is missing")
+	}
+}
+
+// A file goes between the moment rsync lists it and the one it opens it.
+func TestFileVanishesDuringRun(t *testing.T) {
+	source, destination := t.TempDir(), t.TempDir()
+	write(t, source, "a", strings.Repeat("x", 200<<10))
+	write(t, source, "b", "x")
+	_, url := serve(t, destination)
+	sender := Sender{Options: Options{Extra: []string{"bwlimit:400"}}, Output: t.Output()}
+	ended := make(chan Result, 1)
+	go func() {
+		result, err := sender.Run(t.Context(), wholeJob(source, url))
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- result
+	}()
+	eventually(t, "the first file is on its way", func() bool {
+		found, _ := filepath.Glob(destination + "/.a.*")
+		return len(found) == 1
+	})
+	if err := os.Remove(source + "/b"); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, <-ended, Vanished, 24)
+}
+
+func TestOptionsNobodyKnows(t *testing.T) {
+	source, destination := t.TempDir(), t.TempDir()
+	_, url := serve(t, destination)
+	wants(t, run(t, Options{Extra: []string{"no-such-option"}}, wholeJob(source, url)), Fatal, 1)
+	// Only the rsync here can be asked; the daemon's refusal comes as 4.
+	wants(t, run(t, Options{Extra: []string{"checksum-choice:no-such"}}, wholeJob(source, url)), Fatal, 1, 4)
+}
+
+// The rsync here was ended by somebody else: that is not the destination's fault.
+func TestOwnProcessEnded(t *testing.T) {
+	source, destination := t.TempDir(), t.TempDir()
+	write(t, source, "file", strings.Repeat("x", 1<<20))
+	_, url := serve(t, destination)
+	for signal, code := range map[string]int{"TERM": 20, "KILL": -1} {
+		sender := Sender{
+			Program: script(t, "(sleep 0.3; kill -"+signal+` $$) & exec rsync "$@"`),
+			Options: Options{Extra: []string{"bwlimit:50"}}, Output: t.Output(),
+		}
+		result, err := sender.Run(t.Context(), wholeJob(source, url))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants(t, result, Failed, code)
+	}
+}

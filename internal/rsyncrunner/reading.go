@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"syscall"
+)
+
+// deletedLabel begins the statistics line with the number of deleted files.
+const deletedLabel = "Number of deleted files:"
+
+// maxDeleteMessage is how rsync says on stderr that --max-delete stopped it.
+const maxDeleteMessage = "Deletions stopped due to --max-delete limit"
+
+// reading is what has been read of a run's output. Its two streams come from
+// two goroutines, so each has fields of its own.
+type reading struct {
+	logger *slog.Logger
+
+	// of stdout
+	stats   Stats
+	files   fileList
+	deleted int // -1: not said, or not readable
+
+	// of stderr
+	errors             excerpt
+	deletesStopped     bool
+	destinationBroken  bool
+	endedByDestination bool
+}
+
+func (r *reading) stdout(line []byte) {
+	r.files.add(line)
+	if !r.stats.read(string(line)) {
+		r.logger.Debug(fmt.Sprintf("cannot read the statistics line %q", line))
+	}
+	if value, found := bytes.CutPrefix(line, []byte(deletedLabel)); found {
+		r.deleted = -1
+		if number, ok := readNumber(string(value)); ok {
+			r.deleted = int(number)
+		}
+	}
+}
+
+func (r *reading) stderr(line []byte) {
+	r.errors.add(line)
+	r.deletesStopped = r.deletesStopped || bytes.HasPrefix(line, []byte(maxDeleteMessage))
+	r.destinationBroken = r.destinationBroken || isDestinationBroken(line)
+	r.endedByDestination = r.endedByDestination || endedByDestination.Match(line)
+}
+
+// result joins what was read with how the run ended.
+func (r *reading) result(code int, signal syscall.Signal) Result {
+	result := Result{
+		Code: code, Signal: signal, Stats: r.stats, Deleted: r.deleted, DeletesStopped: r.deletesStopped,
+		Errors: r.errors.lines(), FileList: r.files.String(),
+		destinationBroken: r.destinationBroken, endedByDestination: r.endedByDestination,
+	}
+	switch code {
+	case 0:
+		if r.deletesStopped {
+			result.Code = codeMaxDelete
+		}
+	case codePartial, codeVanished, codeMaxDelete:
+	default:
+		// rsync has not come to its statistics: what looks like the number
+		// of deleted files is the name of a listed one.
+		result.Deleted = -1
+	}
+	return result
+}
