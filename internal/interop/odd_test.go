@@ -27,12 +27,22 @@ var lostNames = []string{"#comment", ";comment", "new\nline", "return\r"}
 // newLostRig has three paths that every slave can send, and those.
 func newLostRig(t *testing.T) *rig {
 	t.Helper()
-	r := newRig(t, testtree.TreeOptions{Fanout: []int{2}, Files: 1, Size: 10})
+	r := newRig(t, plain(2))
+	r.addLost()
+	return r
+}
+
+// addLost adds the directories that a Python slave would lose to the source.
+func (r *rig) addLost() {
+	r.t.Helper()
+	old := time.Unix(1500000000, 123) // rsync leaves a time alone that differs by less than a second
 	for _, name := range lostNames {
 		dir := filepath.Join(r.src, name)
-		ok(t, errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "file"), []byte(name), 0o644)))
+		ok(r.t, errors.Join(
+			os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "file"), []byte(name), 0o644), os.Chtimes(dir, old, old),
+		))
 	}
-	return r
+	ok(r.t, os.Chtimes(r.src, old, old))
 }
 
 // patientMaster is a Go master in this process that waits d where the program waits for minutes: until it says that a

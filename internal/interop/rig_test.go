@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -122,7 +123,7 @@ func (r *rig) pyClient(path string, args ...string) *Peer {
 	r.t.Helper()
 	return StartPeer(r.t, server.Addr(), append([]string{
 		"--session", r.session, "--path", path, "--depth", strconv.Itoa(r.depth), "--host", host, "--address", "127.0.0.1",
-		"--startport", strconv.Itoa(r.port), "--take", "0.5", "--pause", "0.1", "--base-pause", "0.5", "--tick", "0.05",
+		"--startport", strconv.Itoa(r.port), "--take", "0.5", "--pause", "0.2", "--base-pause", "0.5", "--tick", "0.1",
 	}, args...)...)
 }
 
@@ -198,16 +199,13 @@ func newGate(t testing.TB) *gate {
 	t.Helper()
 	g := &gate{t, t.TempDir()}
 	script := `#!/bin/sh
-# Ends with whoever started it.
 case "$*" in *--files-from=*)
 	: >"$0.waits"
-	while [ ! -e "$0.open" ]; do
-		kill -0 "$PPID" || exit 20
-		sleep 0.02
-	done
+	: <"$0.open" # a pipe: waits until somebody writes to it, or might
 esac
 PATH=${PATH#"${0%/rsync}:"} exec rsync "$@"
 `
+	ok(t, syscall.Mkfifo(filepath.Join(g.path, "rsync.open"), 0o600))
 	ok(t, os.WriteFile(filepath.Join(g.path, "rsync"), []byte(script), 0o755))
 	return g
 }
@@ -230,7 +228,9 @@ func (g *gate) wait() {
 
 func (g *gate) open() {
 	g.t.Helper()
-	ok(g.t, os.WriteFile(filepath.Join(g.path, "rsync.open"), nil, 0o644))
+	pipe, err := os.OpenFile(filepath.Join(g.path, "rsync.open"), os.O_RDWR, 0)
+	ok(g.t, err)
+	g.t.Cleanup(func() { pipe.Close() })
 }
 
 // end waits for clients that are meant to end well, and looks at what the session leaves: the tree is there, every
