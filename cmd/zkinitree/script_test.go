@@ -32,6 +32,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("SERVERS", server.Addr()+chroot)
 			env.Setenv("EXAMPLES", examples)
 			env.Setenv("COLUMNS", "80")
+			env.Setenv("GORACE", "atexit_sleep_ms=10") // with -race each process would sleep for a second at its end
 			return nil
 		},
 	})

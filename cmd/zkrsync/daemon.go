@@ -50,20 +50,9 @@ type detachment struct {
 // comes before.
 func detach(ctx context.Context, o *options, environ []string, log *slog.Logger, stderr io.Writer) (*detachment, error) {
 	if daemon.WasReborn() {
-		return becomeDaemon(o)
+		return becomeDaemon(o, log)
 	}
-	starter := os.Getpid()
-	path, note, err := pidFilePath(o, starter)
-	if err != nil {
-		return nil, err
-	}
-	if note != "" {
-		log.Warn(note)
-	}
-	if err := removeStale(path); err != nil {
-		return nil, err
-	}
-	return startDaemon(ctx, environ, starter, stderr)
+	return startDaemon(ctx, environ, os.Getpid(), stderr)
 }
 
 func pidFilePath(o *options, starter int) (path, note string, err error) {
@@ -141,7 +130,7 @@ func (l *lastByte) Write(p []byte) (int, error) {
 }
 
 // becomeDaemon runs in the child.
-func becomeDaemon(o *options) (*detachment, error) {
+func becomeDaemon(o *options, log *slog.Logger) (*detachment, error) {
 	c := new(daemon.Context)
 	if _, err := c.Reborn(); err != nil {
 		return nil, fmt.Errorf("cannot become a daemon: %w", err)
@@ -158,31 +147,46 @@ func becomeDaemon(o *options) (*detachment, error) {
 	if err := errors.Join(os.Unsetenv(daemon.MARK_NAME), os.Unsetenv(starterVariable)); err != nil {
 		return nil, fmt.Errorf("cannot become a daemon: %w", err)
 	}
-	d := &detachment{starter: starter}
-	if d.pidFile, _, err = pidFilePath(o, starter); err != nil {
+	path, note, err := pidFilePath(o, starter)
+	if err != nil {
 		return nil, err
 	}
-	// Names given relative to where the user was keep their meaning.
-	for _, name := range []*string{&o.rsyncPath, &o.doneFile, &o.logFile} {
+	if note != "" {
+		log.Warn(note)
+	}
+	if err := o.anchor(); err != nil {
+		return nil, fmt.Errorf("cannot become a daemon: %w", err)
+	}
+	if err := os.Chdir("/"); err != nil {
+		return nil, fmt.Errorf("cannot become a daemon: %w", err)
+	}
+	if err := claimPidFile(path); err != nil {
+		return nil, err
+	}
+	return &detachment{starter: starter, pidFile: path}, nil
+}
+
+// files are the options that name a file or directory to be opened later.
+func (o *options) files() []*string {
+	return []*string{&o.rsyncPath, &o.doneFile, &o.logFile}
+}
+
+// anchor makes names relative to where the user is absolute ones.
+func (o *options) anchor() error {
+	for _, name := range o.files() {
 		if *name == "" || filepath.IsAbs(*name) {
 			continue
 		}
 		wd, err := os.Getwd()
 		if err != nil {
-			return nil, fmt.Errorf("cannot become a daemon: %w", err)
+			return err
 		}
 		if name == &o.logFile {
 			wd = strings.ReplaceAll(wd, "%", "%%") // a template
 		}
 		*name = wd + "/" + *name
 	}
-	if err := os.Chdir("/"); err != nil {
-		return nil, fmt.Errorf("cannot become a daemon: %w", err)
-	}
-	if err := writePidFile(d.pidFile); err != nil {
-		return nil, err
-	}
-	return d, nil
+	return nil
 }
 
 // up tells the parent, and with it the terminal, good-bye. The mark comes after
@@ -228,9 +232,19 @@ func readPidFile(path string) (int, error) {
 	return int(pid), nil
 }
 
-// removeStale removes the pid file of a process that is gone; it is an error if
-// the process lives.
-func removeStale(path string) error {
+// claimPidFile writes this process's pid file, and replaces that of a process
+// that is gone.
+func claimPidFile(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("cannot write the pid file: %w", err)
+	}
+	defer dir.Close()
+	// One after the other, or both of two that start at once could find the same
+	// stale file, and the slower one remove the other's. Not every file system
+	// has locks: go on without.
+	for unix.Flock(int(dir.Fd()), unix.LOCK_EX) == unix.EINTR {
+	}
 	pid, err := readPidFile(path)
 	if err != nil {
 		return err
@@ -241,7 +255,7 @@ func removeStale(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot replace the pid file: %w", err)
 	}
-	return nil
+	return writePidFile(path)
 }
 
 // runs tells whether there is such a process. A zombie does not count: in a
@@ -260,7 +274,7 @@ func runs(pid int) bool {
 }
 
 // writePidFile makes the file at once, with its content, and only if there is
-// none: two daemons that start together cannot both have it.
+// none.
 func writePidFile(path string) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), ".zkrsync-pid-")
 	if err != nil {

@@ -129,6 +129,7 @@ func setUp(t *testing.T, env *testscript.Env) error {
 	env.Setenv("ZKRSYNC_LOGFILE", "")
 	env.Setenv("ZKRSYNC_STARTPORT", fmt.Sprint(port))
 	env.Setenv("COLUMNS", "80")
+	env.Setenv("GORACE", "atexit_sleep_ms=10") // with -race each process would sleep for a second at its end
 	env.Setenv("LC_ALL", "C.UTF-8")
 	data := &scriptData{t: t, chroot: chroot, environ: env.Vars, jobs: map[string]*job{}}
 	env.Values[dataKey{}] = data
