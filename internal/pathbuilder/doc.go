@@ -37,6 +37,15 @@
 // anywhere in its full path and, if a user is given, that user owns it. An
 // excluded base gives its own entry and nothing else, as in the original.
 //
+// rsync knows nothing of this. A shallow run of a directory would make an
+// excluded child of it as an empty directory, or delete it at the destination:
+// [Excluder.Children] names those children. A recursive run sends everything below
+// it, unless the excluded directories there are looked up by [Excluder.Below].
+// [FilterRule] makes an rsync pattern of such a path, anchored at the base, which
+// is the root of a transfer whose list names "./a/b". [ProtectRule] keeps what
+// only the destination has, for patterns that [ProtectName] understands; they
+// say nothing of owners.
+//
 // # Subpaths
 //
 // A subpath "<depth>_<path>" makes the walk go <depth> levels below that

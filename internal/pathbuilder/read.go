@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -77,22 +76,14 @@ func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
 	// Before the content, so that what changes meanwhile shows the next time.
 	d.stamp = w.stamper.open(d.path, f)
 	var children []child
-	for {
-		names, err := f.ReadDir(chunk)
-		for _, n := range names {
-			if c, ok := w.classify(d, f, n); ok {
-				children = append(children, c)
-			}
+	err = readNames(ctx, f, func(n fs.DirEntry) error {
+		if c, ok := w.classify(d, f, n); ok {
+			children = append(children, c)
 		}
-		if err == io.EOF {
-			break
-		}
-		if err == nil && ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		if err != nil {
-			return nil, err
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(children, func(a, b child) int { return cmp.Compare(a.name, b.name) })
 	return children, nil
@@ -110,7 +101,7 @@ func (w *walker) classify(d *dir, f *os.File, n fs.DirEntry) (child, bool) {
 		return c, false
 	}
 	path := join(d.path, c.name)
-	switch out, err := w.excluded(path, false); {
+	switch out, err := w.excluded(path, unix.AT_SYMLINK_NOFOLLOW); {
 	case out:
 		c.kind = excluded
 		return c, true

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // checkSubpaths gives, for the base and each subpath, the level below the base
@@ -109,7 +111,11 @@ func (w *walker) hidden(path string, base bool) string {
 			return printable(path) + " is not a directory"
 		}
 	}
-	if excluded, err := w.excluded(path, base); err != nil {
+	flags := unix.AT_SYMLINK_NOFOLLOW
+	if base { // it may be a link
+		flags = 0
+	}
+	if excluded, err := w.excluded(path, flags); err != nil {
 		return fmt.Sprintf("Its owner cannot be learned: %v", cause(err))
 	} else if excluded {
 		return printable(path) + " is excluded"

@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options say what to walk.
@@ -44,8 +46,8 @@ func Check(ctx context.Context, opts Options) error {
 type walker struct {
 	opts      Options
 	log       *slog.Logger
-	noteLinks bool           // say which links were left out: costs a stat each
-	uid       *uint32        // of ExcludeUser
+	noteLinks bool // say which links were left out: costs a stat each
+	excluder  *Excluder
 	levels    map[string]int // see checkSubpaths
 	stamper   *stamper       // nil: no stamps
 	ahead     *readAhead
@@ -55,7 +57,7 @@ type walker struct {
 }
 
 func newWalker(opts Options, emit func(Found) error) *walker {
-	w := &walker{opts: opts, log: opts.Logger, emit: emit}
+	w := &walker{opts: opts, log: opts.Logger, emit: emit, excluder: NewExcluder(opts.Exclude, nil)}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
@@ -98,7 +100,7 @@ func (w *walker) prepare(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%w; it was named as the owner of what is excluded", err)
 		}
-		w.uid = &uid
+		w.excluder.owner = &uid
 	}
 	w.levels, err = w.checkSubpaths()
 	return err
@@ -122,7 +124,7 @@ func (w *walker) walkBase(ctx context.Context) error {
 	if base.level == base.depth {
 		return w.put(ctx, base.path, true, w.stamper.path(base.path, 0))
 	}
-	excluded, err := w.excluded(base.path, true)
+	excluded, err := w.excluded(base.path, 0) // the base may be a link
 	if err != nil {
 		return walkError(base.path, err)
 	}
@@ -206,21 +208,10 @@ func isGone(err error) bool {
 	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
 }
 
-// excluded reports whether a directory, with all below it, is left out.
-func (w *walker) excluded(path string, base bool) (bool, error) {
-	if w.opts.Exclude == nil || !w.opts.Exclude.MatchString(path) {
-		return false, nil
-	}
-	if w.uid == nil {
-		return true, nil
-	}
-	look := os.Lstat
-	if base { // the base may be a link
-		look = os.Stat
-	}
-	info, err := look(path)
-	if err != nil {
-		return false, err
-	}
-	return info.Sys().(*syscall.Stat_t).Uid == *w.uid, nil
+// excluded reports whether a directory, with all below it, is left out. flags
+// are those of fstatat(2).
+func (w *walker) excluded(path string, flags int) (bool, error) {
+	return w.excluder.excludes(path, func(stat *unix.Stat_t) error {
+		return unix.Fstatat(unix.AT_FDCWD, path, stat, flags)
+	})
 }

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package pathbuilder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// scan reads the directories of a tree, several at once, in no order: what is
+// looked for is sorted afterwards, if at all. It goes deep first, so that few
+// directories wait to be read.
+type scan struct {
+	tree    *Tree
+	readers int // 0: 8
+
+	// read looks at one directory, whose path below the tree's base is rel, and
+	// gives the names of the subdirectories to read too. Called by several
+	// goroutines.
+	read func(ctx context.Context, rel string, dir *os.File) (deeper []string, err error)
+
+	// denied lets what may not be read pass.
+	denied bool
+
+	mu      sync.Mutex
+	wake    sync.Cond // there may be something to read, or it is over
+	todo    []string
+	reading int
+	err     error
+}
+
+// run reads start and what is below it. Directories below start that vanish
+// meanwhile, or become something else, are passed over.
+func (s *scan) run(ctx context.Context, start string) error {
+	s.wake.L = &s.mu
+	deeper, err := s.look(ctx, start)
+	if err != nil {
+		return err
+	}
+	s.push(start, deeper)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	work := func() {
+		for {
+			rel, ok := s.next()
+			if !ok {
+				return
+			}
+			deeper, err := s.look(ctx, rel)
+			if isGone(err) || s.denied && errors.Is(err, fs.ErrPermission) {
+				err = nil
+			}
+			if s.done(rel, deeper, err) != nil {
+				cancel()
+			}
+		}
+	}
+	readers := s.readers
+	if readers == 0 {
+		readers = defaultWalkers
+	}
+	var others sync.WaitGroup
+	if len(deeper) > 0 {
+		for range readers - 1 {
+			others.Go(work)
+		}
+	}
+	work()
+	others.Wait()
+	return s.err
+}
+
+// look reads one directory.
+func (s *scan) look(ctx context.Context, rel string) ([]string, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	fd, err := s.tree.open(rel, unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	dir := os.NewFile(uintptr(fd), join(s.tree.root, rel))
+	defer dir.Close()
+	return s.read(ctx, rel, dir)
+}
+
+// next waits for a directory; false at the end.
+func (s *scan) next() (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.err == nil {
+		if last := len(s.todo) - 1; last >= 0 {
+			rel := s.todo[last]
+			s.todo = s.todo[:last]
+			s.reading++
+			return rel, true
+		}
+		if s.reading == 0 {
+			return "", false
+		}
+		s.wake.Wait()
+	}
+	return "", false
+}
+
+func (s *scan) push(rel string, deeper []string) {
+	for _, name := range deeper {
+		s.todo = append(s.todo, joinRel(rel, name))
+	}
+}
+
+// done ends the reading of a directory, and with an error everything.
+func (s *scan) done(rel string, deeper []string, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reading--
+	if s.err == nil {
+		s.err = err
+	}
+	s.push(rel, deeper)
+	s.wake.Broadcast()
+	return s.err
+}
+
+// joinRel is join for paths below a base, which is "" itself.
+func joinRel(rel, name string) string {
+	if rel == "" {
+		return name
+	}
+	return rel + "/" + name
+}
+
+// readNames calls each for what is in a directory, until ctx ends.
+func readNames(ctx context.Context, dir *os.File, each func(fs.DirEntry) error) error {
+	for {
+		names, err := dir.ReadDir(chunk)
+		for _, n := range names {
+			if err := each(n); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// readError names the directory that readNames had trouble with.
+func readError(path string, err error) error {
+	if errors.As(err, new(*fs.PathError)) {
+		return fmt.Errorf("cannot read directory %s: %w", printable(path), cause(err))
+	}
+	return err
+}
