@@ -149,7 +149,7 @@ func (c *Client) SessionID() int64 {
 
 // SetFence makes every later Multi begin with a check that path exists, so that it is refused as [ErrSessionLost] when
 // path, an ephemeral node of this session such as its own party znode, is gone. The client also counts its
-// AddCounters by the version of this node. An empty path removes the fence.
+// AddCounters by the version of this node, whose data it leaves as they are. An empty path removes the fence.
 func (c *Client) SetFence(path string) {
 	c.state.Lock()
 	defer c.state.Unlock()

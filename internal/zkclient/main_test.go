@@ -63,10 +63,11 @@ func proxied(t *testing.T) (*zkclient.Client, *zktest.Proxy) {
 	return connect(t, config(p.Addr())), p
 }
 
-// base makes a znode of the test's own.
+// base makes a znode of the test's own, empty even when the test has run before.
 func base(t *testing.T, c *zkclient.Client) string {
 	t.Helper()
 	path := "/" + strings.NewReplacer("/", "_", "#", "_").Replace(t.Name())
+	check(t, c.DeleteTree(t.Context(), path))
 	check(t, c.EnsurePath(t.Context(), path))
 	return path
 }

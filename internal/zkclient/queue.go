@@ -342,6 +342,9 @@ func (q *Queue) claim(ctx context.Context, name string) (*Entry, error) {
 			q.miss()
 			return nil, err
 		}
+		q.mu.Lock()
+		q.view = nil // the name is not lost
+		q.mu.Unlock()
 		return nil, q.ensure(ctx)
 	case err != nil:
 		return nil, err

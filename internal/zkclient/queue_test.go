@@ -283,6 +283,19 @@ func TestTakeSkipsConsumed(t *testing.T) {
 	})
 }
 
+// Half a queue is mended by whoever takes from it.
+func TestTakeMends(t *testing.T) {
+	c := direct(t)
+	q := c.Queue(base(t, c))
+	check(t, q.Put(t.Context(), 100, []byte("x")))
+	check(t, c.DeleteTree(t.Context(), q.Path()+"/taken"))
+	e, err := q.TryTake(t.Context())
+	if err != nil || e == nil || string(e.Value) != "x" {
+		t.Fatalf("%v, %v", e, err)
+	}
+	check(t, e.Consume(t.Context()))
+}
+
 // More than a request may hold goes in several; a value that can never fit is refused, and the connection lives.
 func TestPutMuch(t *testing.T) {
 	c := direct(t)

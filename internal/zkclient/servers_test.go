@@ -3,6 +3,8 @@
 package zkclient
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -117,5 +119,21 @@ func TestFree(t *testing.T) {
 	}
 	if got := strings.Join(order, " "); got != "entry-050 entry-050 entry-100 entry-999" {
 		t.Errorf("order: %s", got)
+	}
+
+	// Of equal ones a random one is first, or all consumers would fight for the same.
+	var names []string
+	for i := range 50 {
+		names = append(names, fmt.Sprintf("entry-100-%010d", i))
+	}
+	v, order = view{groups: free(names, nil)}, nil
+	for name := v.pick(); name != ""; name = v.pick() {
+		order = append(order, name)
+	}
+	if slices.IsSorted(order) {
+		t.Error("entries of equal priority come in order")
+	}
+	if slices.Sort(order); !slices.Equal(order, names) {
+		t.Errorf("not each name once: %v", order)
 	}
 }

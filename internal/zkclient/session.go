@@ -376,3 +376,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return context.Cause(ctx)
 	}
 }
+
+// SessionTimeout is the session timeout that the server has agreed to.
+func (c *Client) SessionTimeout() time.Duration {
+	_, timeout := c.session.contact()
+	return timeout
+}

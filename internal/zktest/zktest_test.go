@@ -221,6 +221,9 @@ func TestProxySwallowsByKind(t *testing.T) {
 
 func TestDump(t *testing.T) {
 	c := connect(t, server.Addr())
+	if err := c.DeleteTree(t.Context(), "/dump"); err != nil {
+		t.Fatal(err)
+	}
 	for path, mode := range map[string]zkclient.Mode{"/dump/b": zkclient.Persistent, "/dump/a/x": zkclient.Ephemeral} {
 		if _, err := c.CreatePath(t.Context(), path, []byte("d"), mode); err != nil {
 			t.Fatal(err)
