@@ -84,7 +84,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		log.Logger().Warn(warning)
 	}
 
-	cfg := o.config(log)
+	cfg := o.config(log, stdout)
 	cfg.Joined = detached
 	return exitStatus(ctx, o.play(ctx, cfg, stdout), log.Logger())
 }
@@ -116,7 +116,7 @@ func showState(ctx context.Context, cfg session.Config, stdout io.Writer) error 
 		return err
 	}
 	line := fmt.Sprintf("Remaining: %d, Failed: %d", status.Remaining, status.Failed)
-	if !status.Active() {
+	if !status.Running {
 		line, err = errNoSession.Error(), errNoSession
 	}
 	cfg.Logger.With("logger", "RsyncSource").Info(line)
@@ -179,17 +179,18 @@ func (o *options) logConfig(level slog.Level, stderr io.Writer) cli.LogConfig {
 }
 
 // config is what the session's package has to know.
-func (o *options) config(log *cli.Log) session.Config {
+func (o *options) config(log *cli.Log, stdout io.Writer) session.Config {
 	return session.Config{
 		Zookeeper: zkclient.Config{Servers: o.servers, User: o.user, Password: o.passwd},
 		Session:   o.session, Path: o.rsyncPath, Host: o.host, Domain: o.domain,
 		VerifyPath: o.verifyPath, Netcat: o.netcat,
-		Depth: o.depth, Subpaths: o.subpaths, Exclude: o.excludeRe, ExcludeUser: o.excludeUser, DoneFile: o.doneFile,
+		Depth: o.depth, Subpaths: o.subpaths, Exclude: o.excludeRe, ExcludeUser: o.excludeUser, ExcludeBelow: o.excludeBelow,
+		PathsFrom: o.pathsFrom, DoneFile: o.doneFile, Report: o.report, Failed: o.failed,
 		Rsync: rsyncrunner.Options{
 			Delete: o.delete, Checksum: o.checksum, HardLinks: o.hardLinks, Inplace: o.inplace, DryRun: o.dryRun,
-			Verbose: o.verbose, DropCache: o.dropCache, Timeout: o.timeout, Extra: o.arbitOpts,
+			Verify: o.verify, Verbose: o.verbose, DropCache: o.dropCache, Timeout: o.timeout, Extra: o.arbitOpts,
 		},
-		AllowEmpty: o.allowEmpty, Port: o.rsyncPort, StartPort: o.startPort,
-		Output: log.Output(), Logger: log.Logger(),
+		AllowEmpty: o.allowEmpty, Sentinel: o.sentinel, MaxDelete: o.maxDelete, Port: o.rsyncPort, StartPort: o.startPort,
+		Stdout: stdout, Output: log.Output(), Logger: log.Logger(),
 	}
 }

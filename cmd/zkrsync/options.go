@@ -30,6 +30,12 @@ type options struct {
 	inplace    bool
 	allowEmpty bool
 
+	verify       bool
+	maxDelete    int // -1: any number
+	sentinel     string
+	excludeBelow bool
+	pathsFrom    string
+
 	depth       int
 	subpaths    []string       // "<depth>_<path>"
 	excludeRe   *regexp.Regexp // nil: nothing
@@ -47,6 +53,8 @@ type options struct {
 	domain     string
 	verifyPath bool
 	doneFile   string
+	report     string
+	failed     string
 	daemon     bool
 	pidFile    string // template
 
@@ -63,6 +71,7 @@ func newProgram(o *options) *cli.Program {
 		passwd:      "admin",
 		session:     "default",
 		depth:       3,
+		maxDelete:   -1,
 		excludeRe:   regexp.MustCompile(`/\.snapshots(/.*|$)`),
 		excludeUser: "root",
 		startPort:   4444,
@@ -110,6 +119,12 @@ func newProgram(o *options) *cli.Program {
 		Help: "Change nothing at the destination, only find out what would be done (rsync --dry-run)."})
 	g.Bool(&o.allowEmpty, cli.Opt{Name: "allow-empty", Added: true,
 		Help: "Go on when the source's base directory is empty and --delete is on. Otherwise that is refused: it is what a file system that is not mounted looks like, and it would empty the destination."})
+	g.Int(&o.maxDelete, cli.Opt{Name: "max-delete", Arg: "NUMBER", Added: true,
+		Help: "Delete at most so many files and directories at the destination in the whole session. When they are used up nothing more is deleted, and the master exits with 23. Sources of the Python version do not count.", Note: "default: any number"})
+	g.String(&o.sentinel, cli.Opt{Name: "sentinel", Arg: "NAME", Added: true,
+		Help: "Use a base directory, of a source or of a destination, only while it has a file of this name: that tells a mounted file system from an empty mount point."})
+	g.Bool(&o.verify, cli.Opt{Name: "verify", Added: true,
+		Help: "Only compare source and destination, by checksums; write nothing. Sources print each difference, the master logs and counts them, and exits with 23 if there is any."})
 	g.Bool(&o.netcat, cli.Opt{Name: "netcat",
 		Help: "Test the session without rsync: sources send a line for each of fifteen made-up paths, destinations print them."})
 
@@ -120,6 +135,10 @@ func newProgram(o *options) *cli.Program {
 		Help: "Cut some directories into smaller pieces: DEPTH_PATH, separated by commas, deepest paths last. 4_home/big goes four levels below home/big; each has to reach at least as deep as --depth and those before it."})
 	g.Regexp(&o.excludeRe, cli.Opt{Name: "excludere", Arg: "REGEX",
 		Help: "Leave out the directories whose path matches somewhere, and what is below them. RE2 syntax; empty to leave out nothing."})
+	g.Bool(&o.excludeBelow, cli.Opt{Name: "exclude-below", Added: true,
+		Help: "Let --excludere hold for all directories, not only for those down to --depth. Sources then look through each piece for matches before they send it."})
+	g.String(&o.pathsFrom, cli.Opt{Name: "paths-from", Arg: "FILE", Added: true,
+		Help: "Do not walk: queue the pieces that this file names, one a line, as --failed has written them."})
 	g.String(&o.excludeUser, cli.Opt{Name: "excl_usr", Arg: "USER",
 		Help: "Apply --excludere only to directories of this user; empty for those of any user."})
 
@@ -147,6 +166,10 @@ func newProgram(o *options) *cli.Program {
 		Warning: "--verifypath switches the check of the base directory OFF: this client does not notice if it goes away. To keep the check leave the option out or give --disable-verifypath (verifypath=no in a file)"})
 	g.String(&o.doneFile, cli.Opt{Name: "done-file", Arg: "FILE",
 		Help: "Write the numbers of completed, failed and unfinished paths to this file at the end (JSON in gzip); only the master does."})
+	g.String(&o.report, cli.Opt{Name: "report", Arg: "FILE", Added: true,
+		Help: "Write what became of each piece to this file as it becomes known: JSON lines with outcome, attempts, seconds, bytes, who sent it and error lines, and the totals at the end; only the master does."})
+	g.String(&o.failed, cli.Opt{Name: "failed", Arg: "FILE", Added: true,
+		Help: "Write the pieces that failed or were left over to this file at the end, for --paths-from; only the master does."})
 	g.Bool(&o.daemon, cli.Opt{Name: "daemon",
 		Help: "Go on in the background once started."})
 	g.String(&o.pidFile, cli.Opt{Name: "pidfile", Arg: "FILE",
@@ -167,7 +190,8 @@ func newProgram(o *options) *cli.Program {
   1    it could not be done: the log says what
   2    the command line is wrong
   14   with --state: no session is active
-  23   the session ended, but some paths failed or were left over
+  23   the session ended, but some paths failed or were left over, deletions
+       stopped at --max-delete, or --verify found differences
   128+ ended by the signal of that number, 143 for SIGTERM`)
 	p.Note("Examples", `
 On each node that holds the target, and as often as it has capacity:
@@ -219,6 +243,7 @@ func (o *options) validate() error {
 		{"rsyncport", int64(o.rsyncPort), 0, 65535},
 		{"startport", int64(o.startPort), 1, 65535},
 		{"timeout", int64(o.timeout), 0, 1<<31 - 1},
+		{"max-delete", int64(o.maxDelete), -1, 1<<31 - 1},
 		{"max_bytes", o.maxBytes, 0, 1<<63 - 1},
 		{"backup_count", int64(o.backupCount), 0, 1<<31 - 1},
 	} {

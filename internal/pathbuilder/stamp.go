@@ -29,10 +29,14 @@ func WalkStamped(ctx context.Context, opts Options, emit func(Found) error) erro
 }
 
 const (
-	// clockTick bounds how coarse the times of a file system are. Kernels
-	// stamp with the time of their last tick, at most 10 ms ago; ext3 and old
-	// file servers keep whole seconds.
-	clockTick = time.Second
+	// fineTick bounds how coarse the times of a file system are that has
+	// fractions of a second: kernels stamp with the time of their last tick,
+	// which is 10 ms at most.
+	fineTick = 20 * time.Millisecond
+
+	// coarseTick is for those that keep whole seconds, or pairs of them (ext3,
+	// old file servers, FAT).
+	coarseTick = 2 * time.Second
 
 	// defaultClockSlack is how far the clock of a file server may be off.
 	defaultClockSlack = time.Minute
@@ -103,7 +107,10 @@ func (s *stamper) take(path string, look func(*unix.Stat_t) error) (stamp, error
 		}
 		return stamp{hash: hashStamp(path, &unix.Stat_t{}), young: true}, err
 	}
-	slack := clockTick
+	slack := fineTick
+	if stat.Ctim.Nsec == 0 { // by chance this costs a needless second look
+		slack = coarseTick
+	}
 	if !s.isLocal(stat.Dev, path) {
 		slack += s.clockSlack
 	}

@@ -37,6 +37,7 @@ type Job struct {
 	Recursive bool     // everything below the names, or their own entries only
 	Files     bool     // the names are files, and nothing but them is sent; not with Recursive
 	Filters   []string // exclude patterns in rsync's syntax, as raw bytes; they come before all other rules
+	Rules     []string // further filter rules, as --filter takes them
 	MaxDelete *int     // how many may be deleted; 0 or less: none; nil: any number
 	URL       string   // of the module, see URL
 }
@@ -106,6 +107,9 @@ func (s *Sender) args(job Job, last ...string) []string {
 		args = append(args, "-r")
 	}
 	args = append(args, filterArgs(job.Filters)...)
+	for _, rule := range job.Rules {
+		args = append(args, "--filter="+rule)
+	}
 	args = append(args, s.Options.args()...)
 	if job.MaxDelete != nil && !s.Options.Verify {
 		args = append(args, maxDeleteArg(*job.MaxDelete))

@@ -4,7 +4,7 @@ package session
 
 import (
 	"context"
-	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -19,33 +19,30 @@ import (
 // lock and writes the done-file. Session, parties, watch, lock and port nodes
 // stay, as in the original.
 func (ms *master) cleanup(ctx context.Context, m *member, lock *zkclient.Lock) error {
-	if ms.account == nil {
-		ms.account = newAccount()
-	}
-	ours, err := m.extIsOurs(ctx)
-	if err != nil {
+	if err := ms.account.drain(ctx, m); err != nil {
 		return err
 	}
-	counts := &ms.account.Counts
-	for _, step := range []struct {
-		queue string
-		count *int
-		log   func(value string)
-	}{
-		{m.tree.pathQueue(), &counts.Unfinished, func(v string) { ms.log.Warn("Unfinished Path " + v) }},
-		{m.tree.extQueue(), &counts.Unfinished, func(v string) { ms.log.Warn("Unfinished Path " + v) }},
-		{m.tree.failedQueue(), &counts.Failed, func(v string) { ms.log.Error("Failed Path " + v) }},
-		{m.tree.completedQueue(), &counts.Completed, func(v string) { ms.log.Info("Completed Path " + v) }},
-	} {
-		if step.queue == m.tree.extQueue() && !ours {
-			continue
+	if ms.counts == nil {
+		counts := ms.ledger.now().Ended
+		paths, ext, err := remaining(ctx, m)
+		if err != nil {
+			return err
 		}
-		if err := m.drain(ctx, step.queue, func(v string) {
-			if ms.account.first(v) {
-				*step.count++
-				step.log(printable(v))
-			}
-		}); err != nil {
+		left := paths + ext
+		// What was queued and is neither ended nor in a queue was removed by
+		// somebody else: nobody can say that it was done.
+		counts.Unfinished = max(left, ms.ledger.now().paths()-counts.ended())
+		if counts.Unfinished > left {
+			ms.log.Error(fmt.Sprintf("%d paths have left the queue without a result", counts.Unfinished-left))
+		}
+		ms.counts = &counts
+	}
+	for _, queue := range []string{m.tree.pathQueue(), m.tree.extQueue()} {
+		err := m.drain(ctx, queue, func(value []byte) error {
+			ms.log.Warn("Unfinished Path " + printable(string(value)))
+			return ms.report.unfinished(value)
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -53,13 +50,10 @@ func (ms *master) cleanup(ctx context.Context, m *member, lock *zkclient.Lock) e
 		return err
 	}
 	ms.log.Info("Output:")
-	if err := m.drain(ctx, m.tree.outputQueue(), func(v string) { ms.log.Info(printable(v)) }); err != nil {
+	if err := m.drain(ctx, m.tree.outputQueue(), func(v []byte) error { ms.log.Info(printable(string(v))); return nil }); err != nil {
 		return err
 	}
-	for _, path := range []string{
-		m.tree.destQueue(), m.tree.pathQueue(), m.tree.extQueue(), m.tree.stats(), m.tree.completedQueue(),
-		m.tree.failedQueue(), m.tree.outputQueue(), m.tree.meta(), m.tree.ready(), // ready last: until then the run is not clean
-	} {
+	for _, path := range append(m.tree.ofRun(), m.tree.ready()) { // ready last: until then the run is not clean
 		if err := m.DeleteTree(ctx, path); err != nil {
 			return fmt.Errorf("cannot clean up the session: %w", err)
 		}
@@ -74,7 +68,7 @@ func (ms *master) cleanup(ctx context.Context, m *member, lock *zkclient.Lock) e
 // conclude writes the done-file and turns the counts into the run's result.
 func (ms *master) conclude() error {
 	if ms.cfg.DoneFile != "" {
-		problem, err := writeDoneFile(ms.cfg.DoneFile, ms.account.Counts, time.Now())
+		problem, err := writeDoneFile(ms.cfg.DoneFile, *ms.counts, time.Now())
 		if problem != nil {
 			ms.log.Error(problem.Error())
 		}
@@ -82,41 +76,20 @@ func (ms *master) conclude() error {
 			return err
 		}
 	}
-	if counts := ms.account.Counts; counts.incomplete() {
-		return fmt.Errorf("%w: %d failed, %d unfinished, %d completed", ErrIncomplete, counts.Failed, counts.Unfinished, counts.Completed)
+	ms.log.Info("Paths: " + ms.counts.String())
+	if err := ms.report.close(ms.ledger.now().paths(), ms.account.failed, *ms.counts); err != nil {
+		return err
 	}
-	return nil
+	err := errors.Join(ms.broken, ms.counts.problem())
+	if ms.linksLost > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: %d groups of hard links were not kept", ErrIncomplete, ms.linksLost))
+	}
+	return err
 }
 
-// account counts the paths of a run by how they ended. It outlives the master's
-// ZooKeeper sessions.
-//
-// A path can stand in two queues, or twice in one: a Python client that dies
-// after it has put a path where it belongs and before it has taken it from
-// where it was leaves it to be done again. It counts once, as the worst it came to:
-// unfinished, failed, completed.
-type account struct {
-	Counts
-	seen map[[16]byte]struct{} // hashes: the paths of a large tree would fill the memory
-}
-
-func newAccount() *account { return &account{seen: map[[16]byte]struct{}{}} }
-
-// first tells whether this path is met for the first time.
-func (a *account) first(path string) bool {
-	sum := sha256.Sum256([]byte(path))
-	key := [16]byte(sum[:])
-	_, met := a.seen[key]
-	a.seen[key] = struct{}{}
-	return !met
-}
-
-func (m *member) drain(ctx context.Context, queue string, fn func(string)) error {
-	_, err := m.Queue(queue).Drain(ctx, func(value []byte) error {
-		fn(string(value))
-		return nil
-	})
-	if err != nil {
+// drain empties a queue, handing out each value.
+func (m *member) drain(ctx context.Context, queue string, each func([]byte) error) error {
+	if _, err := m.Queue(queue).Drain(ctx, each); err != nil {
 		return fmt.Errorf("cannot empty %s: %w", queue, err)
 	}
 	return nil

@@ -48,6 +48,9 @@ func newClient(ctx context.Context, cfg Config, logger, domain string) (*client,
 	if cfg.Output == nil {
 		cfg.Output = io.Discard
 	}
+	if cfg.Stdout == nil {
+		cfg.Stdout = io.Discard
+	}
 	cfg.Timing = cfg.Timing.withDefaults()
 	cfg.Zookeeper.Logger = cfg.Logger.With("logger", "zkclient")
 	joined := cfg.Joined
@@ -82,6 +85,7 @@ type member struct {
 	all     *zkclient.Party
 	parties map[string]*zkclient.Party
 	group   sync.WaitGroup // background work of the role, ended with its context
+	fail    func(error)    // ends the role's context, for background work that cannot go on
 }
 
 // run connects, joins the parties and runs the role. When the ZooKeeper session
@@ -95,12 +99,11 @@ func (c *client) run(ctx context.Context, parties []string, role func(context.Co
 			return err
 		}
 		err = m.play(ctx, role)
-		lost := m.Context().Err() != nil
 		m.Close()
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case !lost && !errors.Is(err, zkclient.ErrSessionLost):
+		case !errors.Is(err, zkclient.ErrSessionLost):
 			return err
 		}
 		c.log.Warn("The ZooKeeper session was lost: work in hand is given up, connecting again")
@@ -111,6 +114,7 @@ func (c *client) run(ctx context.Context, parties []string, role func(context.Co
 // waits for all the role has started.
 func (m *member) play(ctx context.Context, role func(context.Context, *member) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	m.fail = cancel
 	unhook := context.AfterFunc(m.Context(), func() { cancel(context.Cause(m.Context())) })
 	defer m.group.Wait()
 	defer cancel(nil)
@@ -148,7 +152,7 @@ func (c *client) tryJoin(ctx context.Context, parties []string) (*member, error)
 		p := zk.Party(c.tree.party(kind), c.whoami)
 		if err := p.Join(ctx); err != nil {
 			zk.Close()
-			return nil, fmt.Errorf("cannot join session %q: %w", c.tree.name(), err)
+			return nil, err
 		}
 		m.parties[kind] = p
 	}
@@ -172,15 +176,17 @@ func (m *member) background(work func()) {
 type readyWatch struct {
 	started chan struct{} // closed once the node is there
 	stopped chan struct{} // closed once it says stop, or is gone again
+	gone    chan struct{} // closed once it is gone again
 }
 
 // watchReady follows S/watch/ready until ctx ends. The first node this process
 // meets is its run's; if that is missing later, also in a later ZooKeeper
 // session, or another has taken its place, the run is over.
 func (m *member) watchReady(ctx context.Context) *readyWatch {
-	w := &readyWatch{started: make(chan struct{}), stopped: make(chan struct{})}
+	w := &readyWatch{started: make(chan struct{}), stopped: make(chan struct{}), gone: make(chan struct{})}
 	start := sync.OnceFunc(func() { close(w.started) })
-	stop := sync.OnceFunc(func() { start(); close(w.stopped) })
+	stop := sync.OnceFunc(func() { close(w.stopped); start() })
+	gone := sync.OnceFunc(func() { close(w.gone); stop() })
 	m.background(func() {
 		err := m.WatchData(ctx, m.tree.ready(), func(data []byte, stat zkclient.Stat, exists bool) {
 			m.log.Debug(fmt.Sprintf("Watch status is %q", data))
@@ -190,8 +196,7 @@ func (m *member) watchReady(ctx context.Context) *readyWatch {
 			case epoch == 0:
 				return // not yet made: a master will come
 			case !exists || stat.Czxid != epoch:
-				m.log.Warn("The run has been cleaned up by another client")
-				stop()
+				gone()
 				return
 			}
 			if string(data) == watchStop {
@@ -201,7 +206,7 @@ func (m *member) watchReady(ctx context.Context) *readyWatch {
 			start()
 		})
 		if err != nil && ctx.Err() == nil {
-			m.log.Error(err.Error())
+			m.fail(err) // nobody would ever hear of the end
 		}
 	})
 	return w

@@ -41,10 +41,16 @@ type Config struct {
 	Exclude     *regexp.Regexp
 	ExcludeUser string
 	DoneFile    string
+	Report      string // JSON lines, one a path; "": none
+	Failed      string // gets the entries that failed or are unfinished; "": none
+	PathsFrom   string // entries to queue instead of walking; "": walk
 
 	// Sources, same everywhere.
-	Rsync      rsyncrunner.Options
-	AllowEmpty bool // an empty source root is not refused with Delete
+	Rsync        rsyncrunner.Options
+	AllowEmpty   bool   // an empty source root is not refused with Delete
+	Sentinel     string // name below every base path without which nothing runs; "": none
+	MaxDelete    int    // entries the whole session may delete; negative: any number
+	ExcludeBelow bool   // Exclude also holds below the depth
 
 	// Destination.
 	Port      int // 0: the first free one from StartPort
@@ -55,6 +61,7 @@ type Config struct {
 	Joined func()
 
 	TempDir string    // rsync's file lists and daemon configurations
+	Stdout  io.Writer // what a dry or verifying run is asked to show; nil: nothing
 	Output  io.Writer // output of children, as it comes; nil: none
 	Logger  *slog.Logger
 	Timing  Timing
@@ -71,6 +78,7 @@ type Timing struct {
 	NoDest     time.Duration // (15 s) a slave keeps a path it has no destination for
 	StatsFlush time.Duration // (3 s) between two additions to the shared counters
 	Reconnect  time.Duration // (2 s) between two tries to reach ZooKeeper again
+	SetAside   time.Duration // (60 s) a failing destination is not used
 	Leave      time.Duration // (30 s) until the master names the clients it waits for
 	NeedGo     time.Duration // (30 s) until the master says that there are paths only a Go source may take, and none to take them
 	GiveUp     time.Duration // (10 min) until it ends the run without such paths, once they are all that is left
@@ -89,6 +97,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.NoDest, 15 * time.Second},
 		{&t.StatsFlush, 3 * time.Second},
 		{&t.Reconnect, 2 * time.Second},
+		{&t.SetAside, 60 * time.Second},
 		{&t.Leave, 30 * time.Second},
 		{&t.NeedGo, 30 * time.Second},
 		{&t.GiveUp, 10 * time.Minute},

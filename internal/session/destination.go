@@ -25,7 +25,10 @@ func Destination(ctx context.Context, cfg Config) error {
 	if err := c.checkBase(); err != nil {
 		return err
 	}
-	if err := cfg.Rsync.Validate(ctx, ""); err != nil {
+	if err := c.checkSentinel(); err != nil {
+		return err
+	}
+	if err := c.checkRsync(ctx); err != nil {
 		return err
 	}
 	d := &destination{client: c}
@@ -35,7 +38,7 @@ func Destination(ctx context.Context, cfg Config) error {
 // destination is a destination process over all its ZooKeeper sessions.
 type destination struct {
 	*client
-	starts int // of a daemon that then failed
+	starts int // that have failed, of a daemon or of its announcement
 }
 
 // daemon is what serves the sources: rsync, or the netcat test.
@@ -58,47 +61,42 @@ func (d *destination) play(ctx context.Context, m *member) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err == nil:
-			return nil
-		case errors.Is(err, errPortReserved) || errors.Is(err, zkclient.ErrSessionLost):
+		case err == nil, errors.Is(err, errPortReserved):
 			return err
 		}
-		if d.starts++; d.starts == attempts {
+		if d.starts++; d.starts >= attempts {
 			return fmt.Errorf("cannot serve as a destination, after %d tries: %w", attempts, err)
 		}
-		d.log.Error(fmt.Sprintf("%v; trying another port", err))
+		d.log.Error(fmt.Sprintf("%v; trying again", err))
 	}
 }
 
 // serve reserves a port, runs a daemon on it and keeps the destination's state
-// true, until the run is over (nil) or the daemon has died.
-func (d *destination) serve(ctx context.Context, m *member, watch *readyWatch) error {
+// true, until the run is over (nil) or something fails.
+func (d *destination) serve(ctx context.Context, m *member, watch *readyWatch) (err error) {
 	select {
 	case <-watch.stopped:
 		return nil
 	default:
 	}
-	port, err := d.reservePort(ctx, m)
+	server, port, err := d.listen(ctx, m)
 	if err != nil {
 		return err
 	}
-	server, err := d.startDaemon(ctx, port)
-	if err != nil {
-		return errors.Join(err, d.freePort(ctx, m, port))
-	}
-	defer server.Stop()
-
-	present := false // what the sources have been told of the base path
-	if d.available() {
-		if err := m.activate(ctx, port); err != nil {
-			return err
+	defer func() {
+		server.Stop()
+		if err != nil {
+			err = errors.Join(err, d.freePort(ctx, m, port))
 		}
-		present = true
-	} else if err := m.pause(ctx); err != nil {
+	}()
+
+	present := d.available() // what the sources have been told of the base path
+	if err := d.tell(ctx, m, port, present); err != nil {
 		return err
 	}
 	look := time.NewTicker(d.cfg.Timing.PathCheck)
 	defer look.Stop()
+	offered := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -107,29 +105,63 @@ func (d *destination) serve(ctx context.Context, m *member, watch *readyWatch) e
 			d.log.Debug("the run is over")
 			return nil
 		case <-server.Done():
-			return errors.Join(fmt.Errorf("cannot go on serving on port %d: %w", port, server.Err()), d.freePort(ctx, m, port))
+			return fmt.Errorf("cannot go on serving on port %d: %w", port, server.Err())
 		case <-look.C:
 		}
 		now := d.available()
-		if now == present {
+		if now == present && (!now || time.Since(offered) < d.cfg.Timing.SetAside) {
 			continue
 		}
-		present = now
-		if now {
-			err = m.activate(ctx, port)
-		} else {
+		if !now {
 			d.log.Info("Basepath not available")
-			err = m.pause(ctx)
 		}
-		if err != nil {
+		// Also every now and then: whoever has taken this destination out of the
+		// queue may have been wrong, or gone.
+		if err := d.tell(ctx, m, port, now); err != nil {
 			return err
 		}
+		present, offered = now, time.Now()
 	}
+}
+
+// tell the sources whether they may send here.
+func (d *destination) tell(ctx context.Context, m *member, port int, present bool) error {
+	if present {
+		return m.activate(ctx, port)
+	}
+	return m.pause(ctx)
+}
+
+// collisions bounds how often a port may be lost to another program between the
+// look at it and the daemon's start. Destinations of several sessions that start
+// together on one host all try the same ports.
+const collisions = 50
+
+// listen starts a daemon on a port that it has reserved.
+func (d *destination) listen(ctx context.Context, m *member) (server daemon, port int, err error) {
+	first := d.cfg.StartPort
+	for range collisions {
+		if port, err = d.reservePort(ctx, m, first); err != nil {
+			return nil, 0, err
+		}
+		if server, err = d.startDaemon(ctx, port); err == nil {
+			return server, port, nil
+		}
+		if e := d.freePort(ctx, m, port); e != nil {
+			return nil, 0, errors.Join(err, e)
+		}
+		if ctx.Err() != nil || d.cfg.Port != 0 || rsyncrunner.PortFree(port) == nil {
+			return nil, 0, err // not for the port
+		}
+		d.log.Debug(fmt.Sprintf("%v; trying the next port", err))
+		first = port + 1
+	}
+	return nil, 0, err
 }
 
 // available tells whether sources may send here; without verification always.
 func (d *destination) available() bool {
-	return d.cfg.Netcat || !d.cfg.VerifyPath || d.baseIsDir()
+	return d.cfg.Netcat || (!d.cfg.VerifyPath || d.baseIsDir()) && d.checkSentinel() == nil
 }
 
 func (d *destination) startDaemon(ctx context.Context, port int) (daemon, error) {
@@ -146,9 +178,9 @@ func (d *destination) startDaemon(ctx context.Context, port int) (daemon, error)
 // reservePort takes a port for this destination: the given one, or the first
 // that no destination of the session has reserved on this host and no program
 // has open.
-func (d *destination) reservePort(ctx context.Context, m *member) (int, error) {
+func (d *destination) reservePort(ctx context.Context, m *member, from int) (int, error) {
 	if d.cfg.Port == 0 {
-		return d.tryReserve(ctx, m)
+		return d.tryReserve(ctx, m, from)
 	}
 	// The node of a lost session of ours may be there for a while.
 	patience := d.cfg.Zookeeper.SessionTimeout
@@ -156,7 +188,7 @@ func (d *destination) reservePort(ctx context.Context, m *member) (int, error) {
 		patience = 10 * time.Second
 	}
 	for end := time.Now().Add(patience * 3 / 2); ; {
-		port, err := d.tryReserve(ctx, m)
+		port, err := d.tryReserve(ctx, m, d.cfg.Port)
 		if !errors.Is(err, errPortReserved) || time.Now().After(end) {
 			return port, err
 		}
@@ -166,34 +198,50 @@ func (d *destination) reservePort(ctx context.Context, m *member) (int, error) {
 	}
 }
 
-func (d *destination) tryReserve(ctx context.Context, m *member) (port int, err error) {
+func (d *destination) tryReserve(ctx context.Context, m *member, from int) (port int, err error) {
 	lock := m.Lock(m.tree.portLock(), m.whoami)
 	if err := lock.Acquire(ctx); err != nil {
-		return 0, fmt.Errorf("cannot lock the ports: %w", err)
-	}
-	defer func() { err = errors.Join(err, m.unlock(ctx, lock)) }()
-
-	if port, err = d.choosePort(ctx, m); err != nil {
 		return 0, err
 	}
-	// Also makes a node of an earlier session of this process ours.
-	path := m.tree.portMap(m.whoami)
-	if err := m.Delete(ctx, path); err != nil && !errors.Is(err, zkclient.ErrNoNode) {
-		return 0, fmt.Errorf("cannot publish port %d: %w", port, err)
+	defer func() { err = errors.Join(err, m.unlock(ctx, lock)) }()
+	if port, err = d.choosePort(ctx, m, from); err != nil {
+		return 0, err
 	}
-	if _, err := m.CreatePath(ctx, path, fmt.Append(nil, port), zkclient.Ephemeral); err != nil {
-		return 0, fmt.Errorf("cannot publish port %d: %w", port, err)
+	if err := m.publishPort(ctx, port); err != nil {
+		return 0, errors.Join(err, d.freePort(ctx, m, port))
 	}
 	return port, nil
 }
 
-func (d *destination) choosePort(ctx context.Context, m *member) (int, error) {
-	host := hostOf(m.whoami)
-	first, last := d.cfg.StartPort, 65535
-	if d.cfg.Port != 0 {
-		first, last = d.cfg.Port, d.cfg.Port
+// publishPort sets S/portmap of this client. A node of its lost ZooKeeper session
+// is replaced at once: a Python slave crashes when it finds none.
+func (m *member) publishPort(ctx context.Context, port int) error {
+	path, data := m.tree.portMap(m.whoami), fmt.Append(nil, port)
+	for {
+		stat, found, err := m.Exists(ctx, path)
+		switch {
+		case err != nil:
+			return err
+		case found && stat.EphemeralOwner == m.SessionID():
+			_, err = m.Set(ctx, path, data, -1)
+		case found:
+			err = m.Multi(ctx, zkclient.OpDelete(path), zkclient.OpCreate(path, data, zkclient.Ephemeral))
+		default:
+			_, err = m.CreatePath(ctx, path, data, zkclient.Ephemeral)
+		}
+		if !errors.Is(err, zkclient.ErrConnectionLoss) && !errors.Is(err, zkclient.ErrNoNode) && !errors.Is(err, zkclient.ErrNodeExists) {
+			return err
+		}
 	}
-	for port := first; port <= last; port++ {
+}
+
+func (d *destination) choosePort(ctx context.Context, m *member, from int) (int, error) {
+	host := hostOf(m.whoami)
+	last := 65535
+	if d.cfg.Port != 0 {
+		last = from
+	}
+	for port := from; port <= last; port++ {
 		if d.cfg.Port == 0 && rsyncrunner.PortFree(port) != nil {
 			continue
 		}
@@ -202,13 +250,13 @@ func (d *destination) choosePort(ctx context.Context, m *member) (int, error) {
 			return port, nil
 		}
 		if !errors.Is(err, zkclient.ErrNodeExists) {
-			return 0, fmt.Errorf("cannot reserve port %d: %w", port, err)
+			return 0, err
 		}
 	}
 	if d.cfg.Port != 0 {
 		return 0, fmt.Errorf("cannot use port %d (--rsyncport): %w", d.cfg.Port, errPortReserved)
 	}
-	return 0, fmt.Errorf("cannot find a free port from %d on (--startport)", d.cfg.StartPort)
+	return 0, fmt.Errorf("cannot find a free port from %d on (--startport)", from)
 }
 
 func (d *destination) freePort(ctx context.Context, m *member, port int) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"vsc-zk/internal/zkclient"
@@ -50,61 +51,69 @@ func (m *member) unlock(ctx context.Context, lock *zkclient.Lock) error {
 // is consumed. A destination without a state counts as active: a Python one
 // that does not verify its path never sets any.
 func (m *member) destUsable(ctx context.Context, dest *heldDest) (bool, error) {
-	drop := func(consume func() error) (bool, error) {
-		if err := consume(); err != nil && !errors.Is(err, zkclient.ErrNotHeld) {
-			return false, fmt.Errorf("cannot take destination %s out of the queue: %w", dest.whoami, err)
+	fault, err := m.destFault(ctx, dest)
+	if err != nil || fault == "" {
+		return fault == "", err
+	}
+	// Once more behind the lock: a destination that comes back looks for its
+	// entry there, and must not find one that is about to be consumed.
+	err = m.underDestsLock(ctx, func() error {
+		if fault, err = m.destFault(ctx, dest); err != nil {
+			return err
 		}
-		return false, nil
+		switch fault {
+		case "":
+			return dest.entry.Release(ctx)
+		case statePaused:
+			_, err := m.Set(ctx, m.tree.dest(dest.whoami), []byte(stateDisabled), -1)
+			if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+				return err
+			}
+		case faultPort:
+			m.log.Error("destination port not valid")
+		}
+		m.log.Debug(fmt.Sprintf("Destination %s is taken out of the queue: %s", dest.whoami, fault))
+		return dest.entry.Consume(ctx)
+	})
+	if errors.Is(err, zkclient.ErrNotHeld) {
+		err = nil
 	}
-	consume := func() error { return dest.entry.Consume(ctx) }
+	return false, err
+}
 
+// What a source can find wrong with a destination, beside its states.
+const (
+	faultGone = "gone"
+	faultPort = "port"
+)
+
+// destFault says what is wrong with a destination, "" if nothing is.
+func (m *member) destFault(ctx context.Context, dest *heldDest) (string, error) {
 	connected, err := m.all.Has(ctx, dest.whoami)
-	if err != nil {
-		return false, fmt.Errorf("cannot look for destination %s: %w", dest.whoami, err)
+	if err != nil || !connected {
+		return faultGone, err
 	}
-	if !connected {
-		m.log.Debug(fmt.Sprintf("destination %s is not connected any more", dest.whoami))
-		return drop(consume)
+	valid, err := m.hasPort(ctx, dest)
+	if err != nil || !valid {
+		return faultPort, err
 	}
+	state, _, err := m.Get(ctx, m.tree.dest(dest.whoami))
+	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+		return "", err
+	}
+	if s := string(state); s == statePaused || s == stateDisabled {
+		return s, nil
+	}
+	return "", nil
+}
+
+// hasPort tells whether the port of a queue entry is still the destination's.
+func (m *member) hasPort(ctx context.Context, dest *heldDest) (bool, error) {
 	port, _, err := m.Get(ctx, m.tree.portMap(dest.whoami))
 	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
 		return false, fmt.Errorf("cannot read the port of destination %s: %w", dest.whoami, err)
 	}
-	if string(port) != strconv.Itoa(dest.port) {
-		m.log.Error("destination port not valid")
-		return drop(consume)
-	}
-	state, _, err := m.Get(ctx, m.tree.dest(dest.whoami))
-	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
-		return false, fmt.Errorf("cannot read the state of destination %s: %w", dest.whoami, err)
-	}
-	switch string(state) {
-	case statePaused:
-		return drop(func() error { return m.disable(ctx, dest) })
-	case stateDisabled:
-		return drop(consume)
-	}
-	return true, nil
-}
-
-// disable takes a paused destination out of the queue until it comes back.
-func (m *member) disable(ctx context.Context, dest *heldDest) error {
-	return m.underDestsLock(ctx, func() error {
-		state, _, err := m.Get(ctx, m.tree.dest(dest.whoami))
-		if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
-			return err
-		}
-		if string(state) == stateActive { // it has just come back: leave its entry
-			return dest.entry.Release(ctx)
-		}
-		if string(state) == statePaused {
-			if _, err := m.Set(ctx, m.tree.dest(dest.whoami), []byte(stateDisabled), -1); err != nil && !errors.Is(err, zkclient.ErrNoNode) {
-				return err
-			}
-		}
-		m.log.Debug(fmt.Sprintf("Destination %s was disabled and taken out of the queue", dest.whoami))
-		return dest.entry.Consume(ctx)
-	})
+	return string(port) == strconv.Itoa(dest.port), nil
 }
 
 // ownState returns the state of this destination, in a node that belongs to
@@ -175,10 +184,14 @@ func (m *member) pause(ctx context.Context) error {
 	})
 }
 
-// enqueueDest puts this destination into S/destQueue, unless it is there: a
-// second entry would send it a second source.
+// enqueueDest puts this destination into S/destQueue, unless it is there.
 func (m *member) enqueueDest(ctx context.Context, port int) error {
-	value := fmt.Sprintf("%d:%s", port, m.whoami)
+	return m.offer(ctx, fmt.Sprintf("%d:%s", port, m.whoami))
+}
+
+// offer puts a destination into S/destQueue, unless it is there: a second entry
+// would send it a second source. The caller holds S/destslock.
+func (m *member) offer(ctx context.Context, value string) error {
 	queue := m.Queue(m.tree.destQueue())
 	if err := queue.Ensure(ctx); err != nil {
 		return fmt.Errorf("cannot make the queue of destinations: %w", err)
@@ -198,8 +211,9 @@ func (m *member) enqueueDest(ctx context.Context, port int) error {
 		}
 	}
 	if err := queue.Put(ctx, zkclient.DefaultPriority, []byte(value)); err != nil {
-		return fmt.Errorf("cannot put this destination into the queue: %w", err)
+		return fmt.Errorf("cannot put a destination into the queue: %w", err)
 	}
-	m.log.Info(fmt.Sprintf("Added destination %s to queue with port %d", m.whoami, port))
+	port, name, _ := strings.Cut(value, ":")
+	m.log.Info(fmt.Sprintf("Added destination %s to queue with port %s", name, port))
 	return nil
 }

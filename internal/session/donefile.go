@@ -19,13 +19,6 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Counts is what became of the paths of a run.
-type Counts struct {
-	Unfinished, Failed, Completed int
-}
-
-func (c Counts) incomplete() bool { return c.Unfinished > 0 || c.Failed > 0 }
-
 // The done-file is a gzip file with one JSON object, in the form that vsc-base's
 // FileCache gives it: each key holds a "py/tuple" of the time (Unix seconds)
 // and the value. Other keys than "stats" are kept.
@@ -42,8 +35,9 @@ type cacheItem struct {
 // was therefore replaced.
 func writeDoneFile(path string, counts Counts, now time.Time) (problem, err error) {
 	items, problem := readDoneFile(path)
-	stats := fmt.Sprintf(`{"py/tuple": [%s, {"unfinished": %d, "failed": %d, "completed": %d}]}`,
-		strconv.FormatFloat(float64(now.UnixMicro())/1e6, 'f', -1, 64), counts.Unfinished, counts.Failed, counts.Completed)
+	stats := fmt.Sprintf(`{"py/tuple": [%s, {"unfinished": %d, "failed": %d, "completed": %d, "vanished": %d, "changed": %d}]}`,
+		strconv.FormatFloat(float64(now.UnixMicro())/1e6, 'f', -1, 64),
+		counts.Unfinished, counts.Failed, counts.Completed, counts.Vanished, counts.Changed)
 	items = updateStats(items, json.RawMessage(stats), now)
 
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -17,11 +17,11 @@ import (
 
 var doneTime = time.Unix(1795381907, 353541000)
 
-const doneStats = `{"py/tuple": [1795381907.353541, {"unfinished": 1, "failed": 2, "completed": 3}]}`
+const doneStats = `{"py/tuple": [1795381907.353541, {"unfinished": 1, "failed": 2, "completed": 3, "vanished": 4, "changed": 5}]}`
 
 func writeDone(t *testing.T, path string) (problem error) {
 	t.Helper()
-	problem, err := writeDoneFile(path, Counts{Unfinished: 1, Failed: 2, Completed: 3}, doneTime)
+	problem, err := writeDoneFile(path, Counts{Unfinished: 1, Failed: 2, Completed: 3, Vanished: 4, Changed: 5}, doneTime)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,34 +16,6 @@ import (
 // may hold entries of an earlier run: the clean-up of a Python client leaves it
 // behind. They are of this run if S/meta is.
 
-// extIsOurs tells whether what is in S/extQueue belongs to the run that is under
-// way, or to the one that was not finished.
-func (m *member) extIsOurs(ctx context.Context) (bool, error) {
-	stat, ok, err := m.Exists(ctx, m.tree.ready())
-	if err != nil {
-		return false, fmt.Errorf("cannot look at the session: %w", err)
-	}
-	if !ok {
-		return false, nil
-	}
-	_, _, ok, err = m.readMeta(ctx, stat.Czxid)
-	return ok, err
-}
-
-// leftOfRun counts the paths of a run that are not done, those in work
-// included.
-func leftOfRun(ctx context.Context, m *member) (int, error) {
-	paths, ext, err := remaining(ctx, m)
-	if err != nil || ext == 0 {
-		return paths, err
-	}
-	ours, err := m.extIsOurs(ctx)
-	if ours {
-		paths += ext
-	}
-	return paths, err
-}
-
 // extOpen returns a channel that is closed once this run's master is known to
 // use S/extQueue; with a Python master that is never.
 func (m *member) extOpen(ctx context.Context) <-chan struct{} {
@@ -58,7 +30,7 @@ func (m *member) extOpen(ctx context.Context) <-chan struct{} {
 			}
 		})
 		if err != nil && ctx.Err() == nil {
-			m.log.Error(err.Error())
+			m.fail(err)
 		}
 	})
 	return open
@@ -115,11 +87,11 @@ func (s *stranded) giveUp(ctx context.Context, m *member, ext int, last bool) (b
 func (s *stranded) goSourceMissing(ctx context.Context, m *member) (bool, error) {
 	sources, err := m.parties[partySources].Members(ctx)
 	if err != nil {
-		return false, fmt.Errorf("cannot read the sources of the session: %w", err)
+		return false, err
 	}
 	ext, err := m.parties[partyExt].Members(ctx)
 	if err != nil {
-		return false, fmt.Errorf("cannot read the Go clients of the session: %w", err)
+		return false, err
 	}
 	others := slices.DeleteFunc(sources, func(name string) bool { return name == s.whoami })
 	return len(others) > 0 && !slices.ContainsFunc(others, func(name string) bool { return slices.Contains(ext, name) }), nil

@@ -112,7 +112,7 @@ func TestExtQueueOfAnotherRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(r.tree().meta(), `{"format":1,"epoch":1,"queued":1,"walked":true}`)
-	if s, err := State(t.Context(), r.config(9, "/")); s.Active() || err != nil {
+	if s, err := State(t.Context(), r.config(9, "/")); s.Running || err != nil {
 		t.Errorf("%+v, %v; want no session", s, err)
 	}
 
@@ -171,8 +171,8 @@ func TestPathThatEndedTwice(t *testing.T) {
 			}
 		}
 	}
-	put(r.tree().completedQueue(), "dir000/dir000", "dir000/dir001", "dir000/dir001")
 	put(r.tree().failedQueue(), "dir000/dir001", "dir001/dir000")
+	put(r.tree().completedQueue(), "dir000/dir000", "dir000/dir001", "dir000/dir001")
 	put(r.tree().pathQueue(), "dir001/dir001")
 	slave, dest := r.source(2), r.destination(3)
 	err := r.wait(master)

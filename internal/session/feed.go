@@ -4,12 +4,9 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/zkclient"
@@ -26,27 +23,35 @@ const (
 // netcatPaths are queued instead of a tree in the netcat test run.
 const netcatPaths = 15
 
-// feed walks the tree and queues what it finds. The walk goes on over a lost
-// ZooKeeper session; S/meta tells whether the last transaction was applied.
+// feed queues what its source emits. The source goes on over a lost ZooKeeper
+// session.
 type feed struct {
+	life    context.Context // of the process
 	client  *client
+	ledger  *ledger
+	source  entrySource // the entries, encoded
 	cancel  context.CancelFunc
 	batches chan [][]byte
 	walkErr error // valid once batches is closed
 
+	finished string // logged when all is queued
+
 	pending [][]byte // taken from batches, not yet known to be queued
-	total   atomic.Int64
+	after   int      // number of entries queued once pending is; 0: not yet tried
+	count   int      // entries queued by this feed
 	done    bool
 }
 
-func newFeed(c *client) *feed { return &feed{client: c} }
+// entrySource emits encoded entries until ctx ends.
+type entrySource func(ctx context.Context, emit func([]byte) error) error
 
-// queued is the number of entries queued so far.
-func (f *feed) queued() int { return int(f.total.Load()) }
+func newFeed(life context.Context, c *client, l *ledger, source entrySource) *feed {
+	return &feed{life: life, client: c, ledger: l, source: source}
+}
 
 // start begins the walk, which close ends.
 func (f *feed) start() {
-	ctx, cancel := context.WithCancel(context.Background()) // outlives a ZooKeeper session; ended by close
+	ctx, cancel := context.WithCancel(f.life) // outlives a ZooKeeper session; ended by close
 	f.cancel = cancel
 	f.batches = make(chan [][]byte, 4)
 	go func() {
@@ -64,7 +69,7 @@ func (f *feed) close() {
 	}
 }
 
-// walk sends the entries of the tree in batches.
+// walk sends the entries in batches.
 func (f *feed) walk(ctx context.Context) error {
 	var batch [][]byte
 	size := 0
@@ -77,7 +82,7 @@ func (f *feed) walk(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	err := f.client.entries(ctx, func(value []byte) error {
+	err := f.source(ctx, func(value []byte) error {
 		batch = append(batch, value)
 		size += len(value) + feedOverhead
 		if len(batch) < feedEntries && size < feedBytes {
@@ -91,8 +96,42 @@ func (f *feed) walk(ctx context.Context) error {
 	return err
 }
 
+// stamps remembers the directories that the walks of a run have queued, in the
+// state they had then.
+type stamps map[uint64]struct{}
+
+// walk emits what has changed since the last walk with these stamps; everything
+// in the first one.
+func (s stamps) walk(ctx context.Context, c *client, emit func([]byte) error) error {
+	err := pathbuilder.WalkStamped(ctx, c.walkOptions(), func(found pathbuilder.Found) error {
+		if _, seen := s[found.Stamp]; seen {
+			return nil
+		}
+		if !found.Young { // else the next walk could not tell a change from none
+			s[found.Stamp] = struct{}{}
+		}
+		return emit(found.Encode())
+	})
+	if err != nil {
+		return err
+	}
+	return c.checkNotEmpty() // what was there at the start may have been unmounted meanwhile
+}
+
+// walksAgain tells whether a run looks, at its end, for what has changed.
+func (c *client) walksAgain() bool { return !c.cfg.Netcat && c.cfg.PathsFrom == "" }
+
 // entries emits all encoded entries of the source.
 func (c *client) entries(ctx context.Context, emit func([]byte) error) error {
+	if c.cfg.PathsFrom != "" {
+		entries, err := readEntries(c.cfg.PathsFrom, c.base)
+		for _, entry := range entries {
+			if err == nil {
+				err = emit(entry.Encode())
+			}
+		}
+		return err
+	}
 	if c.cfg.Netcat {
 		for i := range netcatPaths {
 			if err := emit([]byte(strconv.Itoa(i))); err != nil {
@@ -124,42 +163,32 @@ func (f *feed) run(ctx context.Context, m *member) error {
 	if f.batches == nil {
 		f.start()
 	}
-	state, version, ok, err := m.readMeta(ctx, m.epoch.Load())
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return fmt.Errorf("cannot go on: the state of session %q in ZooKeeper is gone or is another run's", m.tree.name())
-	}
-	begin := time.Now()
 	for {
 		if f.pending == nil {
 			select {
 			case batch, more := <-f.batches:
 				if !more {
-					return f.finish(ctx, m, state, version, time.Since(begin))
+					return f.finish()
 				}
 				f.pending = batch
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
 		}
-		if state, version, err = f.put(ctx, m, state, version); err != nil {
+		if err := f.put(ctx, m); err != nil {
 			return err
 		}
 	}
 }
 
-// put queues the pending batch exactly once: the transaction moves S/meta, so
-// after a lost reply, also one of an earlier session, meta tells whether it was
-// applied.
-func (f *feed) put(ctx context.Context, m *member, state meta, version int32) (meta, int32, error) {
-	before := int(f.total.Load())
-	after := before + len(f.pending)
-	for state.Queued == before {
-		next := state
-		next.Queued = after
-		ops := []zkclient.Op{zkclient.OpSet(m.tree.meta(), next.encode(), version)}
+// put queues the pending batch exactly once: the ledger tells whether a
+// transaction of an earlier ZooKeeper session was applied.
+func (f *feed) put(ctx context.Context, m *member) error {
+	if f.after == 0 {
+		f.after = f.ledger.now().Queued + len(f.pending)
+	}
+	if f.ledger.now().Queued < f.after {
+		var ops []zkclient.Op
 		paths, ext := m.Queue(m.tree.pathQueue()), m.Queue(m.tree.extQueue())
 		for _, value := range f.pending {
 			queue := paths
@@ -168,41 +197,24 @@ func (f *feed) put(ctx context.Context, m *member, state meta, version int32) (m
 			}
 			ops = append(ops, queue.PutOp(value, zkclient.DefaultPriority))
 		}
-		err := m.Multi(ctx, ops...)
-		if err == nil {
-			state, version = next, version+1
-			break
-		}
-		if !errors.Is(err, zkclient.ErrConnectionLoss) && !errors.Is(err, zkclient.ErrBadVersion) {
-			return state, version, fmt.Errorf("cannot queue paths: %w", err)
-		}
-		var ok bool
-		if state, version, ok, err = m.readMeta(ctx, m.epoch.Load()); err != nil {
-			return state, version, err
-		} else if !ok {
-			return state, version, fmt.Errorf("cannot go on: the state of session %q in ZooKeeper is gone or is another run's", m.tree.name())
+		if err := f.ledger.update(ctx, m, func(mt *meta) { mt.Queued = f.after }, ops...); err != nil {
+			return fmt.Errorf("cannot queue paths: %w", err)
 		}
 	}
-	if state.Queued != after {
-		return state, version, fmt.Errorf("cannot go on: %d paths are queued in session %q where this master has queued %d: is there another master?", state.Queued, m.tree.name(), before)
-	}
-	f.total.Store(int64(after))
-	f.pending = nil
-	return state, version, nil
+	f.count += len(f.pending)
+	f.pending, f.after = nil, 0
+	return nil
 }
 
-// finish records that the walk is over, if it came to its end.
-func (f *feed) finish(ctx context.Context, m *member, state meta, version int32, took time.Duration) error {
+// finish is the end of the walk, if it came to its end.
+func (f *feed) finish() error {
 	if f.walkErr != nil {
 		return fmt.Errorf("cannot build the path queue: %w", f.walkErr)
 	}
-	state.Walked = true
-	if _, err := m.Set(ctx, m.tree.meta(), state.encode(), version); err != nil && !errors.Is(err, zkclient.ErrBadVersion) {
-		return fmt.Errorf("cannot record that the walk is over: %w", err)
-	}
 	f.done = true
-	f.client.log.Info("pathqueue building finished")
-	f.client.log.Debug(fmt.Sprintf("%d paths queued in %.3f s", f.queued(), took.Seconds()))
+	if f.finished != "" {
+		f.client.log.Info(f.finished)
+	}
 	return nil
 }
 
@@ -215,7 +227,7 @@ func (c *client) onlyForGo(value []byte) bool {
 	}
 	entry, err := pathbuilder.Decode(value)
 	if err != nil {
-		return false
+		return true // the pass for hard links
 	}
 	rel, err := entry.Rel(c.base)
 	if err != nil {

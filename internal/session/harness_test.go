@@ -68,8 +68,8 @@ func (r *rig) config(n int, path string, change ...func(*Config)) Config {
 			SessionTimeout: 4 * time.Second, ConnectTimeout: 10 * time.Second,
 		},
 		Session: r.name, Path: path, Host: fmt.Sprintf("127.0.0.%d", n), Depth: 2, VerifyPath: true, StartPort: 14444,
-		TempDir: r.t.TempDir(),
-		Logger:  slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		TempDir: r.t.TempDir(), MaxDelete: -1,
+		Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Timing: Timing{
 			Poll: 50 * time.Millisecond, Progress: 100 * time.Millisecond, Retry: 50 * time.Millisecond,
 			PathCheck: 50 * time.Millisecond, NoPath: 300 * time.Millisecond, NoDest: time.Second,
@@ -188,6 +188,15 @@ func (r *rig) zk() *zkclient.Client {
 	return c
 }
 
+func (r *rig) read(path string) string {
+	r.t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(data)
+}
+
 func (r *rig) tree() tree {
 	t, err := newTree(r.name)
 	if err != nil {
@@ -222,6 +231,12 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
+}
+
+func (l *logBuffer) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
 }
 
 func (l *logBuffer) String() string {

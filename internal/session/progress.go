@@ -25,7 +25,7 @@ func newProgress(c *client) *progress { return &progress{client: c, left: -1, so
 // show logs the paths that remain and the statistics, and the clients, each if
 // changed since the last time; at the end at once, else no more often than every
 // Timing.Progress.
-func (p *progress) show(ctx context.Context, m *member, left, total int, end bool) error {
+func (p *progress) show(ctx context.Context, m *member, left, total, failed int, end bool) error {
 	if !end && time.Since(p.shown) < p.cfg.Timing.Progress {
 		return nil
 	}
@@ -33,10 +33,6 @@ func (p *progress) show(ctx context.Context, m *member, left, total int, end boo
 	total = max(total, left) // the walk may have gone on between the two readings
 	if left != p.left && total > 0 {
 		p.left = left
-		failed, err := m.Queue(m.tree.failedQueue()).Len(ctx)
-		if err != nil {
-			return fmt.Errorf("cannot count the failed paths: %w", err)
-		}
 		p.log.Info(fmt.Sprintf("Progress: %d of %d paths remaining, %d failed", left, total, failed))
 		if err := m.logStats(ctx); err != nil {
 			return err
@@ -46,11 +42,11 @@ func (p *progress) show(ctx context.Context, m *member, left, total int, end boo
 	if err != nil {
 		return fmt.Errorf("cannot count the sources of the session: %w", err)
 	}
-	all, err := m.all.Count(ctx)
+	dests, err := m.Party(m.tree.party(partyDests), "").Count(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot count the clients of the session: %w", err)
+		return err
 	}
-	if dests := all - sources; sources != p.sources || dests != p.dests {
+	if sources != p.sources || dests != p.dests {
 		p.sources, p.dests = sources, dests
 		p.log.Info(fmt.Sprintf("Connected source (slave) clients: %d, connected destination clients: %d", sources-1, dests))
 	}

@@ -38,7 +38,7 @@ func TestRun(t *testing.T) {
 	if n := strings.Count(log, "Completed Path "); n != queued {
 		t.Errorf("%d paths completed, %d sent", n, queued)
 	}
-	want := `{"unfinished": 0, "failed": 0, "completed": ` + strconv.Itoa(queued) + `}`
+	want := `{"unfinished": 0, "failed": 0, "completed": ` + strconv.Itoa(queued) + `, "vanished": 0, "changed": 0}`
 	if got := pythonReads(t, doneFile); !strings.Contains(got, want) {
 		t.Errorf("done-file %s, want %s", got, want)
 	}
@@ -156,7 +156,7 @@ func TestUncleanRunIsCleanedUpBySingleSource(t *testing.T) {
 	if n := strings.Count(r.log.String(), "Unfinished Path "); n != 10 {
 		t.Errorf("%d unfinished paths logged, want 10", n)
 	}
-	if got := pythonReads(t, doneFile); !strings.Contains(got, `{"unfinished": 10, "failed": 0, "completed": 0}`) {
+	if got := pythonReads(t, doneFile); !strings.Contains(got, `{"unfinished": 10, "failed": 0, "completed": 0, "vanished": 0, "changed": 0}`) {
 		t.Errorf("done-file %s", got)
 	}
 	r.left()
@@ -167,26 +167,47 @@ func TestUncleanRunIsCleanedUpBySingleSource(t *testing.T) {
 func TestFailedPath(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
-	gone := filepath.Join(r.src, "dir000", "dir000")
-	master := r.source(1)
-	r.waitFor("pathqueue building finished")
-	if err := os.RemoveAll(gone); err != nil {
+	r.age("dir000", "dir000/dir000")
+	bad := filepath.Join(r.src, "dir000", "dir000")
+	// A directory that is not empty stands where a file is to be written.
+	if err := os.MkdirAll(filepath.Join(r.dst, "dir000/dir000/file000/x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	slave, dest := r.source(2), r.destination(3)
+	failed, report := filepath.Join(t.TempDir(), "failed"), filepath.Join(t.TempDir(), "report")
+	master := r.source(1, func(c *Config) { c.Failed, c.Report = failed, report })
+	slave, dest := r.slave(2), r.destination(3)
 	err := r.wait(master)
 	if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "1 failed") {
 		t.Errorf("error %v, want ErrIncomplete with 1 failed", err)
 	}
 	r.finish(slave, dest) // for them the session has ended
 	log := r.log.String()
-	if !strings.Contains(log, "Failed Path 1_"+gone) || !strings.Contains(log, "There were issues with path 1_"+gone) {
+	if !strings.Contains(log, "Failed Path 1_"+bad) || !strings.Contains(log, "There were issues with path 1_"+bad) {
 		t.Errorf("the failed path is not named in the log:\n%s", log)
 	}
-	if n := strings.Count(log, "is sending path "+gone+" "); n != 3 {
-		t.Errorf("%d attempts, want 3", n)
+	if n := strings.Count(log, "is sending path "+bad+" "); n%3 != 0 || n == 0 {
+		t.Errorf("%d attempts, want 3 a pass", n)
 	}
 	r.left()
+	if got := r.read(failed); got != "1_"+bad+"\n" {
+		t.Errorf("--failed has %q", got)
+	}
+	if got := r.read(report); !strings.Contains(got, `"path":"1_`+bad+`","outcome":"failed","attempts":3,`) ||
+		!strings.Contains(got, "could not make way") || !strings.Contains(got, `{"type":"total",`) {
+		t.Errorf("--report has %s", got)
+	}
+
+	// What failed can be sent again by itself.
+	if err := os.RemoveAll(filepath.Join(r.dst, "dir000/dir000/file000")); err != nil {
+		t.Fatal(err)
+	}
+	r.log.reset()
+	again := r.source(4, func(c *Config) { c.PathsFrom = failed })
+	r.finish(r.slave(5), r.destination(6), again)
+	r.identical()
+	if n := strings.Count(r.log.String(), "is sending path"); n != 1 {
+		t.Errorf("%d paths sent, want the failed one", n)
+	}
 }
 
 func TestDestinationWhoseBasePathGoesAway(t *testing.T) {
@@ -321,7 +342,7 @@ func TestState(t *testing.T) {
 		}
 		return s
 	}
-	if s := state(); s.Active() {
+	if s := state(); s.Running {
 		t.Errorf("%+v before the session", s)
 	}
 	if _, ok, err := r.zk().Exists(t.Context(), r.tree().root); ok || err != nil {
@@ -329,11 +350,11 @@ func TestState(t *testing.T) {
 	}
 	master := r.source(1)
 	r.waitFor("pathqueue building finished")
-	if s := state(); s != (Status{Remaining: 10}) {
+	if s := state(); s != (Status{Remaining: 10, Running: true}) {
 		t.Errorf("%+v, want 10 remaining", s)
 	}
 	r.finish(r.source(2), r.destination(3), master)
-	if s := state(); s.Active() {
+	if s := state(); s.Running {
 		t.Errorf("%+v after the session", s)
 	}
 }

@@ -6,13 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/zkclient"
 )
@@ -23,29 +19,26 @@ const retryPriority = 50
 // slave is a source that runs rsync, over all its ZooKeeper sessions.
 type slave struct {
 	*client
-	sender *rsyncrunner.Sender
+	guard *guard
 
 	mu    sync.Mutex
 	stats rsyncrunner.Stats // not yet added to the session's counters
 }
 
-func newSlave(c *client) *slave {
-	return &slave{
-		client: c,
-		stats:  rsyncrunner.Stats{},
-		sender: &rsyncrunner.Sender{
-			Options: c.cfg.Rsync, Output: c.cfg.Output, Logger: c.log,
-			// Less than what is left of the ZooKeeper session when its loss is noticed.
-			StopGrace: time.Second,
-		},
+func newSlave(ctx context.Context, c *client) (*slave, error) {
+	g, err := newGuard(ctx, c)
+	if err != nil {
+		return nil, err
 	}
+	return &slave{client: c, guard: g, stats: rsyncrunner.Stats{}}, nil
 }
 
 // play works on paths until the run is over.
-func (s *slave) play(ctx context.Context, m *member) error {
+func (s *slave) play(ctx context.Context, m *member, watch *readyWatch) error {
 	s.joined()
-	watch := m.watchReady(ctx)
 	select {
+	case <-watch.stopped:
+		return s.ended(watch)
 	case <-watch.started:
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -61,17 +54,11 @@ func (s *slave) play(ctx context.Context, m *member) error {
 		}
 	})
 	m.background(func() { s.flushStats(waiting, m) })
+	m.background(func() { s.missMaster(waiting, m) })
 
 	turn := &turn{
-		slave: s, m: m, dests: newDests(m), waiting: waiting,
-		paths: m.Queue(m.tree.pathQueue()), ext: m.Queue(m.tree.extQueue()), extOpen: m.extOpen(waiting),
-		completed: m.Queue(m.tree.completedQueue()), failed: m.Queue(m.tree.failedQueue()),
-	}
-	// A Python master leaves this to the first who puts a path there.
-	for _, queue := range []*zkclient.Queue{turn.completed, turn.failed} {
-		if err := queue.Ensure(ctx); err != nil {
-			return fmt.Errorf("cannot make the queues for results: %w", err)
-		}
+		slave: s, m: m, dests: newDests(m, waiting), waiting: waiting, extOpen: m.extOpen(waiting),
+		paths: m.Queue(m.tree.pathQueue()), ext: m.Queue(m.tree.extQueue()),
 	}
 	for {
 		err := turn.next(ctx)
@@ -79,10 +66,34 @@ func (s *slave) play(ctx context.Context, m *member) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case waiting.Err() != nil:
-			s.log.Debug("the run is over")
-			return s.addStats(ctx, m)
+			if err != nil && !errors.Is(err, context.Canceled) {
+				s.log.Warn(err.Error())
+			}
+			return errors.Join(s.addStats(ctx, m), s.ended(watch))
 		case err != nil:
 			return err
+		}
+	}
+}
+
+// ended is the end of the run as a slave sees it.
+func (s *slave) ended(watch *readyWatch) error {
+	select {
+	case <-watch.gone:
+		s.log.Warn("The run was cleaned up by another source")
+	default:
+		s.log.Debug("the run is over")
+	}
+	return nil
+}
+
+// missMaster warns of a run that has lost its master: its slaves finish the
+// queue, but nobody ends it.
+func (s *slave) missMaster(ctx context.Context, m *member) {
+	for sleep(ctx, s.cfg.Timing.Leave) {
+		contenders, err := m.Children(ctx, m.tree.lock())
+		if err == nil && len(contenders) == 0 {
+			s.log.Warn("This run has no master any more. Its paths will be sent; to end it stop all clients, then start one source alone")
 		}
 	}
 }
@@ -90,14 +101,12 @@ func (s *slave) play(ctx context.Context, m *member) error {
 // turn is a slave's work in one ZooKeeper session.
 type turn struct {
 	*slave
-	m         *member
-	dests     *dests
-	waiting   context.Context // ends when the run is over
-	paths     *zkclient.Queue
-	ext       *zkclient.Queue
-	extOpen   <-chan struct{} // closed: ext is of this run
-	completed *zkclient.Queue
-	failed    *zkclient.Queue
+	m       *member
+	dests   *dests
+	waiting context.Context // ends when the run is over
+	paths   *zkclient.Queue
+	ext     *zkclient.Queue
+	extOpen <-chan struct{} // closed: the master knows the extensions, and ext is of this run
 }
 
 // next waits for the base path, a destination and a path, and works on that.
@@ -108,11 +117,29 @@ func (t *turn) next(ctx context.Context) error {
 	if _, err := t.dests.get(t.waiting); err != nil {
 		return err
 	}
-	work, err := t.take(t.waiting)
+	w, err := t.take(t.waiting)
 	if err != nil {
-		return fmt.Errorf("cannot take a path: %w", err)
+		return err
 	}
-	return t.handle(ctx, work)
+	return t.handle(ctx, w)
+}
+
+// waitBase waits until the base path is as it should be; false if the run ended
+// first.
+func (t *turn) waitBase() bool {
+	for {
+		problem := t.baseProblem()
+		if problem == nil {
+			return true
+		}
+		t.dests.release() // others can use it meanwhile
+		t.log.Warn(problem.Error() + ", waiting")
+		for wait := t.cfg.Timing.NoPath; wait > 0 && t.baseProblem() != nil; wait -= t.cfg.Timing.PathCheck {
+			if !sleep(t.waiting, t.cfg.Timing.PathCheck) {
+				return false
+			}
+		}
+	}
 }
 
 // work is a path this slave has taken.
@@ -179,60 +206,28 @@ func (t *turn) takeFirst(ctx context.Context) (work, error) {
 	return first.work, first.err
 }
 
-// waitBase waits until the base path is there; false if the run ended first.
-func (t *turn) waitBase() bool {
-	for {
-		problem := t.baseProblem()
-		if problem == "" {
-			return true
-		}
-		t.log.Warn(problem + ", waiting")
-		for wait := t.cfg.Timing.NoPath; wait > 0 && t.baseProblem() != ""; wait -= t.cfg.Timing.PathCheck {
-			if !sleep(t.waiting, t.cfg.Timing.PathCheck) {
-				return false
-			}
-		}
-	}
-}
-
-// baseProblem says why nothing can be sent from the base path now, "" if it can.
-func (t *turn) baseProblem() string {
-	if t.cfg.Netcat {
-		return ""
-	}
-	if t.cfg.VerifyPath && !t.baseIsDir() {
-		return "Basepath not available"
-	}
-	if err := t.checkNotEmpty(); err != nil {
-		return err.Error()
-	}
-	return ""
-}
-
-// handle tries a path until it is done, has failed for good, or cannot be worked
-// on here and now; then it is for others again.
+// handle tries a path until its fate is known, or until it cannot be worked on
+// here and now; then it is for others again.
 func (t *turn) handle(ctx context.Context, w work) error {
-	for attempt := 1; ; attempt++ {
+	began := time.Now()
+	res := result{Paths: []text{text(w.Value)}, Who: t.whoami}
+	for {
 		dest, err := t.destFor(ctx)
 		if err != nil {
 			return err
 		}
-		if dest == nil || t.baseProblem() != "" {
-			return t.end(ctx, w, w.queue, retryPriority)
+		if dest == nil || t.baseProblem() != nil {
+			return t.giveBack(ctx, w)
 		}
-		ok, err := t.send(ctx, w.Value, dest)
-		if err != nil {
-			return err
-		}
-		if ok {
-			return t.end(ctx, w, t.completed, zkclient.DefaultPriority)
-		}
-		if attempt == attempts {
-			t.log.Error(fmt.Sprintf("There were issues with path %s!", w.name()))
-			return t.end(ctx, w, t.failed, zkclient.DefaultPriority)
-		}
-		if !sleep(t.waiting, t.cfg.Timing.Retry) {
-			return t.release(ctx, w)
+		again, err := t.attempt(ctx, w, dest, &res)
+		switch {
+		case err != nil:
+			return errors.Join(err, t.giveBack(ctx, w))
+		case again == no:
+			res.Seconds = time.Since(began).Seconds()
+			return t.end(ctx, w, res)
+		case again == later && !sleep(t.waiting, t.cfg.Timing.Retry*time.Duration(res.Attempts)):
+			return t.giveBack(ctx, w)
 		}
 	}
 }
@@ -249,75 +244,45 @@ func (t *turn) destFor(ctx context.Context) (*heldDest, error) {
 	return dest, err
 }
 
-// end moves the entry into another queue, or back to the front of its own, in
-// one transaction.
-func (t *turn) end(ctx context.Context, w work, to *zkclient.Queue, priority int) error {
-	err := w.Consume(ctx, to.PutOp(w.Value, priority))
+// end records what became of a path, in the transaction that removes it.
+func (t *turn) end(ctx context.Context, w work, res result) error {
+	if res.Outcome == outcomeFailed {
+		t.log.Error(fmt.Sprintf("There were issues with path %s!", w.name()))
+	}
+	return t.leave(ctx, w, func() (zkclient.Op, error) { return t.record(ctx, res) })
+}
+
+// giveBack puts a path before the others.
+func (t *turn) giveBack(ctx context.Context, w work) error {
+	return t.leave(ctx, w, func() (zkclient.Op, error) { return w.queue.PutOp(w.Value, retryPriority), nil })
+}
+
+func (t *turn) leave(ctx context.Context, w work, to func() (zkclient.Op, error)) error {
+	op, err := to()
+	if err == nil {
+		err = w.Consume(ctx, op)
+	}
 	if errors.Is(err, zkclient.ErrNotHeld) {
 		t.log.Warn(fmt.Sprintf("Path %s was no longer held by this client: its result is not recorded, another client works on it", w.name()))
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("cannot record the result of path %s: %w", w.name(), err)
-	}
-	return nil
+	return err
 }
 
-func (t *turn) release(ctx context.Context, w work) error {
-	if err := w.Release(ctx); err != nil && !errors.Is(err, zkclient.ErrNotHeld) {
-		return fmt.Errorf("cannot give path %s back: %w", w.name(), err)
+// record makes the operation that records a result: a node of S/results if the
+// master knows them, else an entry in the queues that a Python master reads.
+func (t *turn) record(ctx context.Context, res result) (zkclient.Op, error) {
+	select {
+	case <-t.extOpen:
+		return zkclient.OpCreate(t.m.tree.results()+"/result-", res.encode(), zkclient.Sequential), nil
+	default:
 	}
-	return nil
-}
-
-// send makes one attempt; false if the path was not sent. An error is one that
-// ends this client, not one of the path.
-func (t *turn) send(ctx context.Context, value []byte, dest *heldDest) (bool, error) {
-	if t.cfg.Netcat {
-		return t.sendLine(ctx, value, dest)
+	queue := t.m.Queue(t.m.tree.failedQueue())
+	if res.Outcome == outcomeCompleted || res.Outcome == outcomeVanished {
+		queue = t.m.Queue(t.m.tree.completedQueue())
 	}
-	entry, err := pathbuilder.Decode(value)
-	if err != nil {
-		t.log.Error(err.Error())
-		return false, nil
-	}
-	rel, err := entry.Rel(t.base)
-	if err != nil {
-		return false, fmt.Errorf("%w: every source of a session must see the tree at the same path (--rsyncpath)", err)
-	}
-	t.log.Info(fmt.Sprintf("%s is sending path %s to %s %d", t.whoami, printable(entry.Path), dest.host, dest.port))
-	result, err := t.sender.Run(ctx, rsyncrunner.Job{
-		Base: t.base, Names: []string{rel}, Recursive: entry.Recursive,
-		URL: rsyncrunner.URL(dest.host, dest.port, t.tree.module()),
-	})
-	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
-	}
-	if err != nil {
-		t.log.Error(err.Error())
-		return false, nil
-	}
-	if t.cfg.Rsync.Verbose {
-		t.log.Info("Verbose file list output is: " + result.FileList)
-	}
-	t.collect(result.Stats)
-	if !result.OK() {
-		t.log.Warn(strings.Join(append([]string{
-			fmt.Sprintf("rsync of path %s to %s %d: %s", printable(string(value)), dest.host, dest.port, result)}, result.Errors...), "\n"))
-	}
-	return result.OK(), nil
-}
-
-func (t *turn) sendLine(ctx context.Context, value []byte, dest *heldDest) (bool, error) {
-	line := fmt.Sprintf("%s is sending %s", t.whoami, value)
-	err := rsyncrunner.SendLine(ctx, net.JoinHostPort(dest.host, strconv.Itoa(dest.port)), line)
-	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
-	}
-	if err != nil {
-		t.log.Warn(err.Error())
-	}
-	return err == nil, nil
+	// A Python master leaves it to the first who puts a path there to make it.
+	return queue.PutOp([]byte(res.Paths[0]), zkclient.DefaultPriority), queue.Ensure(ctx)
 }
 
 // collect keeps the statistics of a run for the next flush.
@@ -348,83 +313,8 @@ func (s *slave) addStats(ctx context.Context, m *member) error {
 		return nil
 	}
 	if err := m.AddCounters(ctx, m.tree.stats(), stats); err != nil {
-		return fmt.Errorf("cannot add to the session's statistics: %w", err)
+		s.collect(stats)
+		return err
 	}
 	return nil
-}
-
-// heldDest is a destination this slave has locked.
-type heldDest struct {
-	entry  *zkclient.Entry
-	host   string
-	port   int
-	whoami string
-}
-
-// parseDest reads an entry of S/destQueue: "<port>:<host>:<pid>".
-func parseDest(entry *zkclient.Entry) (*heldDest, error) {
-	port, name, _ := strings.Cut(string(entry.Value), ":")
-	host, _, ok := strings.Cut(name, ":")
-	number, err := strconv.Atoi(port)
-	if err != nil || !ok || host == "" {
-		return nil, fmt.Errorf("cannot use destination %q: not of the form port:host:pid", entry.Value)
-	}
-	return &heldDest{entry: entry, host: host, port: number, whoami: name}, nil
-}
-
-// dests takes destinations for a slave, one at a time, and keeps the one it has
-// as long as that is fine.
-type dests struct {
-	m      *member
-	queue  *zkclient.Queue
-	held   *heldDest
-	warned bool
-}
-
-func newDests(m *member) *dests { return &dests{m: m, queue: m.Queue(m.tree.destQueue())} }
-
-// get returns a destination that is connected, active and has the right port;
-// it waits for one until ctx ends.
-func (d *dests) get(ctx context.Context) (*heldDest, error) {
-	for {
-		if d.held == nil {
-			entry, err := d.take(ctx)
-			if err != nil {
-				return nil, fmt.Errorf("cannot take a destination: %w", err)
-			}
-			held, err := parseDest(entry)
-			if err != nil {
-				d.m.log.Error(err.Error())
-				if err := entry.Consume(ctx); err != nil && !errors.Is(err, zkclient.ErrNotHeld) {
-					return nil, fmt.Errorf("cannot remove a destination: %w", err)
-				}
-				continue
-			}
-			d.held = held
-		}
-		usable, err := d.m.destUsable(ctx, d.held)
-		if err != nil {
-			return nil, err
-		}
-		if usable {
-			return d.held, nil
-		}
-		d.held = nil
-	}
-}
-
-// take waits for an entry, saying once if that takes long.
-func (d *dests) take(ctx context.Context) (*zkclient.Entry, error) {
-	if d.warned {
-		return d.queue.Take(ctx)
-	}
-	short, cancel := context.WithTimeout(ctx, d.m.cfg.Timing.Retry)
-	defer cancel()
-	entry, err := d.queue.Take(short)
-	if err == nil || short.Err() == nil || ctx.Err() != nil {
-		return entry, err
-	}
-	d.warned = true
-	d.m.log.Warn("No free destination, waiting for one (a slave needs a destination of its own)")
-	return d.queue.Take(ctx)
 }

@@ -15,10 +15,8 @@ import (
 type Status struct {
 	Remaining int // paths queued or in work
 	Failed    int
+	Running   bool // a run is under way
 }
-
-// Active tells whether there is something left to do.
-func (s Status) Active() bool { return s.Remaining > 0 }
 
 // State reads how far a session is. It writes nothing and joins no party.
 func State(ctx context.Context, cfg Config) (Status, error) {
@@ -32,15 +30,30 @@ func State(ctx context.Context, cfg Config) (Status, error) {
 	}
 	defer zk.Close()
 	m := &member{Client: zk, client: c}
-	left, err := leftOfRun(ctx, m)
+	paths, ext, err := remaining(ctx, m)
 	if err != nil {
 		return Status{}, err
 	}
 	failed, err := m.Queue(m.tree.failedQueue()).Len(ctx)
 	if err != nil {
-		return Status{}, fmt.Errorf("cannot count the failed paths: %w", err)
+		return Status{}, err
 	}
-	return Status{Remaining: left, Failed: failed}, nil
+	status := Status{Remaining: paths, Failed: failed, Running: paths > 0}
+	// A Go master says that a run is under way also while its queue is empty, and
+	// takes failed paths out of theirs.
+	stat, ok, err := m.Exists(ctx, m.tree.ready())
+	if err != nil || !ok {
+		return status, err
+	}
+	c.epoch.Store(stat.Czxid)
+	state, _, ok, err := m.readMeta(ctx)
+	if err != nil || !ok {
+		return status, err
+	}
+	status.Remaining += ext
+	status.Failed += state.Ended.Failed
+	status.Running = true
+	return status, nil
 }
 
 // Built is what --pathsonly tells of a walk.
@@ -60,8 +73,13 @@ func PathsOnly(ctx context.Context, cfg Config) (Built, error) {
 	if err := c.checkBase(); err != nil {
 		return Built{}, err
 	}
+	m, err := c.tryJoin(ctx, []string{partyAll, partySources, partyExt})
+	if err != nil {
+		return Built{}, err
+	}
+	defer m.Close()
 	var built Built
-	err = c.run(ctx, []string{partyAll, partySources, partyExt}, func(ctx context.Context, m *member) error {
+	err = m.play(ctx, func(ctx context.Context, m *member) error {
 		built, err = buildOnly(ctx, m)
 		return err
 	})
@@ -89,6 +107,11 @@ func buildOnly(ctx context.Context, m *member) (built Built, err error) {
 	if err := m.DeleteTree(ctx, queue.Path()); err != nil {
 		return Built{}, fmt.Errorf("cannot remove the old path queue: %w", err)
 	}
+	defer func() {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err = errors.Join(err, m.DeleteTree(last, queue.Path()))
+	}()
 	var batch [][]byte
 	flush := func() error {
 		if len(batch) == 0 {
@@ -104,15 +127,18 @@ func buildOnly(ctx context.Context, m *member) (built Built, err error) {
 		}
 		return flush()
 	})
-	if err = errors.Join(err, flush()); err != nil {
-		return Built{}, fmt.Errorf("cannot build the path queue: %w", err)
+	if err == nil {
+		err = flush()
+	}
+	if ctx.Err() != nil {
+		return Built{}, context.Cause(ctx)
+	}
+	if err != nil {
+		return Built{}, err
 	}
 	built.Took = time.Since(begin)
 	if built.Paths, err = queue.Len(ctx); err != nil {
 		return Built{}, fmt.Errorf("cannot count the paths: %w", err)
-	}
-	if err := m.DeleteTree(ctx, queue.Path()); err != nil {
-		return Built{}, fmt.Errorf("cannot remove the path queue: %w", err)
 	}
 	return built, nil
 }

@@ -46,6 +46,9 @@ func (t tree) outputQueue() string      { return t.root + "/outputQueue" }
 func (t tree) destQueue() string        { return t.root + "/destQueue" }
 func (t tree) stats() string            { return t.root + "/stats" }
 func (t tree) meta() string             { return t.root + "/meta" }
+func (t tree) results() string          { return t.root + "/results" }
+func (t tree) links() string            { return t.root + "/links" }
+func (t tree) deletes() string          { return t.root + "/deletes" }
 func (t tree) portLock() string         { return t.root + "/portlock" }
 func (t tree) usedPort(h string, p int) string {
 	return fmt.Sprintf("%s/usedports/%s/%d", t.root, h, p)
@@ -53,6 +56,14 @@ func (t tree) usedPort(h string, p int) string {
 func (t tree) portMap(whoami string) string { return t.root + "/portmap/" + whoami }
 func (t tree) destsLock() string            { return t.root + "/destslock" }
 func (t tree) dest(whoami string) string    { return t.root + "/dests/" + whoami }
+
+// ofRun are the znodes that a run leaves to its clean-up, beside the watch node.
+func (t tree) ofRun() []string {
+	return []string{
+		t.destQueue(), t.pathQueue(), t.extQueue(), t.stats(), t.completedQueue(), t.failedQueue(),
+		t.outputQueue(), t.results(), t.links(), t.deletes(), t.meta(),
+	}
+}
 
 // module is the rsync module of the session's destinations.
 func (t tree) module() string { return "zkrs-" + t.name() }

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"vsc-zk/internal/zkclient"
+)
+
+// drainAtOnce is how many results the master takes out in one transaction.
+const drainAtOnce = 200
+
+// account is the master's book on the paths of a run: it drains what slaves
+// have recorded, tells it to the log and the report, and counts it in the
+// transaction that removes the record.
+type account struct {
+	*client
+	ledger *ledger
+	report *report
+
+	// told holds the records that were told but may not be removed yet, as their
+	// transaction can have been lost with the ZooKeeper session.
+	told map[string]told
+	// ended holds hashes of what has ended in this pass, once a Python slave has
+	// ended something: one that dies between its two steps makes a path end twice.
+	ended map[uint64]bool
+	seed  maphash.Seed
+	mixed bool
+
+	// failed holds what has failed so far: a later walk may queue it again, and
+	// then its later end is what counts.
+	failed map[text]bool
+}
+
+// told is what a record meant when it was read for the first time.
+type told struct {
+	counts bool // it is no repetition
+	again  int  // earlier failures it replaces
+}
+
+func newAccount(c *client, l *ledger, r *report) *account {
+	return &account{client: c, ledger: l, report: r, told: map[string]told{}, ended: map[uint64]bool{}, seed: maphash.MakeSeed(), failed: map[text]bool{}}
+}
+
+// nextPass forgets what ended in the last pass, as paths may come again.
+func (a *account) nextPass() { clear(a.ended) }
+
+// first tells whether the paths of a result end for the first time in this pass.
+func (a *account) first(r result) bool {
+	a.mixed = a.mixed || r.Who == unknownSlave
+	if !a.mixed || len(r.Paths) != 1 {
+		return true
+	}
+	key := maphash.String(a.seed, string(r.Paths[0]))
+	defer func() { a.ended[key] = true }()
+	return !a.ended[key]
+}
+
+// drain takes out all that is recorded now.
+func (a *account) drain(ctx context.Context, m *member) error {
+	for _, source := range []struct {
+		path string
+		read func(data []byte) result
+	}{
+		// Of two ends of one path the worse counts.
+		{m.tree.failedQueue() + "/entries", func(data []byte) result { return fromQueue(data, outcomeFailed) }},
+		{m.tree.completedQueue() + "/entries", func(data []byte) result { return fromQueue(data, outcomeCompleted) }},
+		{m.tree.results(), readResult},
+	} {
+		stat, ok, err := m.Exists(ctx, source.path)
+		if err != nil {
+			return fmt.Errorf("cannot look for results: %w", err)
+		}
+		if !ok || stat.NumChildren == 0 {
+			continue
+		}
+		names, err := m.Children(ctx, source.path)
+		if err != nil {
+			return fmt.Errorf("cannot read the results: %w", err)
+		}
+		slices.Sort(names)
+		for chunk := range slices.Chunk(names, drainAtOnce) {
+			if err := a.take(ctx, m, source.path, chunk, source.read); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readResult reads a node of S/results. One that cannot be read is an account
+// that cannot be right: it is told as a failure.
+func readResult(data []byte) result {
+	var r result
+	if err := json.Unmarshal(data, &r); err != nil {
+		return result{Outcome: outcomeFailed, Errors: []string{fmt.Sprintf("cannot read the result %q: %v", data, err)}}
+	}
+	return r
+}
+
+// fromQueue is what a Python slave, which knows no results, has recorded.
+func fromQueue(data []byte, o outcome) result {
+	return result{Paths: []text{text(data)}, Outcome: o, Who: unknownSlave}
+}
+
+const unknownSlave = "" // a Python slave does not say who it is
+
+// take tells, counts and removes the named records of parent.
+func (a *account) take(ctx context.Context, m *member, parent string, names []string, read func([]byte) result) error {
+	records := make([][]byte, len(names))
+	group, limited := errgroup.WithContext(ctx)
+	group.SetLimit(32)
+	for i, name := range names {
+		group.Go(func() error {
+			data, _, err := m.Get(limited, parent+"/"+name)
+			if errors.Is(err, zkclient.ErrNoNode) {
+				return nil
+			}
+			records[i] = append([]byte{}, data...)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("cannot read the results: %w", err)
+	}
+	var counts Counts
+	again := 0 // failures that are replaced
+	var ops []zkclient.Op
+	var nodes []string
+	for i, data := range records {
+		if data == nil {
+			continue
+		}
+		node := parent + "/" + names[i]
+		r := read(data)
+		t, known := a.told[node]
+		if !known {
+			if t.counts = a.first(r); t.counts {
+				t.again = a.replace(r)
+				if err := a.tell(r); err != nil {
+					return err
+				}
+			}
+			a.told[node] = t
+		}
+		if t.counts {
+			counts.add(r)
+			again += t.again
+		}
+		nodes = append(nodes, node)
+		ops = append(ops, zkclient.OpDelete(node))
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	if err := a.ledger.update(ctx, m, func(mt *meta) {
+		mt.Ended = mt.Ended.plus(counts)
+		mt.Ended.Failed -= again
+		mt.Again += again
+	}, ops...); err != nil {
+		return fmt.Errorf("cannot count the results: %w", err)
+	}
+	for _, node := range nodes {
+		delete(a.told, node)
+	}
+	return nil
+}
+
+// replace notes the failures of a result, and returns how many earlier ones it
+// replaces.
+func (a *account) replace(r result) int {
+	again := 0
+	for _, path := range r.Paths {
+		if a.failed[path] {
+			delete(a.failed, path)
+			again++
+		}
+		if r.Outcome == outcomeFailed {
+			a.failed[path] = true
+		}
+	}
+	return again
+}
+
+// tell says what became of the paths of a run.
+func (a *account) tell(r result) error {
+	for _, path := range r.Paths {
+		name := printable(string(path))
+		switch r.Outcome {
+		case outcomeCompleted:
+			a.log.Info("Completed Path " + name)
+		case outcomeVanished:
+			a.log.Warn("Vanished Path " + name)
+		case outcomeChanged:
+			a.log.Warn("Changed Path " + name)
+		default:
+			a.log.Error("Failed Path " + name)
+		}
+	}
+	for _, line := range r.Errors {
+		a.log.Warn("  " + line)
+	}
+	for _, line := range r.Examples {
+		a.log.Warn("Difference " + line)
+	}
+	return a.report.add(r)
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"vsc-zk/internal/pathbuilder"
+	"vsc-zk/internal/rsyncrunner"
+)
+
+// retry says how to go on after an attempt at a path.
+type retry int
+
+const (
+	no        retry = iota // its fate is in the result
+	atOnce                 // it changed under rsync's hands
+	later                  // it failed
+	elsewhere              // its destination is gone
+)
+
+// attempt tries a path once and says in res what became of it. An error is one
+// that ends this client.
+func (t *turn) attempt(ctx context.Context, w work, dest *heldDest, res *result) (retry, error) {
+	if paths, ok, err := decodeLinks(w.Value); err != nil {
+		res.Outcome, res.Errors = outcomeFailed, []string{err.Error()}
+		return no, nil
+	} else if ok {
+		return t.attemptLinks(ctx, w, paths, dest, res)
+	}
+	if t.cfg.Netcat {
+		return t.sendLine(ctx, w, dest, res)
+	}
+	entry, err := pathbuilder.Decode(w.Value)
+	if err != nil {
+		res.Outcome, res.Errors = outcomeFailed, []string{err.Error()}
+		return no, nil
+	}
+	rel, err := entry.Rel(t.base)
+	if err != nil {
+		return no, fmt.Errorf("%w (--rsyncpath of the master is another than of this source)", err)
+	}
+	state, err := t.guard.before(entry, rel)
+	if err != nil {
+		return t.failed(res, err.Error()), nil
+	}
+	if res.Outcome = gone(state); res.Outcome != "" {
+		t.log.Warn(fmt.Sprintf("Path %s is not there any more, or no directory: what stands there now is left to the directory above", w.name()))
+		return no, nil
+	}
+	job := rsyncrunner.Job{
+		Base: t.guard.tree.Root(), Names: []string{rel}, Recursive: entry.Recursive,
+		Rules: t.guard.protected(),
+		URL:   rsyncrunner.URL(dest.host, dest.port, t.tree.module()),
+	}
+	excluded, err := t.guard.excluded(ctx, entry, rel)
+	if err == nil {
+		job.Filters, err = filters(excluded)
+	}
+	if err != nil {
+		return t.failed(res, err.Error()), nil
+	}
+	budget, err := t.m.reserveDeletes(ctx)
+	if err != nil {
+		return no, err
+	}
+	job.MaxDelete = budget.limit()
+
+	t.log.Info(fmt.Sprintf("%s is sending path %s to %s %d", t.whoami, printable(entry.Path), dest.host, dest.port))
+	run, again, err := t.run(ctx, job, dest, res)
+	if err != nil || again != no {
+		return again, err
+	}
+	if err := budget.giveBack(ctx, run); err != nil {
+		return no, err
+	}
+	t.collect(run.Stats)
+	res.Bytes += run.Stats["Total_transferred_file_size"]
+	res.Deleted += max(run.Deleted, 0) // -1: not said
+	if t.cfg.Rsync.Verbose {
+		t.log.Info("Verbose file list output is: " + run.FileList)
+	}
+	return t.judge(ctx, w, entry, rel, excluded, dest, run, res)
+}
+
+// run is rsync. It is ended when the destination has left: rsync itself would
+// wait for ever for one that has lost its power. again is then not no.
+func (t *turn) run(ctx context.Context, job rsyncrunner.Job, dest *heldDest, res *result) (run rsyncrunner.Result, again retry, err error) {
+	options := t.cfg.Rsync
+	if job.Files {
+		options.Delete = false // nothing to delete among files that are listed one by one
+	}
+	sender := &rsyncrunner.Sender{
+		Options: options, Output: t.cfg.Output, Logger: t.log, StopGrace: t.grace(),
+	}
+	if t.cfg.Rsync.Verify || t.cfg.Rsync.DryRun && t.cfg.Rsync.Delete {
+		res.Differences, res.Examples = 0, nil
+		sender.Changes = func(c rsyncrunner.Change) { t.change(c, res) }
+	}
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(dest.lost, func() {
+		if errors.Is(context.Cause(dest.lost), errDestLost) {
+			cancel(errDestLost)
+		}
+	})()
+	run, err = sender.Run(limited, job)
+	switch {
+	case ctx.Err() != nil:
+		return run, no, context.Cause(ctx)
+	case limited.Err() != nil:
+		t.log.Warn(fmt.Sprintf("Destination %s has left while it was receiving", dest.whoami))
+		return run, elsewhere, nil
+	case unable(err):
+		return run, no, err // this client cannot run rsync at all
+	case err != nil:
+		return run, t.failed(res, err.Error()), nil
+	}
+	return run, no, nil
+}
+
+// grace is how long an rsync may take to end after SIGTERM: it has to be dead
+// before the ZooKeeper session whose loss ends it can have expired, and half of
+// the margin zkclient leaves (a sixth of the timeout) is for SIGKILL.
+func (t *turn) grace() time.Duration { return min(t.m.SessionTimeout()/12, maxGrace) }
+
+// maxGrace is enough for rsync to tidy up, which takes it 0.4 s.
+const maxGrace = time.Second
+
+// unable tells an error of starting rsync on this node from one of the path.
+func unable(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && errno != syscall.E2BIG || errors.Is(err, exec.ErrNotFound)
+}
+
+// judge turns the end of an rsync into what to do next.
+func (t *turn) judge(ctx context.Context, w work, entry pathbuilder.Entry, rel string, excluded map[string]bool, dest *heldDest, run rsyncrunner.Result, res *result) (retry, error) {
+	class := run.Class()
+	if class != rsyncrunner.Fine {
+		t.log.Warn(strings.Join(append([]string{
+			fmt.Sprintf("rsync of path %s to %s %d: %s", w.name(), dest.host, dest.port, run)}, run.Errors...), "\n"))
+	}
+	if class != rsyncrunner.Destination {
+		t.dests.works()
+	}
+	if err := t.guard.after(entry, rel); err != nil {
+		return t.failed(res, err.Error()), nil
+	}
+	switch class {
+	case rsyncrunner.Fine:
+		if entry.Path != "" { // else it was the pass for the links itself
+			if err := t.noteLinks(ctx, entry, rel, excluded); err != nil {
+				return t.failed(res, err.Error()), nil
+			}
+		}
+		res.Attempts++
+		res.Outcome = outcomeCompleted
+		return no, nil
+	case rsyncrunner.DeletesStopped:
+		if left, err := t.m.deletesLeft(ctx); err != nil || left > 0 {
+			return atOnce, err // with another share
+		}
+		res.Attempts++
+		res.Outcome, res.Exhausted = outcomeCompleted, true
+		return no, nil
+	case rsyncrunner.Fatal:
+		return no, fmt.Errorf("cannot go on: rsync of path %s: %s: %s", w.name(), run, strings.Join(run.Errors, "; "))
+	case rsyncrunner.Destination:
+		answers, err := t.dests.fault(ctx, w.name())
+		if err != nil {
+			return no, err
+		}
+		if !answers {
+			return elsewhere, nil
+		}
+	case rsyncrunner.Vanished:
+		if res.Attempts++; res.Attempts < attempts {
+			return atOnce, nil
+		}
+		res.Outcome, res.Errors = outcomeVanished, run.Errors
+		return no, nil
+	}
+	// Some files were not sent: perhaps because the whole path is gone by now.
+	if state, err := t.guard.before(entry, rel); err == nil && gone(state) != "" {
+		res.Attempts++
+		res.Outcome = gone(state)
+		return no, nil
+	}
+	return t.failed(res, append([]string{run.String()}, run.Errors...)...), nil
+}
+
+// failed counts an attempt that failed; after the last one the path has.
+func (t *turn) failed(res *result, lines ...string) retry {
+	res.Attempts++
+	res.Outcome, res.Errors = outcomeFailed, lines
+	if res.Attempts == attempts {
+		return no
+	}
+	return later
+}
+
+// gone is the outcome of a path that is not as it was queued, "" if it is.
+func gone(state pathbuilder.State) outcome {
+	switch state {
+	case pathbuilder.Vanished:
+		return outcomeVanished
+	case pathbuilder.Changed:
+		return outcomeChanged
+	}
+	return ""
+}
+
+func (t *turn) sendLine(ctx context.Context, w work, dest *heldDest, res *result) (retry, error) {
+	line := fmt.Sprintf("%s is sending %s", t.whoami, w.Value)
+	err := rsyncrunner.SendLine(ctx, net.JoinHostPort(dest.host, strconv.Itoa(dest.port)), line)
+	switch {
+	case ctx.Err() != nil:
+		return no, context.Cause(ctx)
+	case err != nil:
+		t.log.Warn(err.Error())
+		return t.failed(res, err.Error()), nil
+	}
+	res.Attempts++
+	res.Outcome = outcomeCompleted
+	return no, nil
+}
+
+// maxExamples is how many differences of a run the master is told of; all are
+// in this client's log and output.
+const maxExamples = 100
+
+// change tells what rsync would change at the destination.
+func (t *turn) change(c rsyncrunner.Change, res *result) {
+	line := c.Code + " " + printable(c.Path)
+	fmt.Fprintln(t.cfg.Stdout, line)
+	t.log.Info("Would change " + line)
+	if !t.cfg.Rsync.Verify {
+		return
+	}
+	if res.Differences++; len(res.Examples) < maxExamples {
+		res.Examples = append(res.Examples, line)
+	}
+}

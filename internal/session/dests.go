@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/zkclient"
+)
+
+// heldDest is a destination this slave has locked.
+type heldDest struct {
+	entry  *zkclient.Entry
+	host   string
+	port   int
+	whoami string
+
+	lost context.Context // ends when the destination leaves, or takes another port
+	drop func()          // ends the watch for that
+}
+
+// errDestLost is the cause of the end of heldDest.lost.
+var errDestLost = errors.New("the destination has left")
+
+// hold begins to watch a destination.
+func (d *dests) hold(dest *heldDest) {
+	ctx, cancel := context.WithCancelCause(d.waiting)
+	dest.lost, dest.drop = ctx, func() { cancel(nil) }
+	d.held = dest
+	d.m.background(func() {
+		port := strconv.Itoa(dest.port)
+		err := d.m.WatchData(ctx, d.m.tree.portMap(dest.whoami), func(data []byte, _ zkclient.Stat, exists bool) {
+			if !exists || string(data) != port {
+				cancel(errDestLost)
+			}
+		})
+		if ctx.Err() == nil {
+			d.m.fail(err)
+		}
+	})
+}
+
+// letGo forgets the held destination, whatever became of its entry.
+func (d *dests) letGo() *heldDest {
+	held := d.held
+	if held != nil {
+		held.drop()
+	}
+	d.held = nil
+	return held
+}
+
+// release gives the held destination to others.
+func (d *dests) release() {
+	if held := d.letGo(); held != nil {
+		if err := held.entry.Release(d.waiting); err != nil && !errors.Is(err, zkclient.ErrNotHeld) && d.waiting.Err() == nil {
+			d.m.log.Warn(err.Error())
+		}
+	}
+}
+
+// parseDest reads an entry of S/destQueue: "<port>:<host>:<pid>".
+func parseDest(entry *zkclient.Entry) (*heldDest, error) {
+	port, name, _ := strings.Cut(string(entry.Value), ":")
+	host, _, ok := strings.Cut(name, ":")
+	number, err := strconv.Atoi(port)
+	if err != nil || !ok || host == "" {
+		return nil, fmt.Errorf("cannot use destination %q: not of the form port:host:pid", entry.Value)
+	}
+	return &heldDest{entry: entry, host: host, port: number, whoami: name}, nil
+}
+
+// dests takes destinations for a slave, one at a time, and keeps the one it has
+// as long as that is fine.
+type dests struct {
+	m       *member
+	waiting context.Context // ends with the run
+	queue   *zkclient.Queue
+	held    *heldDest
+	warned  bool
+	faulty  map[string][]string // paths a destination has failed at, in a row
+}
+
+func newDests(m *member, waiting context.Context) *dests {
+	return &dests{m: m, waiting: waiting, queue: m.Queue(m.tree.destQueue()), faulty: map[string][]string{}}
+}
+
+// get returns a destination that is connected, active and has the right port;
+// it waits for one until ctx ends.
+func (d *dests) get(ctx context.Context) (*heldDest, error) {
+	for {
+		if d.held == nil {
+			entry, err := d.take(ctx)
+			if err != nil {
+				return nil, err
+			}
+			held, err := parseDest(entry)
+			if err != nil {
+				d.m.log.Error(err.Error())
+				if err := entry.Consume(ctx); err != nil && !errors.Is(err, zkclient.ErrNotHeld) {
+					return nil, err
+				}
+				continue
+			}
+			d.hold(held)
+		}
+		usable, err := d.m.destUsable(ctx, d.held)
+		if err != nil {
+			return nil, err
+		}
+		if usable {
+			return d.held, nil
+		}
+		d.letGo()
+	}
+}
+
+// take waits for an entry, saying once if that takes long.
+func (d *dests) take(ctx context.Context) (*zkclient.Entry, error) {
+	if d.warned {
+		return d.queue.Take(ctx)
+	}
+	short, cancel := context.WithTimeout(ctx, d.m.cfg.Timing.Retry)
+	defer cancel()
+	entry, err := d.queue.Take(short)
+	if err == nil || short.Err() == nil || ctx.Err() != nil {
+		return entry, err
+	}
+	d.warned = true
+	d.m.log.Warn("No free destination, waiting for one (a slave needs a destination of its own)")
+	return d.queue.Take(ctx)
+}
+
+// works says that the held destination has served a run.
+func (d *dests) works() {
+	if d.held != nil {
+		delete(d.faulty, d.held.whoami)
+	}
+}
+
+// faultsInRow is at how many different paths in a row a destination may fail
+// before it is set aside.
+const faultsInRow = 3
+
+// fault says that the held destination has failed at a path, and gives it up so
+// that the next attempt can meet another one. One that does not answer, or has
+// failed at several paths in a row, is taken out of the queue and put back after
+// a pause. answers is false if the path cannot have been at fault.
+func (d *dests) fault(ctx context.Context, path string) (answers bool, err error) {
+	held := d.letGo()
+	probe, cancel := context.WithTimeout(ctx, d.m.cfg.Timing.Retry)
+	defer cancel()
+	problem := rsyncrunner.Probe(probe, net.JoinHostPort(held.host, strconv.Itoa(held.port)), d.m.tree.module())
+	if !slices.Contains(d.faulty[held.whoami], path) {
+		d.faulty[held.whoami] = append(d.faulty[held.whoami], path)
+	}
+	if problem == nil && len(d.faulty[held.whoami]) < faultsInRow {
+		err := held.entry.Release(ctx)
+		if errors.Is(err, zkclient.ErrNotHeld) {
+			err = nil
+		}
+		return true, err
+	}
+	pause := d.m.cfg.Timing.SetAside
+	why := fmt.Sprintf("failed at %d paths in a row", len(d.faulty[held.whoami]))
+	if problem != nil {
+		why = problem.Error()
+	}
+	delete(d.faulty, held.whoami)
+	d.m.log.Error(fmt.Sprintf("Destination %s is set aside for %v: %s", held.whoami, pause, why))
+	if err := held.entry.Consume(ctx); err != nil && !errors.Is(err, zkclient.ErrNotHeld) {
+		return false, err
+	}
+	d.m.background(func() { d.m.putBack(d.waiting, held, pause) })
+	return problem == nil, nil
+}
+
+// putBack offers a destination again that was set aside, if it is still there.
+func (m *member) putBack(ctx context.Context, dest *heldDest, after time.Duration) {
+	if !sleep(ctx, after) {
+		return
+	}
+	connected, err := m.all.Has(ctx, dest.whoami)
+	if err == nil && connected {
+		connected, err = m.hasPort(ctx, dest)
+	}
+	if err == nil && connected {
+		err = m.underDestsLock(ctx, func() error { return m.offer(ctx, string(dest.entry.Value)) })
+	}
+	if err != nil && ctx.Err() == nil {
+		m.log.Warn(fmt.Sprintf("cannot offer destination %s again: %v", dest.whoami, err))
+	}
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"vsc-zk/internal/pathbuilder"
+	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/zkclient"
+)
+
+// Hard links between paths. rsync keeps the links between the files of one run,
+// and the members of a group may lie in many. So with --hardlinks a slave looks,
+// after each path, for files that have more links than it has seen there, and
+// notes them in S/links. When everything else is done the master joins the
+// notes and queues the groups, in S/extQueue, each with all its members: one
+// run of rsync that lists every member makes links of the copies, and sends
+// nothing. It has to be the last one, since a later run over some of the
+// members would part them again.
+
+// linkKey tells groups apart. Not by device: nodes number those differently.
+// Two groups that share a key are sent in one run, which does no harm.
+type linkKey struct {
+	Ino   uint64 `json:"ino"`
+	Nlink uint32 `json:"nlink"`
+	Size  int64  `json:"size"`
+	Mtime int64  `json:"mtime"` // nanoseconds
+}
+
+// linkGroup is what one path holds of a group.
+type linkGroup struct {
+	linkKey
+	Paths []text `json:"paths"` // below the base
+}
+
+// Bounds. A note is one znode; maxLinkBytes is what the master holds of all.
+const (
+	linkNoteBytes = 256 << 10
+	maxLinkGroups = 1_000_000
+	maxLinkBytes  = 64 << 20
+)
+
+// noteLinks records the open groups of a path that was sent.
+func (t *turn) noteLinks(ctx context.Context, entry pathbuilder.Entry, rel string, excluded map[string]bool) error {
+	if !t.cfg.Rsync.HardLinks || t.cfg.Rsync.DryRun || t.cfg.Rsync.Verify {
+		return nil
+	}
+	groups := pathbuilder.LinkGroups{Limit: maxLinkGroups}
+	skip := func(path string) bool { return excluded[path] }
+	if err := pathbuilder.ScanLinks(ctx, t.guard.tree.Root(), rel, entry.Recursive, skip, groups.Add); err != nil {
+		return err
+	}
+	var note []linkGroup
+	size := 0
+	flush := func() error {
+		if len(note) == 0 {
+			return nil
+		}
+		data, err := json.Marshal(note)
+		if err != nil {
+			return fmt.Errorf("cannot note hard links: %w", err)
+		}
+		if _, err := t.m.CreatePath(ctx, t.tree.links()+"/note-", data, zkclient.Sequential); err != nil {
+			return err
+		}
+		note, size = nil, 0
+		return nil
+	}
+	for _, links := range groups.Open() {
+		first := links[0]
+		group := linkGroup{linkKey: linkKey{Ino: first.Ino, Nlink: first.Nlink, Size: first.Size, Mtime: first.Mtime}}
+		for _, link := range links {
+			group.Paths = append(group.Paths, text(link.Path))
+			if size += len(link.Path) + 100; size >= linkNoteBytes {
+				note = append(note, group)
+				group.Paths = nil
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if len(group.Paths) > 0 {
+			note = append(note, group)
+		}
+	}
+	return flush()
+}
+
+// linkEntries joins all notes to the entries of the last pass. lost counts the
+// groups beyond the bounds, which are named in the log.
+func (ms *master) linkEntries(ctx context.Context, m *member) (entries [][]byte, lost int, err error) {
+	if _, ok, err := m.Exists(ctx, m.tree.links()); err != nil || !ok {
+		return nil, 0, err
+	}
+	names, err := m.Children(ctx, m.tree.links())
+	if err != nil {
+		return nil, 0, err
+	}
+	groups := map[linkKey]map[text]bool{}
+	size := 0
+	for _, name := range names {
+		data, _, err := m.Get(ctx, m.tree.links()+"/"+name)
+		if err != nil {
+			return nil, 0, err
+		}
+		var note []linkGroup
+		if err := json.Unmarshal(data, &note); err != nil {
+			return nil, 0, fmt.Errorf("cannot read the hard links noted in %s: %w", name, err)
+		}
+		for _, group := range note {
+			known := groups[group.linkKey]
+			if known == nil {
+				if len(groups) >= maxLinkGroups || size >= maxLinkBytes {
+					lost++
+					ms.log.Error(fmt.Sprintf("Hard links of %s are not kept: there are too many groups", printable(string(group.Paths[0]))))
+					continue
+				}
+				known = map[text]bool{}
+				groups[group.linkKey] = known
+			}
+			for _, path := range group.Paths {
+				if !known[path] {
+					known[path] = true
+					size += len(path)
+				}
+			}
+		}
+	}
+	return packLinks(groups), lost, nil
+}
+
+// packLinks makes entries of a bounded size, groups whole.
+func packLinks(groups map[linkKey]map[text]bool) [][]byte {
+	var entries [][]byte
+	var paths []text
+	size := 0
+	flush := func() {
+		if len(paths) > 0 {
+			entries = append(entries, encodeLinks(paths))
+			paths, size = nil, 0
+		}
+	}
+	for _, group := range groups {
+		if len(group) < 2 {
+			continue // its other members lie outside of the base, or were excluded
+		}
+		for _, path := range slices.Sorted(maps.Keys(group)) {
+			paths = append(paths, path)
+			size += len(path)
+		}
+		if size >= linkNoteBytes {
+			flush()
+		}
+	}
+	flush()
+	return entries
+}
+
+// linksPrefix begins an entry of the last pass: "l_" and a JSON array of files.
+const linksPrefix = "l_"
+
+func encodeLinks(paths []text) []byte {
+	data, err := json.Marshal(paths)
+	if err != nil {
+		panic(err) // strings
+	}
+	return append([]byte(linksPrefix), data...)
+}
+
+// decodeLinks returns the files of an entry of the last pass; ok is false for
+// any other entry.
+func decodeLinks(value []byte) (paths []text, ok bool, err error) {
+	data, ok := bytes.CutPrefix(value, []byte(linksPrefix))
+	if !ok {
+		return nil, false, nil
+	}
+	if err := json.Unmarshal(data, &paths); err != nil {
+		return nil, true, fmt.Errorf("cannot read an entry of hard links: %w", err)
+	}
+	return paths, true, nil
+}
+
+// attemptLinks sends the members of groups of hard links, those that are still
+// there.
+func (t *turn) attemptLinks(ctx context.Context, w work, paths []text, dest *heldDest, res *result) (retry, error) {
+	job := rsyncrunner.Job{
+		Base: t.guard.tree.Root(), Files: true,
+		URL: rsyncrunner.URL(dest.host, dest.port, t.tree.module()),
+	}
+	for _, path := range paths {
+		dir := string(path)[:max(strings.LastIndexByte(string(path), '/'), 0)]
+		if state, err := t.guard.tree.Check(dir); err != nil || state != pathbuilder.Present {
+			continue // sent by the pass that finds it changed
+		}
+		job.Names = append(job.Names, string(path))
+	}
+	if len(job.Names) == 0 {
+		res.Outcome = outcomeVanished
+		return no, nil
+	}
+	t.log.Info(fmt.Sprintf("%s is linking %d files at %s %d", t.whoami, len(job.Names), dest.host, dest.port))
+	run, again, err := t.run(ctx, job, dest, res)
+	if err != nil || again != no {
+		return again, err
+	}
+	t.collect(run.Stats)
+	return t.judge(ctx, w, pathbuilder.Entry{}, "", nil, dest, run, res)
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/renameio/v2"
+
+	"vsc-zk/internal/pathbuilder"
+)
+
+// report writes what became of every path, while it becomes known: to --report
+// as JSON lines (a header, a line a path, a total), and the failed entries to
+// --failed, from where --paths-from reads them.
+type report struct {
+	file   *os.File
+	out    *json.Encoder
+	failed string // path of --failed
+	left   []byte // lines of --failed for what nobody has ended
+}
+
+// openReport makes the report; both files may be "".
+func openReport(path, failed, session, source string) (*report, error) {
+	r := &report{failed: failed}
+	if path == "" {
+		return r, nil
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("cannot write the report: %w", err)
+	}
+	r.file, r.out = file, json.NewEncoder(file)
+	r.out.SetEscapeHTML(false)
+	return r, r.write(struct {
+		Type    string `json:"type"`
+		Session string `json:"session"`
+		Source  text   `json:"source"`
+		Time    string `json:"time"`
+	}{"header", session, text(source), now()})
+}
+
+func now() string { return time.Now().UTC().Format(time.RFC3339) }
+
+func (r *report) write(line any) error {
+	if r.out == nil {
+		return nil
+	}
+	if err := r.out.Encode(line); err != nil {
+		return fmt.Errorf("cannot write the report: %w", err)
+	}
+	return nil
+}
+
+// add writes a line for each path of a result. Attempts, seconds, bytes and who
+// are null where a Python slave, which does not tell, has done it.
+func (r *report) add(res result) error {
+	for _, path := range res.Paths {
+		line := struct {
+			Type        string   `json:"type"`
+			Path        text     `json:"path"`
+			Outcome     outcome  `json:"outcome"`
+			Attempts    *int     `json:"attempts"`
+			Seconds     *float64 `json:"seconds"`
+			Bytes       *int64   `json:"bytes"`
+			Who         *string  `json:"who"`
+			Errors      []string `json:"errors,omitempty"`
+			Differences []string `json:"differences,omitempty"`
+		}{Type: "path", Path: path, Outcome: res.Outcome, Errors: res.Errors, Differences: res.Examples}
+		if res.Who != unknownSlave {
+			line.Attempts, line.Seconds, line.Bytes, line.Who = &res.Attempts, &res.Seconds, &res.Bytes, &res.Who
+		}
+		if err := r.write(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unfinished writes a line for a path that nobody has ended.
+func (r *report) unfinished(value []byte) error {
+	r.left = append(append(r.left, entryLine(string(value))...), '\n')
+	return r.write(struct {
+		Type    string `json:"type"`
+		Path    text   `json:"path"`
+		Outcome string `json:"outcome"`
+	}{"path", text(value), "unfinished"})
+}
+
+// close writes the total and the file of failed paths.
+func (r *report) close(queued int, failed map[text]bool, counts Counts) error {
+	err := r.write(struct {
+		Type   string `json:"type"`
+		Time   string `json:"time"`
+		Queued int    `json:"queued"`
+		Counts
+	}{"total", now(), queued, counts})
+	if r.file != nil {
+		err = errors.Join(err, r.file.Close())
+		r.file, r.out = nil, nil
+	}
+	if r.failed != "" {
+		lines := r.left
+		for _, path := range slices.Sorted(maps.Keys(failed)) {
+			lines = append(append(lines, entryLine(string(path))...), '\n')
+		}
+		if e := renameio.WriteFile(r.failed, lines, 0o644, renameio.WithStaticPermissions(0o644)); e != nil {
+			err = errors.Join(err, fmt.Errorf("cannot write the failed paths: %w", e))
+		}
+	}
+	return err
+}
+
+// entryLine is an entry as --failed and --paths-from have it, one a line: as it
+// is, or quoted as in Go if a line could not hold it.
+func entryLine(entry string) string {
+	if strings.HasPrefix(entry, `"`) || !utf8.ValidString(entry) || strings.ContainsFunc(entry, unicode.IsControl) {
+		return strconv.Quote(entry)
+	}
+	return entry
+}
+
+// readEntries reads a file that --failed has written. Every line has to be an
+// entry below base.
+func readEntries(path, base string) ([]pathbuilder.Entry, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the paths: %w", err)
+	}
+	var entries []pathbuilder.Entry
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	lines.Buffer(nil, 1<<20)
+	for number := 1; lines.Scan(); number++ {
+		line := lines.Text()
+		if line == "" {
+			continue
+		}
+		if strings.HasPrefix(line, `"`) {
+			if line, err = strconv.Unquote(line); err != nil {
+				return nil, fmt.Errorf("cannot read %s, line %d: the quotes are not closed rightly", path, number)
+			}
+		}
+		entry, err := pathbuilder.Decode([]byte(line))
+		if err == nil {
+			_, err = entry.Rel(base)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read %s, line %d: %w", path, number, err)
+		}
+		entries = append(entries, entry)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	return entries, nil
+}
