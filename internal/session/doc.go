@@ -9,27 +9,74 @@
 // The master walks the source tree and puts entries such as "1_/data/a" into
 // S/pathQueue. A slave that holds a destination (a locked entry of
 // S/destQueue) takes one, runs rsync against that destination, and then moves
-// it in a single transaction: into S/completedQueue (or S/failedQueue after the
-// last attempt), out of S/pathQueue. The order matters: the work is removed in
-// the transaction that records its end, so a crash repeats work and never loses
-// it. When the walk is over and the queue is empty the master sets S/watch/ready
-// to "stop", waits until it is the only client left, logs what became of every
-// path and removes the session's znodes.
+// it in a single transaction: its result into S/results, the entry out of
+// S/pathQueue. The order matters: the work is removed in the transaction that
+// records its end, so a crash repeats work and never loses it. The master drains
+// the results, tells them to the log and the report, and counts them in S/meta in
+// the transaction that removes them.
+//
+// When the walk is over, the queues are empty and all results are drained, the
+// master walks again and queues what has changed since, at most three times, and
+// then the groups of hard links that lie in several paths. Then it sets
+// S/watch/ready to "stop", waits until it is the only client left, names what is
+// unfinished and removes the session's znodes.
+//
+// # The account
+//
+// Every path queued ends in exactly one class: completed; failed, after three
+// attempts; vanished, it or files in it were gone before they could be sent;
+// changed, it is no directory any more or lies below a symbolic link, and the
+// directory above, queued again by the next walk, sends what stands there now;
+// unfinished, nobody has ended it. The sum is the number queued. A path that
+// failed and was queued again by a later walk counts once, as it ended last.
+// What has left the queue without a result counts as unfinished.
+//
+// # Passes
+//
+// A walk stamps each directory with its place, inode and ctime
+// (pathbuilder.WalkStamped). The next one queues the directories whose stamp it
+// has not seen: those that are new, were moved here, or in which a name was made,
+// removed or changed. A directory made after its parent was listed would else
+// arrive empty; one that vanished would stay at the destination. Below the depth
+// rsync lists directories itself, when it comes to them.
+//
+// # Guards
+//
+// Before each run the slave looks at the base path (there, not empty if rsync may
+// delete, with the file that --sentinel names) and waits if it is not as it
+// should be; at every component of the path, without following links; and, if
+// rsync may delete, whether the same file systems are mounted there as when the
+// client started, before and after. What the walk excludes in a directory is kept
+// from being made or deleted by filters. Deletions come out of a budget, S/deletes,
+// by compare and set; a run gives back what it has not used.
+//
+// rsync's exit status decides how to go on (rsyncrunner.Class): a destination at
+// fault is given up, and set aside for a while if it does not answer or failed at
+// three paths in a row; options that rsync refuses end the client; anything else is
+// tried three times, with growing pauses. A run ends at once when its destination
+// leaves the session.
 //
 // # Wire format
 //
 // All znodes, their data and the order of operations are those of vsc-zk 2.0.7
 // on kazoo (https://github.com/hpcugent/vsc-zk), so Python clients can take part
-// in any role. S is /admin/rsync/<session>; tree.go names the znodes. Two are
+// in any role. S is /admin/rsync/<session>; tree.go names the znodes. These are
 // extensions that Python clients never look at:
 //
-//   - S/meta: JSON, written by the master only, always in the transaction that
-//     queues entries, so that a master whose connection broke knows whether that
-//     transaction was applied. Void when its epoch, the czxid of S/watch/ready,
-//     is another.
-//   - S/extQueue: entries whose names a Python slave would misread. A slave takes
-//     from it once S/meta is valid, so what an earlier run left there is never
-//     sent by this one.
+//   - S/meta: JSON (ledger.go): the numbers of the run. Only the master writes it,
+//     in the transactions that queue entries and remove results, so that after a
+//     lost connection it knows what was applied. Void when its epoch, the czxid of
+//     S/watch/ready, is another.
+//   - S/results: sequential nodes, JSON (result.go): what became of the paths of
+//     one rsync run. Used once S/meta is valid; else S/completedQueue and
+//     S/failedQueue, as a Python master reads them.
+//   - S/extQueue: entries whose names a Python slave would misread, and groups of
+//     hard links. A slave takes from it once S/meta is valid, so what an earlier
+//     run left there is never sent by this one.
+//   - S/links: notes of slaves about hard links that lead out of their path
+//     (links.go).
+//   - S/deletes: decimal, what --max-delete leaves.
+//   - S/parties/ext: the clients that know all this.
 //
 // # Mixed sessions
 //
@@ -44,8 +91,7 @@
 // connected at all they wait without a limit, as every other path does.
 //
 // A Python client that dies between putting a path into its last queue and taking
-// it out of S/pathQueue makes it end twice. The master counts and logs a path once,
-// as the worst it came to: unfinished, failed, completed.
+// it out of S/pathQueue makes it end twice. The master counts and logs a path once.
 //
 // # Losing ZooKeeper
 //
@@ -57,7 +103,8 @@
 //
 // # Errors
 //
-// ErrIncomplete: the run ended with failed or unfinished paths. ErrUnclean: an
+// ErrIncomplete: the run ended with failed or unfinished paths, deletions stopped
+// at their bound, or a comparison found differences. ErrUnclean: an
 // earlier run of this session was not finished. ErrLocked: --pathsonly found a
 // master. Everything else says what failed and on what. When the context given
 // to a role ends, the role returns an error that wraps the context's cause.
