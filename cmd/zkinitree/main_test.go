@@ -66,7 +66,7 @@ func zkinitree(t *testing.T, ctx context.Context, args ...string) (code int, lin
 	return code, lines
 }
 
-var logLine = regexp.MustCompile(`^[-0-9]{10} [:0-9]{8},\d{3} ([A-Z]+) +zkinitree +MainThread  (.*)$`)
+var logLine = regexp.MustCompile(`^[-0-9]{10} [:0-9]{8},\d{3} ([A-Z]+) +(?:zkinitree|ZooKeeper) +MainThread  (.*)$`)
 
 // setUp runs zkinitree over a file, which must succeed with these lines.
 func setUp(t *testing.T, servers, text string, want ...string) {

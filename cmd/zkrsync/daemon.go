@@ -168,7 +168,7 @@ func becomeDaemon(o *options, log *slog.Logger) (*detachment, error) {
 
 // files are the options that name a file or directory to be opened later.
 func (o *options) files() []*string {
-	return []*string{&o.rsyncPath, &o.doneFile, &o.logFile}
+	return []*string{&o.rsyncPath, &o.pathsFrom, &o.doneFile, &o.report, &o.failed, &o.logFile}
 }
 
 // anchor makes names relative to where the user is absolute ones.
