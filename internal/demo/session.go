@@ -151,7 +151,7 @@ func (s *session) waitForMaster(ctx context.Context) error {
 
 var (
 	sending  = regexp.MustCompile(`  (\S+) is sending path .* to (\S+ \d+)$`)
-	progress = regexp.MustCompile(`  (Progress: .*|Connected .*)$`)
+	progress = regexp.MustCompile(`  (Progress: .*|Connected source .*)$`)
 	numbers  = regexp.MustCompile(`  progress stats: (\{.*\})$`)
 	trouble  = regexp.MustCompile(`^\S+ \S+ (WARNING|ERROR) `)
 )
