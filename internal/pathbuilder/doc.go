@@ -106,4 +106,15 @@
 // without unique ids that is seen only if one of the above differs. So what is
 // mounted on demand (autofs, exports nested in an NFS export) has to be mounted
 // when the process starts, and to stay so.
+//
+// # Hard links
+//
+// rsync keeps the names of one file together only within one run. [ScanLinks]
+// finds the names in an entry of files that have several, and [LinkGroups] those
+// of which some names are not in the entry. Files are told apart by device and
+// inode. A file that gets a new name during the scan may come out with that name
+// alone; the directory of the name shows that by a new stamp.
+//
+// Errors begin with "cannot", name the path in one line, and wrap the system's
+// own error.
 package pathbuilder

@@ -126,6 +126,18 @@ func (x *Excluder) sort(ctx context.Context, path string, f *os.File) (out, in [
 	return out, in, readError(path, err)
 }
 
+// Excluded reports whether the directory of this absolute path is left out
+// itself, whatever is above it.
+func (x *Excluder) Excluded(path string) (bool, error) {
+	out, err := x.excludes(path, func(stat *unix.Stat_t) error {
+		return unix.Fstatat(unix.AT_FDCWD, path, stat, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	if err != nil {
+		return false, fmt.Errorf("cannot learn the owner of %s: %w", printable(path), err)
+	}
+	return out, nil
+}
+
 // excludes is the rule. Only where the owner matters is the directory looked at.
 func (x *Excluder) excludes(path string, look func(*unix.Stat_t) error) (bool, error) {
 	if x.pattern == nil || !x.pattern.MatchString(path) {

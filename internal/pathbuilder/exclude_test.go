@@ -137,7 +137,7 @@ func TestChildrenVanish(t *testing.T) {
 	base := tree(t, names...)
 	me := uint32(os.Geteuid())
 	vanished := false
-	ctx := &duringRead{t.Context(), func() {
+	ctx := &duringRead{t.Context(), 0, func() {
 		for _, name := range names {
 			path := base + "/" + strings.TrimSuffix(name, "/")
 			if err := errors.Join(os.Remove(path), os.Symlink("gone", path)); err != nil {
@@ -152,6 +152,31 @@ func TestChildrenVanish(t *testing.T) {
 	got, err := NewExcluder(regexp.MustCompile("a"), &me).Children(ctx, base)
 	if err != nil || len(got) < chunk || !vanished {
 		t.Errorf("%d names, %v, vanished %v", len(got), err, vanished)
+	}
+}
+
+func TestExcluded(t *testing.T) {
+	base := tree(t, "mine/.snapshots/x/", "theirs/.snapshots/", "a/")
+	daemon := uint32(1)
+	if err := os.Lchown(base+"/theirs/.snapshots", 1, 1); err != nil {
+		t.Fatalf("this test changes owners: run it as root: %v", err)
+	}
+	for _, c := range []struct {
+		rel       string
+		any, byID bool
+	}{{"a", false, false}, {"mine/.snapshots", true, false}, {"mine/.snapshots/x", true, false}, {"theirs/.snapshots", true, true}} {
+		for owner, want := range map[*uint32]bool{nil: c.any, &daemon: c.byID} {
+			if got, err := NewExcluder(snapshots, owner).Excluded(base + "/" + c.rel); got != want || err != nil {
+				t.Errorf("%s, owner given %v: %v, %v", c.rel, owner != nil, got, err)
+			}
+		}
+	}
+	path := base + "/gone/.snapshots"
+	if _, err := NewExcluder(snapshots, &daemon).Excluded(path); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
+		t.Errorf("owner of what is not there: %v", err)
+	}
+	if out, err := NewExcluder(nil, &daemon).Excluded(path); out || err != nil {
+		t.Errorf("no pattern: %v, %v", out, err)
 	}
 }
 

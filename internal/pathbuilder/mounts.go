@@ -97,7 +97,7 @@ func (m *Mounts) Same(rel string) error {
 	if is == was {
 		return nil
 	}
-	return &MountError{Path: join(m.tree.root, rel), Was: was.String(), Is: is.String()}
+	return &MountError{Path: m.tree.path(rel), Was: was.String(), Is: is.String()}
 }
 
 // SameBelow is Same for rel and for everything that was mounted below it, or
@@ -148,7 +148,7 @@ func (m *Mounts) covering(rel string) mount {
 }
 
 func (m *Mounts) cannotTell(rel string, err error) error {
-	return fmt.Errorf("cannot learn what %s is mounted on: %w", printable(join(m.tree.root, rel)), err)
+	return fmt.Errorf("cannot learn what %s is mounted on: %w", printable(m.tree.path(rel)), err)
 }
 
 // note fills in the points. Which of several mounts at one place is the visible

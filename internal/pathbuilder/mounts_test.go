@@ -103,6 +103,9 @@ func wantOther(t *testing.T, m *Mounts, rel string, was, is string) {
 		t.Errorf("Same(%q): %v, want another mount", rel, err)
 		return
 	}
+	if other.Path != m.tree.path(rel) || strings.HasSuffix(other.Path, "/") {
+		t.Errorf("Same(%q): the path is %q", rel, other.Path)
+	}
 	if !strings.HasPrefix(other.Was, was+" (tmpfs) mounted at ") || !strings.Contains(other.Is, is) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("Same(%q): %v; want was %s, is %s", rel, err, was, is)
 	}

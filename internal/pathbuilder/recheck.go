@@ -43,6 +43,14 @@ func OpenTree(base string) (*Tree, error) {
 // Root is the base's path without links.
 func (t *Tree) Root() string { return t.root }
 
+// path is the full path of rel.
+func (t *Tree) path(rel string) string {
+	if rel == "" {
+		return t.root
+	}
+	return join(t.root, rel)
+}
+
 // State is what has become of a directory since its path was queued.
 type State int
 
@@ -90,61 +98,73 @@ func (e *baseError) Unwrap() error { return e.error }
 
 // open opens the directory rel below the base, following no link.
 func (t *Tree) open(rel string, flags int) (int, error) {
-	if rel != "" && !plain(rel) || strings.Contains(rel, "\x00") {
-		return -1, fmt.Errorf("cannot use path %s: it must have no empty, . or .. component, nor a NUL byte", printable(rel))
-	}
-	baseFlags := unix.O_PATH
 	if rel == "" {
-		baseFlags = flags
+		return t.openBase(flags)
 	}
-	base, err := t.openRoot(baseFlags)
+	base, err := t.openBase(unix.O_PATH)
 	if err != nil {
-		if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-			err = fmt.Errorf("%w: it is not the directory it was; start again", err)
-		}
-		return -1, &baseError{fmt.Errorf("cannot use base path %s: %w", printable(t.root), err)}
+		return -1, err
 	}
-	if rel == "" {
-		return base, nil
+	defer unix.Close(base)
+	return t.openIn(base, rel, flags)
+}
+
+// openIn is open where the base is open already.
+func (t *Tree) openIn(base int, rel string, flags int) (int, error) {
+	if !plain(rel) || strings.Contains(rel, "\x00") {
+		return -1, fmt.Errorf("cannot use path %s: it must have no empty, . or .. component, nor a NUL byte", printable(rel))
 	}
 	fd, err := t.descend(base, rel, flags)
 	if err != nil {
-		return -1, fmt.Errorf("cannot open directory %s: %w", printable(join(t.root, rel)), err)
+		return -1, fmt.Errorf("cannot open directory %s: %w", printable(t.path(rel)), err)
 	}
 	return fd, nil
 }
 
+func (t *Tree) openBase(flags int) (int, error) {
+	fd, err := t.openRoot(flags)
+	if err == nil {
+		return fd, nil
+	}
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		err = fmt.Errorf("%w: it is not the directory it was; start again", err)
+	}
+	return -1, &baseError{fmt.Errorf("cannot use base path %s: %w", printable(t.root), err)}
+}
+
 func (t *Tree) openRoot(flags int) (int, error) {
 	rel := t.root[1:]
-	rootFlags := unix.O_PATH
 	if rel == "" {
-		rootFlags = flags
+		return openAt(unix.AT_FDCWD, "/", flags)
 	}
-	fd, err := openAt(unix.AT_FDCWD, "/", rootFlags)
-	if err != nil || rel == "" {
-		return fd, err
+	top, err := openAt(unix.AT_FDCWD, "/", unix.O_PATH)
+	if err != nil {
+		return -1, err
 	}
-	return t.descend(fd, rel, flags)
+	defer unix.Close(top)
+	return t.descend(top, rel, flags)
 }
 
 // maxPath is the longest path that the kernel takes in one call.
 const maxPath = unix.PathMax - 1
 
-// descend opens rel below the directory dir, which it closes. The flags are for
-// the last directory.
+// descend opens rel below the directory dir. The flags are for the last one.
 func (t *Tree) descend(dir int, rel string, flags int) (int, error) {
+	above := dir
 	for {
 		piece, rest := cutPath(rel, maxPath)
 		pieceFlags := flags
 		if rest != "" {
 			pieceFlags = unix.O_PATH
 		}
-		next, err := t.openBelow(dir, piece, pieceFlags)
-		unix.Close(dir)
-		if err != nil || rest == "" {
-			return next, err
+		fd, err := t.openBelow(above, piece, pieceFlags)
+		if above != dir {
+			unix.Close(above)
 		}
-		dir, rel = next, rest
+		if err != nil || rest == "" {
+			return fd, err
+		}
+		above, rel = fd, rest
 	}
 }
 

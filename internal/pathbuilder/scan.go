@@ -29,6 +29,8 @@ type scan struct {
 	// denied lets what may not be read pass.
 	denied bool
 
+	base int // open while it runs
+
 	mu      sync.Mutex
 	wake    sync.Cond // there may be something to read, or it is over
 	todo    []string
@@ -40,6 +42,12 @@ type scan struct {
 // meanwhile, or become something else, are passed over.
 func (s *scan) run(ctx context.Context, start string) error {
 	s.wake.L = &s.mu
+	base, err := s.tree.open("", unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(base)
+	s.base = base
 	deeper, err := s.look(ctx, start)
 	if err != nil {
 		return err
@@ -83,13 +91,20 @@ func (s *scan) look(ctx context.Context, rel string) ([]string, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	fd, err := s.tree.open(rel, unix.O_RDONLY)
+	fd, err := s.openDir(rel)
 	if err != nil {
 		return nil, err
 	}
-	dir := os.NewFile(uintptr(fd), join(s.tree.root, rel))
+	dir := os.NewFile(uintptr(fd), s.tree.path(rel))
 	defer dir.Close()
 	return s.read(ctx, rel, dir)
+}
+
+func (s *scan) openDir(rel string) (int, error) {
+	if rel == "" {
+		return s.tree.open("", unix.O_RDONLY)
+	}
+	return s.tree.openIn(s.base, rel, unix.O_RDONLY)
 }
 
 // next waits for a directory; false at the end.
@@ -148,7 +163,7 @@ func readNames(ctx context.Context, dir *os.File, each func(fs.DirEntry) error) 
 			}
 		}
 		switch {
-		case err == io.EOF:
+		case err == io.EOF: // fewer names than asked for do not mean the end
 			return nil
 		case err != nil:
 			return err

@@ -147,14 +147,16 @@ func TestUnreadableIsStamped(t *testing.T) {
 	}
 }
 
-// duringRead is a context that does something after the first names are read.
+// duringRead is a context that does something when it is asked after some other
+// times: after the first names of a directory are read.
 type duringRead struct {
 	context.Context
-	do func()
+	others int
+	do     func()
 }
 
 func (c *duringRead) Err() error {
-	if c.do != nil {
+	if c.others--; c.others < 0 && c.do != nil {
 		c.do()
 		c.do = nil
 	}
@@ -174,7 +176,7 @@ func TestStampIsTakenBeforeReading(t *testing.T) {
 	w.stamper = newStamper(0)
 	d := newDir(base, 0, 1)
 	changed := false
-	w.read(&duringRead{t.Context(), func() {
+	w.read(&duringRead{t.Context(), 0, func() {
 		changed = true
 		if err := os.Mkdir(base+"/new", 0o755); err != nil {
 			t.Error(err)

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package pathbuilder
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Link is one name of a file that has several.
+type Link struct {
+	Path     string // below the base
+	Dev, Ino uint64 // which file
+	Nlink    uint32 // how many names it has, here or elsewhere
+	Mode     uint32 // type and permissions, as in stat(2)
+	Size     int64  // bytes
+	Mtime    int64  // ns since 1970
+	Ctime    int64  // ns since 1970; changes with content, attributes, and names of the file
+}
+
+// ScanLinks calls visit for every name in the directory rel below base ("" for
+// base itself) that is one of several of its file: its own files, or with
+// recursive everything below it. Anything but a directory counts as a file.
+//
+// Links are not followed, except in base. Directories for whose path below the
+// base skip says true are left out with all below them; nil leaves out none. skip
+// is called by several goroutines, visit by one at a time, in no order. A
+// directory that cannot be read ends the scan with an error, one below rel that
+// vanishes during the scan does not.
+func ScanLinks(ctx context.Context, base, rel string, recursive bool, skip func(path string) bool, visit func(Link) error) error {
+	tree, err := OpenTree(base)
+	if err != nil {
+		return err
+	}
+	var visiting sync.Mutex
+	s := scan{tree: tree}
+	s.read = func(ctx context.Context, rel string, dir *os.File) (deeper []string, err error) {
+		err = readNames(ctx, dir, func(n fs.DirEntry) error {
+			path := joinRel(rel, n.Name())
+			if n.IsDir() {
+				if recursive && (skip == nil || !skip(path)) {
+					deeper = append(deeper, n.Name())
+				}
+				return nil
+			}
+			link, several, err := lookAtLink(dir, n.Name(), path)
+			if err != nil || !several {
+				return err
+			}
+			visiting.Lock()
+			defer visiting.Unlock()
+			return visit(link)
+		})
+		return deeper, readError(dir.Name(), err)
+	}
+	return s.run(ctx, rel)
+}
+
+// lookAtLink is false for what has one name only, or none any more.
+func lookAtLink(dir *os.File, name, path string) (Link, bool, error) {
+	var stat unix.Stat_t
+	err := ignoreInterrupts(func() error { return unix.Fstatat(int(dir.Fd()), name, &stat, unix.AT_SYMLINK_NOFOLLOW) })
+	switch {
+	case err == unix.ENOENT:
+		return Link{}, false, nil
+	case err != nil:
+		return Link{}, false, fmt.Errorf("cannot count the links of %s: %w", printable(join(dir.Name(), name)), err)
+	case stat.Nlink < 2 || stat.Mode&unix.S_IFMT == unix.S_IFDIR:
+		return Link{}, false, nil
+	}
+	return Link{
+		Path: path, Dev: stat.Dev, Ino: stat.Ino, Nlink: uint32(stat.Nlink), Mode: stat.Mode, Size: stat.Size,
+		Mtime: stat.Mtim.Nano(), Ctime: stat.Ctim.Nano(),
+	}, true, nil
+}
+
+// LinkGroups finds out which files of an entry have names elsewhere too. It
+// forgets a file as soon as all its names are known, so that it only grows by
+// those that stay open. The zero value is ready; calls must not overlap.
+type LinkGroups struct {
+	Limit int // most names held, 0: no limit
+
+	open map[file][]Link
+	held int
+}
+
+type file struct{ dev, ino uint64 }
+
+// ErrTooManyLinks is what Add gives at the limit.
+var ErrTooManyLinks = errors.New("too many hard links lead out of their entries")
+
+// Add takes the next name. No name may be added twice.
+func (g *LinkGroups) Add(l Link) error {
+	f := file{l.Dev, l.Ino}
+	links := g.open[f]
+	if len(links)+1 >= int(l.Nlink) { // the latest count: names come and go
+		g.held -= len(links)
+		delete(g.open, f)
+		return nil
+	}
+	if g.Limit > 0 && g.held >= g.Limit {
+		return fmt.Errorf("cannot note %s: %w, more than %d", printable(l.Path), ErrTooManyLinks, g.Limit)
+	}
+	if g.open == nil {
+		g.open = map[file][]Link{}
+	}
+	g.open[f] = append(links, l)
+	g.held++
+	return nil
+}
+
+// Open gives the files of which fewer names were added than there are, ordered
+// by their first names, the names of each file in order too.
+func (g *LinkGroups) Open() [][]Link {
+	byPath := func(a, b Link) int { return cmp.Compare(a.Path, b.Path) }
+	groups := make([][]Link, 0, len(g.open))
+	for _, links := range g.open {
+		groups = append(groups, slices.SortedFunc(slices.Values(links), byPath))
+	}
+	slices.SortFunc(groups, func(a, b []Link) int { return byPath(a[0], b[0]) })
+	return groups
+}
