@@ -6,12 +6,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +27,13 @@ import (
 // server serves all tests of the package; each test has a session of its own.
 var server *zktest.Server
 
-func TestMain(m *testing.M) { os.Exit(zktest.Main(m, &server)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0)))); err != nil { // they wait more than they compute
+		panic(err)
+	}
+	os.Exit(zktest.Main(m, &server))
+}
 
 // rig is a session under test. Its clients run in this process; they have to
 // have different hosts, as they have the same pid.
@@ -32,17 +42,31 @@ type rig struct {
 	addr     string
 	name     string
 	src, dst string
+	ports    int // the first one its destinations may use
 	log      *logBuffer
 }
 
+// rigs counts the rigs made: destinations of sessions at work at the same time
+// need not look for free ports in each other's way.
+var rigs atomic.Int32
+
+// newRig makes a session for a test that runs beside others.
 func newRig(t *testing.T) *rig {
+	t.Helper()
+	t.Parallel()
+	return newRigAlone(t)
+}
+
+// newRigAlone is for a test that changes what the whole process has.
+func newRigAlone(t *testing.T) *rig {
 	t.Helper()
 	dir := t.TempDir()
 	r := &rig{
 		t: t, addr: server.Addr(),
 		name: strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()),
 		src:  filepath.Join(dir, "src"), dst: filepath.Join(dir, "dst"),
-		log: &logBuffer{},
+		ports: 14444 + 20*int(rigs.Add(1)),
+		log:   &logBuffer{},
 	}
 	if err := os.Mkdir(r.dst, 0o755); err != nil {
 		t.Fatal(err)
@@ -67,7 +91,7 @@ func (r *rig) config(n int, path string, change ...func(*Config)) Config {
 			Servers: []string{r.addr}, User: "root", Password: "admin",
 			SessionTimeout: 4 * time.Second, ConnectTimeout: 10 * time.Second,
 		},
-		Session: r.name, Path: path, Host: fmt.Sprintf("127.0.0.%d", n), Depth: 2, VerifyPath: true, StartPort: 14444,
+		Session: r.name, Path: path, Host: fmt.Sprintf("127.0.0.%d", n), Depth: 2, VerifyPath: true, StartPort: r.ports,
 		TempDir: r.t.TempDir(), MaxDelete: -1,
 		Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Timing: Timing{
@@ -119,7 +143,7 @@ func (r *rig) wait(run *running) error {
 	select {
 	case err := <-run.done:
 		return err
-	case <-time.After(60 * time.Second):
+	case <-time.After(120 * time.Second):
 		r.t.Fatalf("a client did not end; log:\n%s", r.log)
 		return nil
 	}
@@ -133,7 +157,7 @@ func (r *rig) waitFor(text string) {
 
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); {
+	for end := time.Now().Add(60 * time.Second); !ok(); {
 		if time.Now().After(end) {
 			r.t.Fatalf("waited in vain until %s; log:\n%s", what, r.log)
 		}
