@@ -137,6 +137,7 @@ func transferring(t *testing.T, options Options, destination, url string) <-chan
 }
 
 func TestDaemonKilledInTheMiddle(t *testing.T) {
+	t.Parallel()
 	destination := t.TempDir()
 	daemon, url := serve(t, destination)
 	ended := transferring(t, Options{}, destination, url)
@@ -147,6 +148,7 @@ func TestDaemonKilledInTheMiddle(t *testing.T) {
 // A destination that leaves as it should: 20 is what rsync also says when its
 // own end is asked for.
 func TestDaemonStoppedInTheMiddle(t *testing.T) {
+	t.Parallel()
 	destination := t.TempDir()
 	daemon, url := serve(t, destination)
 	ended := transferring(t, Options{}, destination, url)
@@ -156,6 +158,7 @@ func TestDaemonStoppedInTheMiddle(t *testing.T) {
 
 // The same, as it is when no connection is cut off: the end is told.
 func TestDaemonSaysThatItEnds(t *testing.T) {
+	t.Parallel()
 	destination := t.TempDir()
 	daemon, url := serve(t, destination)
 	ended := transferring(t, Options{}, destination, url)
@@ -191,6 +194,7 @@ func receiver(t *testing.T, daemon *Daemon) int {
 }
 
 func TestDestinationStallsInTheMiddle(t *testing.T) {
+	t.Parallel()
 	destination := t.TempDir()
 	daemon, url := serve(t, destination)
 	ended := transferring(t, Options{Timeout: 1}, destination, url)
@@ -199,6 +203,7 @@ func TestDestinationStallsInTheMiddle(t *testing.T) {
 }
 
 func TestDestinationIsSilent(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +215,7 @@ func TestDestinationIsSilent(t *testing.T) {
 
 // A host that lets no connection in does not answer at all.
 func TestDestinationDropsPackets(t *testing.T) {
+	t.Parallel()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -239,6 +245,7 @@ func TestDestinationDropsPackets(t *testing.T) {
 }
 
 func TestStrangerOnThePort(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -259,6 +266,7 @@ func TestStrangerOnThePort(t *testing.T) {
 }
 
 func TestUnknownModuleOrNoDaemon(t *testing.T) {
+	t.Parallel()
 	destination := t.TempDir()
 	_, url := serve(t, destination)
 	wants(t, run(t, Options{}, wholeJob(t.TempDir(), url+"x")), Destination, 5)
@@ -272,6 +280,7 @@ func TestUnknownModuleOrNoDaemon(t *testing.T) {
 // A full disk: rsync gives up (11) when it cannot write a file, but goes on (23)
 // when it cannot make one.
 func TestDestinationIsFull(t *testing.T) {
+	t.Parallel()
 	source := t.TempDir()
 	destination := t.TempDir()
 	write(t, source, "file", strings.Repeat("x", 1<<20))
@@ -286,6 +295,7 @@ func TestDestinationIsFull(t *testing.T) {
 }
 
 func TestDestinationIsReadOnly(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "file", "x")
 	url := serveWith(t, onTmpfs(t, destination, "ro"), destination)
@@ -294,6 +304,7 @@ func TestDestinationIsReadOnly(t *testing.T) {
 
 // What the daemon may not do with one file it may with others.
 func TestDestinationRefusesAFile(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "locked/file", "x")
 	write(t, source, "other/file", "x")
@@ -307,6 +318,7 @@ func TestDestinationRefusesAFile(t *testing.T) {
 
 // The daemon's errors of permission are no broken file system.
 func TestDestinationMayNotWrite(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	open(t, destination)
 	write(t, source, "file", "x")
@@ -330,6 +342,7 @@ func TestDestinationMayNotWrite(t *testing.T) {
 }
 
 func TestSourceFileCannotBeRead(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	open(t, source)
 	write(t, source, "secret", "x")
@@ -356,6 +369,7 @@ func TestSourceFileCannotBeRead(t *testing.T) {
 
 // A file goes between the moment rsync lists it and the one it opens it.
 func TestFileVanishesDuringRun(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "a", strings.Repeat("x", 200<<10))
 	write(t, source, "b", "x")
@@ -380,6 +394,7 @@ func TestFileVanishesDuringRun(t *testing.T) {
 }
 
 func TestOptionsNobodyKnows(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	_, url := serve(t, destination)
 	wants(t, run(t, Options{Extra: []string{"no-such-option"}}, wholeJob(source, url)), Fatal, 1)
@@ -389,18 +404,27 @@ func TestOptionsNobodyKnows(t *testing.T) {
 
 // The rsync here was ended by somebody else: that is not the destination's fault.
 func TestOwnProcessEnded(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "file", strings.Repeat("x", 1<<20))
 	_, url := serve(t, destination)
-	for signal, code := range map[string]int{"TERM": 20, "KILL": -1} {
-		sender := Sender{
-			Program: script(t, "(sleep 0.3; kill -"+signal+` $$) & exec rsync "$@"`),
-			Options: Options{Extra: []string{"bwlimit:50"}}, Output: t.Output(),
-		}
-		result, err := sender.Run(t.Context(), wholeJob(source, url))
-		if err != nil {
+	for signal, code := range map[syscall.Signal]int{syscall.SIGTERM: 20, syscall.SIGKILL: -1} {
+		out := &buffer{}
+		sender := Sender{Program: script(t, `echo pid $$; exec rsync "$@"`), Options: Options{Extra: []string{"bwlimit:50"}}, Output: out}
+		ended := make(chan Result, 1)
+		go func() {
+			result, err := sender.Run(context.WithoutCancel(t.Context()), wholeJob(source, url))
+			if err != nil {
+				t.Error(err)
+			}
+			ended <- result
+		}()
+		arriving := func() bool { found, _ := filepath.Glob(destination + "/.file.*"); return len(found) > 0 }
+		eventually(t, "the transfer has begun", arriving)
+		if err := syscall.Kill(pids(t, out, 1)[0], signal); err != nil {
 			t.Fatal(err)
 		}
-		wants(t, result, Failed, code)
+		wants(t, <-ended, Failed, code)
+		eventually(t, "the daemon has noticed", func() bool { return !arriving() })
 	}
 }

@@ -24,6 +24,7 @@ func stale(t *testing.T) (source, destination string) {
 }
 
 func TestMaxDelete(t *testing.T) {
+	t.Parallel()
 	for limit, want := range map[int]struct {
 		deleted int
 		class   Class
@@ -50,6 +51,7 @@ func TestMaxDelete(t *testing.T) {
 
 // Whenever rsync deletes, it says that it was stopped, and how many it deleted.
 func TestMaxDeleteAtAnyTime(t *testing.T) {
+	t.Parallel()
 	for _, when := range []string{"delete-before", "delete-during", "delete-delay", "delete-after"} {
 		source, destination := stale(t)
 		_, url := serve(t, destination)
@@ -86,6 +88,7 @@ func sameNames(t *testing.T, source, destination string) {
 // A file cannot replace a directory whose content must stay: some files were
 // not transferred, and that weighs more than the deletions.
 func TestMaxDeleteAndSomethingInTheWay(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "a/x", "file")
 	write(t, destination, "a/x/old1", "x")
@@ -108,6 +111,7 @@ func TestMaxDeleteAndSomethingInTheWay(t *testing.T) {
 
 // A dry run counts too, a comparison has no limit.
 func TestMaxDeleteWithoutDeleting(t *testing.T) {
+	t.Parallel()
 	source, destination := stale(t)
 	_, url := serve(t, destination)
 	job := wholeJob(source, url)
@@ -126,6 +130,7 @@ func TestMaxDeleteWithoutDeleting(t *testing.T) {
 }
 
 func TestDeletedIsNotGuessed(t *testing.T) {
+	t.Parallel()
 	for output, want := range map[string]int{
 		"echo 'Number of deleted files: 1,234 (reg: 1,233, dir: 1)'":                    1234,
 		"echo 'Number of deleted files: 7'; echo 'Number of deleted files: 0'; exit 23": 0,
@@ -171,10 +176,11 @@ func nobodysTree(t *testing.T) (source, destination string) {
 
 // What could not be read is not deleted at the destination, in whatever run.
 func TestNothingIsDeletedWhereNothingWasRead(t *testing.T) {
+	t.Parallel()
+	source, destination := nobodysTree(t)
+	_, url := serve(t, destination)
 	for _, recursive := range []bool{true, false} {
 		for _, when := range []string{"delete-before", "delete-during", "delete-delay", "delete-after"} {
-			source, destination := nobodysTree(t)
-			_, url := serve(t, destination)
 			sender := Sender{Program: asNobody(t), Options: Options{Delete: true, Extra: []string{when, "no-perms"}}, Output: t.Output()}
 			job := Job{Base: source, Names: []string{"a", "m", "m/locked", "z"}, Recursive: recursive, URL: url}
 			result, err := sender.Run(t.Context(), job)
@@ -194,6 +200,7 @@ func TestNothingIsDeletedWhereNothingWasRead(t *testing.T) {
 
 // These options are refused because they do delete what they should not.
 func TestRefusedOptionsDelete(t *testing.T) {
+	t.Parallel()
 	for extra, path := range map[string]string{
 		"ignore-errors":       "./m/locked/old",
 		"delete-missing-args": "./gone/old",

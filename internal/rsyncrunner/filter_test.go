@@ -22,6 +22,7 @@ func pattern(path string) string {
 
 // Directories of every name are excluded beside others that stay.
 func TestFiltersWithOddNames(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	var filters []string
 	for _, name := range append([]string{"! x", "!", "- x", "+ x", "clear", "merge x", "_x"}, oddNames...) {
@@ -70,6 +71,7 @@ func TestFiltersWithOddNames(t *testing.T) {
 // Patterns as they come from a regex: for directories only, at any depth, and
 // with wildcards.
 func TestFilterKinds(t *testing.T) {
+	t.Parallel()
 	for filter, want := range map[string]string{
 		"/a/skip/":   "a/skip: no, a/b/skip: yes, c/skip: yes",
 		"/a/skip":    "a/skip: no, a/b/skip: yes, c/skip: yes",
@@ -99,6 +101,7 @@ func TestFilterKinds(t *testing.T) {
 
 // The user's own rules come later and cannot bring back what is excluded.
 func TestFiltersComeFirst(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "a/skip/file", "x")
 	write(t, source, "a/file", "x")
@@ -118,6 +121,7 @@ func TestFiltersComeFirst(t *testing.T) {
 
 // A directory that goes with all in it stops at what is excluded.
 func TestFilterBelowDeletedDirectory(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, destination, "gone/skip/old", "x")
 	write(t, destination, "gone/other", "x")
@@ -130,6 +134,7 @@ func TestFilterBelowDeletedDirectory(t *testing.T) {
 }
 
 func TestManyFilters(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "skip 4999/file", "x")
 	write(t, source, "keep/file", "x")
@@ -156,6 +161,7 @@ func TestManyFilters(t *testing.T) {
 
 // The longest pattern works; a longer one rsync would leave out.
 func TestLongFilters(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "dir/file", "x")
 	_, url := serve(t, destination)
@@ -177,6 +183,7 @@ func TestLongFilters(t *testing.T) {
 }
 
 func TestTooManyFilters(t *testing.T) {
+	t.Parallel()
 	source := t.TempDir()
 	filters := slices.Repeat([]string{"/" + strings.Repeat("x", 4000)}, 2000)
 	sender := Sender{Output: t.Output()}

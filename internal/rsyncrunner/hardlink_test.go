@@ -56,6 +56,7 @@ func linked(t *testing.T, dir, first, second string) bool {
 // The runs of single directories make copies. One run over all names of a group
 // makes them links, sends no content, and leaves all around them as it is.
 func TestHardLinkPass(t *testing.T) {
+	t.Parallel()
 	source, members := linkedTree(t)
 	destination := t.TempDir()
 	_, url := serve(t, destination)
@@ -88,6 +89,7 @@ func TestHardLinkPass(t *testing.T) {
 
 // Though the session deletes, such a run does not.
 func TestHardLinkPassDeletesNothing(t *testing.T) {
+	t.Parallel()
 	source, members := linkedTree(t)
 	destination := t.TempDir()
 	_, url := serve(t, destination)
@@ -110,6 +112,7 @@ func TestHardLinkPassDeletesNothing(t *testing.T) {
 // A name that is a directory meanwhile: neither what is in it nor anything else
 // is sent or deleted.
 func TestFilesThatAreDirectories(t *testing.T) {
+	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "dir/x/file", "x")
 	write(t, destination, "dir/x/old", "x")

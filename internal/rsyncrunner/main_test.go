@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -80,17 +82,16 @@ func script(t *testing.T, text string) string {
 	return name
 }
 
+// lastPort is the last port that freePort tried. Ports below the ephemeral ones,
+// each once: neither a connection nor another test takes one in between.
+var lastPort atomic.Int32
+
 // freePort finds a port that is free on all addresses.
 func freePort(t *testing.T) int {
 	t.Helper()
+	lastPort.CompareAndSwap(0, int32(10_000+rand.IntN(20_000)))
 	for range 100 {
-		listener, err := net.Listen("tcp", ":0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := listener.Addr().(*net.TCPAddr).Port
-		_ = listener.Close()
-		if PortFree(port) == nil {
+		if port := 10_000 + int(lastPort.Add(1))%20_000; PortFree(port) == nil {
 			return port
 		}
 	}
