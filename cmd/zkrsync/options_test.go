@@ -32,7 +32,7 @@ var byValue = cmp.Options{cmp.AllowUnexported(options{}), cmp.Comparer(func(a, b
 
 func TestDefaults(t *testing.T) {
 	want := options{
-		user: "root", passwd: "admin", session: "default", depth: 3, startPort: 4444, excludeUser: "root",
+		user: "root", passwd: "admin", session: "default", depth: 3, maxDelete: -1, startPort: 4444, excludeUser: "root",
 		excludeRe: regexp.MustCompile(`/\.snapshots(/.*|$)`), verifyPath: true, maxBytes: 104857600, backupCount: 5, logFormat: "text",
 		logFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log", pidFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
 	}
@@ -64,6 +64,13 @@ func TestEveryOption(t *testing.T) {
 		{"inplace", "yes", "", func(o *options) { o.inplace = true }},
 		{"dryrun", "yes", "n", func(o *options) { o.dryRun = true }},
 		{"allow-empty", "yes", "", func(o *options) { o.allowEmpty = true }},
+		{"max-delete", "7", "", func(o *options) { o.maxDelete = 7 }},
+		{"sentinel", "x", "", func(o *options) { o.sentinel = "x" }},
+		{"verify", "yes", "", func(o *options) { o.verify = true }},
+		{"exclude-below", "yes", "", func(o *options) { o.excludeBelow = true }},
+		{"paths-from", "x", "", func(o *options) { o.pathsFrom = "x" }},
+		{"report", "x", "", func(o *options) { o.report = "x" }},
+		{"failed", "x", "", func(o *options) { o.failed = "x" }},
 		{"netcat", "yes", "", func(o *options) { o.netcat = true }},
 		{"depth", "5", "", func(o *options) { o.depth = 5 }},
 		{"rsubpaths", "2_/a,3_/b", "", func(o *options) { o.subpaths = []string{"2_/a", "3_/b"} }},

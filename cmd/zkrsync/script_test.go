@@ -60,7 +60,7 @@ func (s withServer) Run() int {
 //	eventually PROGRAM ARGS…       exec, again and again until it succeeds
 //	[!] alive NAME|PIDFILE         does the process run? (Not: it ends soon)
 //	[!] running PATTERN            does the command line of a process of this script match? (Not: none does soon)
-//	clean PIDFILE LOGFILE          does a daemon, or a child of it, hold anything it should not?
+//	clean PIDFILE FILE…            does a daemon hold nothing but these files, and its children not even these?
 //	znodes FILE                    write the session's znodes into a file, a line each
 //	! znode PATTERN                no znode (line of the file above) matches, now or soon
 //
