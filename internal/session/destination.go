@@ -68,6 +68,9 @@ func (d *destination) play(ctx context.Context, m *member) error {
 			return fmt.Errorf("cannot serve as a destination, after %d tries: %w", attempts, err)
 		}
 		d.log.Error(fmt.Sprintf("%v; trying again", err))
+		if !sleep(ctx, d.cfg.Timing.Retry) {
+			return context.Cause(ctx)
+		}
 	}
 }
 
