@@ -75,9 +75,9 @@ func (t *turn) attempt(ctx context.Context, w work, dest *heldDest, res *result)
 	job.MaxDelete = budget.limit()
 
 	t.log.Info(fmt.Sprintf("%s is sending path %s to %s %d", t.whoami, printable(entry.Path), dest.host, dest.port))
-	run, again, err := t.run(ctx, job, dest, res)
-	if err != nil || again != no {
-		return again, err
+	run, err := t.run(ctx, job, dest, res)
+	if err != nil {
+		return t.notRun(ctx, err, dest, res)
 	}
 	if err := budget.giveBack(ctx, run); err != nil {
 		return no, err
@@ -91,9 +91,9 @@ func (t *turn) attempt(ctx context.Context, w work, dest *heldDest, res *result)
 	return t.judge(ctx, w, entry, rel, excluded, dest, run, res)
 }
 
-// run is rsync. It is ended when the destination has left: rsync itself would
-// wait for ever for one that has lost its power. again is then not no.
-func (t *turn) run(ctx context.Context, job rsyncrunner.Job, dest *heldDest, res *result) (run rsyncrunner.Result, again retry, err error) {
+// run is rsync. It is ended, with errDestLost, when the destination has left:
+// rsync itself would wait for ever for one that has lost its power.
+func (t *turn) run(ctx context.Context, job rsyncrunner.Job, dest *heldDest, res *result) (rsyncrunner.Result, error) {
 	options := t.cfg.Rsync
 	if job.Files {
 		options.Delete = false // nothing to delete among files that are listed one by one
@@ -112,19 +112,21 @@ func (t *turn) run(ctx context.Context, job rsyncrunner.Job, dest *heldDest, res
 			cancel(errDestLost)
 		}
 	})()
-	run, err = sender.Run(limited, job)
+	return sender.Run(limited, job)
+}
+
+// notRun says how to go on when rsync could not be run to its end.
+func (t *turn) notRun(ctx context.Context, err error, dest *heldDest, res *result) (retry, error) {
 	switch {
 	case ctx.Err() != nil:
-		return run, no, context.Cause(ctx)
-	case limited.Err() != nil:
+		return no, context.Cause(ctx)
+	case errors.Is(err, errDestLost):
 		t.log.Warn(fmt.Sprintf("Destination %s has left while it was receiving", dest.whoami))
-		return run, elsewhere, nil
+		return elsewhere, nil
 	case unable(err):
-		return run, no, err // this client cannot run rsync at all
-	case err != nil:
-		return run, t.failed(res, err.Error()), nil
+		return no, err // this client cannot run rsync at all
 	}
-	return run, no, nil
+	return t.failed(res, err.Error()), nil
 }
 
 // grace is how long an rsync may take to end after SIGTERM: it has to be dead

@@ -206,9 +206,9 @@ func (t *turn) attemptLinks(ctx context.Context, w work, paths []text, dest *hel
 		return no, nil
 	}
 	t.log.Info(fmt.Sprintf("%s is linking %d files at %s %d", t.whoami, len(job.Names), dest.host, dest.port))
-	run, again, err := t.run(ctx, job, dest, res)
-	if err != nil || again != no {
-		return again, err
+	run, err := t.run(ctx, job, dest, res)
+	if err != nil {
+		return t.notRun(ctx, err, dest, res)
 	}
 	t.collect(run.Stats)
 	return t.judge(ctx, w, pathbuilder.Entry{}, "", nil, dest, run, res)
