@@ -80,11 +80,12 @@
 //
 // A directory whose ctime is the file system's own present may change again
 // without a new ctime. Such an entry is Young and has to be counted as changing
-// whatever its stamp. Times are compared with the local clock: within 1 s on
-// file systems that are known to use the same clock (ext4, xfs, btrfs, f2fs,
-// zfs, tmpfs, overlay); within 1 s and Options.ClockSlack on all others, as a file
-// server's clock may be off. A server does not tell its time without being
-// written to. What cannot be looked at is Young too.
+// whatever its stamp. Times are compared with the local clock: within 20 ms, or
+// 2 s where a ctime has no fraction of a second, on file systems that are known
+// to use the same clock (ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlay); within that
+// and Options.ClockSlack on all others, as a file server's clock may be off. A
+// server does not tell its time without being written to. What cannot be looked
+// at is Young too.
 //
 // What remains: a server whose clock is off by more than ClockSlack, a local clock
 // set while the walk runs, a client that caches attributes (NFS: up to a minute)

@@ -107,14 +107,19 @@ func (s *stamper) take(path string, look func(*unix.Stat_t) error) (stamp, error
 		}
 		return stamp{hash: hashStamp(path, &unix.Stat_t{}), young: true}, err
 	}
-	slack := fineTick
-	if stat.Ctim.Nsec == 0 { // by chance this costs a needless second look
-		slack = coarseTick
-	}
+	slack := tick(stat.Ctim)
 	if !s.isLocal(stat.Dev, path) {
 		slack += s.clockSlack
 	}
 	return stamp{hash: hashStamp(path, &stat), young: isYoung(time.Unix(stat.Ctim.Unix()), now, slack)}, nil
+}
+
+// tick is how long a time may stay the present one.
+func tick(ctime unix.Timespec) time.Duration {
+	if ctime.Nsec == 0 { // by chance, on most: that costs a needless second look
+		return coarseTick
+	}
+	return fineTick
 }
 
 // isYoung reports whether the clock that gave ctime may still show the same

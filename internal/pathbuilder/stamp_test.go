@@ -230,49 +230,60 @@ func TestYoung(t *testing.T) {
 	}
 }
 
-func TestYoungInWalks(t *testing.T) {
-	base := tree(t, "a/b/", "c/")
+func TestTick(t *testing.T) {
+	if whole, fine := tick(unix.Timespec{Sec: 5}), tick(unix.Timespec{Sec: 5, Nsec: 1}); whole < 2*time.Second || fine < 10*time.Millisecond || fine > time.Second {
+		t.Errorf("whole seconds %v, others %v", whole, fine)
+	}
+}
+
+func TestLocalClocks(t *testing.T) {
 	if !newStamper(0).isLocal(deviceOf(t, "/dev/shm"), "/dev/shm") {
 		t.Error("a tmpfs does not count as local")
 	}
-	if newStamper(0).isLocal(0, "/proc") || newStamper(0).isLocal(0, base+"/gone") {
+	if newStamper(0).isLocal(0, "/proc") || newStamper(0).isLocal(0, "/dev/shm/gone") {
 		t.Error("a file system of unknown clock counts as local")
 	}
+}
+
+func TestYoungInWalks(t *testing.T) {
+	base := tree(t)
+	info, err := os.Stat(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctim := info.Sys().(*syscall.Stat_t).Ctim
+	slack := tick(unix.Timespec{Sec: ctim.Sec, Nsec: ctim.Nsec})
 	for _, c := range []struct {
-		later  time.Duration
+		age    time.Duration // beyond the tick
 		remote bool
 		slack  time.Duration
 		want   bool
 	}{
-		{0, false, 0, true},
-		{2 * time.Second, false, 0, false},
-		{2 * time.Second, true, 0, true},
+		{-time.Millisecond, false, 0, true},
+		{time.Millisecond, false, 0, false},
+		{time.Millisecond, true, 0, true},
 		{59 * time.Second, true, 0, true},
-		{63 * time.Second, true, 0, false},
-		{4 * time.Second, true, 2 * time.Second, false},
-		{2 * time.Second, true, 2 * time.Second, true},
+		{61 * time.Second, true, 0, false},
+		{3 * time.Second, true, 2 * time.Second, false},
+		{time.Second, true, 2 * time.Second, true},
 		{-30 * time.Second, true, 0, true}, // the server's clock is ahead
 		{-30 * time.Second, false, 0, false},
 	} {
-		for _, name := range []string{"", "/a", "/a/b", "/c"} {
-			if err := os.Chmod(base+name, 0o755); err != nil { // ctime is now
-				t.Fatal(err)
-			}
-		}
-		w := newWalker(Options{Base: base, Depth: 2}, func(f Found) error {
-			if f.Young != c.want {
-				t.Errorf("%+v: %s is young: %v", c, f.Path, f.Young)
+		count := 0
+		w := newWalker(Options{Base: base}, func(f Found) error {
+			if count++; f.Young != c.want {
+				t.Errorf("%+v: young is %v", c, f.Young)
 			}
 			return nil
 		})
 		w.stamper = newStamper(c.slack)
-		w.stamper.now = func() time.Time { return time.Now().Add(c.later) }
+		w.stamper.now = func() time.Time { return time.Unix(ctim.Unix()).Add(slack + c.age) }
 		w.stamper.local[deviceOf(t, base)] = !c.remote
 		if err := w.walk(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if w.count != 4 {
-			t.Errorf("%d entries", w.count)
+		if count != 1 {
+			t.Errorf("%d entries", count)
 		}
 	}
 }
