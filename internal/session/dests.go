@@ -117,6 +117,9 @@ func (d *dests) get(ctx context.Context) (*heldDest, error) {
 			return nil, err
 		}
 		if usable {
+			if d.held.lost.Err() != nil { // it was away, and is back as it was
+				d.hold(d.held)
+			}
 			return d.held, nil
 		}
 		d.letGo()
