@@ -76,11 +76,16 @@ func (t *turn) attempt(ctx context.Context, w work, dest *heldDest, res *result)
 
 	t.log.Info(fmt.Sprintf("%s is sending path %s to %s %d", t.whoami, printable(entry.Path), dest.host, dest.port))
 	run, err := t.run(ctx, job, dest, res)
+	if errors.Is(err, errDestLost) {
+		run.Deleted = -1 // nobody knows
+	}
+	if ctx.Err() == nil { // else the session ends, and the share is spent
+		if err := budget.settle(ctx, run.Deleted); err != nil {
+			return no, err
+		}
+	}
 	if err != nil {
 		return t.notRun(ctx, err, dest, res)
-	}
-	if err := budget.giveBack(ctx, run); err != nil {
-		return no, err
 	}
 	t.collect(run.Stats)
 	res.Bytes += run.Stats["Total_transferred_file_size"]
@@ -158,18 +163,20 @@ func (t *turn) judge(ctx context.Context, w work, entry pathbuilder.Entry, rel s
 	}
 	switch class {
 	case rsyncrunner.Fine:
-		if entry.Path != "" { // else it was the pass for the links itself
-			if err := t.noteLinks(ctx, entry, rel, excluded); err != nil {
-				return t.failed(res, err.Error()), nil
-			}
+		if err := t.noteLinks(ctx, entry, rel, excluded); err != nil {
+			return t.failed(res, err.Error()), nil
 		}
 		res.Attempts++
 		res.Outcome = outcomeCompleted
 		return no, nil
 	case rsyncrunner.DeletesStopped:
-		if left, err := t.m.deletesLeft(ctx); err != nil || left > 0 {
+		if more, err := t.m.moreDeletes(ctx); err != nil || more {
 			return atOnce, err // with another share
 		}
+		if err := t.noteLinks(ctx, entry, rel, excluded); err != nil {
+			return t.failed(res, err.Error()), nil
+		}
+		t.log.Warn(fmt.Sprintf("Deletions below path %s stopped: the session has deleted as much as --max-delete allows", w.name()))
 		res.Attempts++
 		res.Outcome, res.Exhausted = outcomeCompleted, true
 		return no, nil
@@ -186,6 +193,9 @@ func (t *turn) judge(ctx context.Context, w work, entry pathbuilder.Entry, rel s
 	case rsyncrunner.Vanished:
 		if res.Attempts++; res.Attempts < attempts {
 			return atOnce, nil
+		}
+		if err := t.noteLinks(ctx, entry, rel, excluded); err != nil {
+			return t.failed(res, err.Error()), nil
 		}
 		res.Outcome, res.Errors = outcomeVanished, run.Errors
 		return no, nil

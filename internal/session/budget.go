@@ -4,18 +4,19 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
 
-	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/zkclient"
 )
 
 // --max-delete bounds what all slaves of a session delete together. S/deletes
-// holds what is left, in decimal. A run of rsync takes a share out before it
-// starts and puts back what it has not used, so a slave that dies in between has
-// spent its share.
+// holds what no run of rsync has taken, in decimal. A run takes a share out
+// before it starts, which an ephemeral child of S/deletes says, and puts back
+// what it has not used. So a slave that dies in between has spent its share,
+// and whoever finds nothing left can tell whether something may come back.
 
 // shareOfDeletes is the part of what is left that one run takes.
 const shareOfDeletes = 8
@@ -23,6 +24,7 @@ const shareOfDeletes = 8
 // budget is the share of one run.
 type budget struct {
 	m     *member // nil: no bound
+	node  string  // says that the share is out
 	share int
 }
 
@@ -48,21 +50,14 @@ func (m *member) reserveDeletes(ctx context.Context) (*budget, error) {
 	if !m.bounded() {
 		return &budget{}, nil
 	}
-	b := &budget{m: m}
-	err := m.changeBudget(ctx, func(left int) int {
+	b := &budget{m: m, node: m.tree.deletes() + "/share-" + rand.Text()}
+	return b, m.changeBudget(ctx, func(left int) (int, zkclient.Op) {
 		b.share = (left + shareOfDeletes - 1) / shareOfDeletes
-		return left - b.share
+		return left - b.share, zkclient.OpCreate(b.node, strconv.AppendInt(nil, int64(b.share), 10), zkclient.Ephemeral)
+	}, func() (bool, error) {
+		_, taken, err := m.Exists(ctx, b.node)
+		return taken, err
 	})
-	return b, err
-}
-
-// deletesLeft is what no run has taken.
-func (m *member) deletesLeft(ctx context.Context) (left int, err error) {
-	if !m.bounded() {
-		return 0, nil
-	}
-	err = m.changeBudget(ctx, func(n int) int { left = n; return n })
-	return left, err
 }
 
 // limit is rsync's --max-delete, nil for none.
@@ -73,45 +68,83 @@ func (b *budget) limit() *int {
 	return &b.share
 }
 
-// giveBack returns what a run has not used. One that did not come to its
-// statistics may have deleted all it was allowed to.
-func (b *budget) giveBack(ctx context.Context, run rsyncrunner.Result) error {
-	if b.m == nil || b.share == 0 || run.Deleted < 0 {
+// settle puts back what a run has not used. One that has not said how much it
+// deleted, which is -1, may have deleted all it was allowed to.
+func (b *budget) settle(ctx context.Context, deleted int) error {
+	if b.m == nil {
 		return nil
 	}
-	unused := max(b.share-run.Deleted, 0)
-	b.share = 0
-	return b.m.changeBudget(ctx, func(left int) int { return left + unused })
+	unused := 0
+	if deleted >= 0 {
+		unused = max(b.share-deleted, 0)
+	}
+	return b.m.changeBudget(ctx, func(left int) (int, zkclient.Op) {
+		return left + unused, zkclient.OpDelete(b.node)
+	}, func() (bool, error) {
+		_, out, err := b.m.Exists(ctx, b.node)
+		return !out, err
+	})
 }
 
-// changeBudget sets S/deletes by compare and set. A Python master makes no such
-// node: then the first slave does.
-func (m *member) changeBudget(ctx context.Context, change func(left int) int) error {
+// moreDeletes tells whether a run that was stopped at its share can have
+// another. It waits while there is nothing left, but other runs may put
+// something back.
+func (m *member) moreDeletes(ctx context.Context) (bool, error) {
 	for {
-		data, stat, err := m.Get(ctx, m.tree.deletes())
+		left, stat, err := m.readBudget(ctx)
+		if err != nil || left > 0 || stat.NumChildren == 0 {
+			return left > 0, err
+		}
+		if !sleep(ctx, m.cfg.Timing.Poll) {
+			return false, context.Cause(ctx)
+		}
+	}
+}
+
+// readBudget reads S/deletes. A Python master makes no such node: then the
+// first slave does.
+func (m *member) readBudget(ctx context.Context) (left int, stat zkclient.Stat, err error) {
+	for {
+		var data []byte
+		data, stat, err = m.Get(ctx, m.tree.deletes())
 		if errors.Is(err, zkclient.ErrNoNode) {
 			if err := m.makeBudget(ctx); err != nil {
-				return err
+				return 0, stat, err
 			}
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("cannot read the budget of deletions: %w", err)
+			return 0, stat, fmt.Errorf("cannot read the budget of deletions: %w", err)
 		}
-		left, err := strconv.Atoi(string(data))
-		if err != nil || left < 0 {
-			return fmt.Errorf("cannot use the budget of deletions %q in %s", data, m.tree.deletes())
+		if left, err = strconv.Atoi(string(data)); err != nil || left < 0 {
+			return 0, stat, fmt.Errorf("cannot use the budget of deletions %q in %s", data, m.tree.deletes())
 		}
-		next := change(left)
-		if next == left {
-			return nil
+		return left, stat, nil
+	}
+}
+
+// changeBudget sets S/deletes by compare and set, together with an operation
+// from which made can tell, after a lost reply, that it was done.
+func (m *member) changeBudget(ctx context.Context, change func(left int) (int, zkclient.Op), made func() (bool, error)) error {
+	for {
+		left, stat, err := m.readBudget(ctx)
+		if err != nil {
+			return err
 		}
-		_, err = m.Set(ctx, m.tree.deletes(), strconv.AppendInt(nil, int64(next), 10), stat.Version)
-		if err == nil {
-			return nil
+		next, op := change(left)
+		err = m.Multi(ctx, zkclient.OpSet(m.tree.deletes(), strconv.AppendInt(nil, int64(next), 10), stat.Version), op)
+		if errors.Is(err, zkclient.ErrConnectionLoss) {
+			var done bool
+			if done, err = made(); err == nil && !done {
+				continue
+			}
 		}
-		if !errors.Is(err, zkclient.ErrBadVersion) {
+		if errors.Is(err, zkclient.ErrBadVersion) {
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("cannot change the budget of deletions: %w", err)
 		}
+		return nil
 	}
 }

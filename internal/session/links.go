@@ -47,9 +47,10 @@ const (
 	maxLinkBytes  = 64 << 20
 )
 
-// noteLinks records the open groups of a path that was sent.
+// noteLinks records the open groups of a path that was sent. An entry without a
+// path is the pass for the links itself.
 func (t *turn) noteLinks(ctx context.Context, entry pathbuilder.Entry, rel string, excluded map[string]bool) error {
-	if !t.cfg.Rsync.HardLinks || t.cfg.Rsync.DryRun || t.cfg.Rsync.Verify {
+	if !t.cfg.Rsync.HardLinks || t.cfg.Rsync.DryRun || t.cfg.Rsync.Verify || entry.Path == "" {
 		return nil
 	}
 	groups := pathbuilder.LinkGroups{Limit: maxLinkGroups}

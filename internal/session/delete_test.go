@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/testtree"
+)
+
+// extra makes things at the destination that the source has not: 7 names each.
+func (r *rig) extra(dirs ...string) {
+	r.t.Helper()
+	for _, dir := range dirs {
+		top := filepath.Join(r.dst, dir, "extra")
+		r.must(os.MkdirAll(filepath.Join(top, "a/b"), 0o755))
+		for i := range 4 {
+			r.must(os.WriteFile(filepath.Join(top, "a/b", strconv.Itoa(i)), nil, 0o644))
+		}
+	}
+	r.age(dirs...)
+}
+
+// names counts what is below the destination.
+func (r *rig) names() int {
+	r.t.Helper()
+	n := 0
+	r.must(filepath.WalkDir(r.dst, func(string, fs.DirEntry, error) error { n++; return nil }))
+	return n
+}
+
+// Deletions are right at each level, shallow entries included.
+func TestDeletesAtEveryLevel(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.copied()
+	r.extra("", "dir001", "dir001/dir000")
+	r.finish(r.source(1, deleting), r.slave(2, deleting), r.slave(3, deleting), r.destination(4), r.destination(5))
+	r.identical()
+	r.logged("0 failed, 0 vanished, 0 changed, 0 unfinished")
+}
+
+// maxDelete is --delete with a limit.
+func maxDelete(n int) func(*Config) {
+	return func(c *Config) { c.Rsync.Delete, c.MaxDelete = true, n }
+}
+
+// All slaves together delete as much as they are allowed to, and no more.
+func TestMaxDelete(t *testing.T) {
+	for limit, enough := range map[int]bool{0: false, 1: false, 20: false, 41: false, 42: true, 1000: true} {
+		t.Run(strconv.Itoa(limit), func(t *testing.T) {
+			r := newRig(t)
+			r.makeTree(smallTree)
+			r.copied()
+			r.extra("", "dir000", "dir001", "dir002", "dir000/dir000", "dir002/dir001") // 42 names
+			before := r.names()
+			report := filepath.Join(t.TempDir(), "report")
+			max := maxDelete(limit)
+			master := r.source(1, max, func(c *Config) { c.Report = report })
+			slaves := []*running{r.slave(2, max), r.slave(3, max)}
+			dests := []*running{r.destination(4), r.destination(5)}
+			err := r.wait(master)
+			r.finish(append(slaves, dests...)...)
+			deleted := before - r.names()
+			if want := min(limit, 42); deleted != want {
+				t.Errorf("%d deleted, want %d; log:\n%s", deleted, want, r.log)
+			}
+			lines := r.reported(report)
+			if total := lines[len(lines)-1]; total.Deleted != deleted || total.Exhausted == enough {
+				t.Errorf("the report says %+v, %d were deleted", total.Counts, deleted)
+			}
+			if enough {
+				if err != nil {
+					t.Error(err)
+				}
+				r.identical()
+			} else if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "--max-delete") {
+				t.Errorf("error %v, want ErrIncomplete that names --max-delete", err)
+			}
+			r.left()
+		})
+	}
+}
+
+// A slave that dies in a run has spent its share.
+func TestMaxDeleteOfSlaveThatDies(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{1}, Files: 1, Size: 600_000})
+	r.must(os.MkdirAll(filepath.Join(r.dst, "dir000/extra/a/b/c/d/e"), 0o755))
+	r.age("dir000")
+	depth0 := func(c *Config) { c.Depth = 0 }
+	master := r.queued(maxDelete(16), depth0)
+	dest := r.destination(3)
+	slave := r.source(2, maxDelete(16), slow)
+	r.waitFor("is sending path")
+	r.until("the share is taken", func() bool {
+		data, stat, err := r.zk().Get(t.Context(), r.tree().deletes())
+		return err == nil && string(data) == "14" && stat.NumChildren == 1
+	})
+	slave.stop(errStopped)
+	if err := r.wait(slave); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	if data, stat, err := r.zk().Get(t.Context(), r.tree().deletes()); string(data) != "14" || stat.NumChildren != 0 || err != nil {
+		t.Errorf("%s deletions are left and %d shares out (%v), want 14 and none", data, stat.NumChildren, err)
+	}
+	r.finish(r.source(4, maxDelete(16)), master, dest)
+	r.identical()
+}
+
+// A run that finds nothing left waits for what another one may put back.
+func TestMaxDeleteWaitsForShares(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{2}, Files: 1, Size: 300_000})
+	r.must(os.CopyFS(filepath.Join(r.dst, "dir001"), os.DirFS(r.path("dir001"))), os.MkdirAll(filepath.Join(r.dst, "dir001/extra"), 0o755))
+	r.age("dir000", "dir001")
+	depth1 := func(c *Config) { c.Depth = 1 }
+	master := r.queued(maxDelete(1), depth1)
+	first := r.source(2, maxDelete(1), slow)
+	dests := []*running{r.destination(3)}
+	r.waitFor("is sending path " + r.path("dir000") + " ") // and it has the only deletion
+	second := r.source(4, maxDelete(1))
+	dests = append(dests, r.destination(5))
+	r.finish(append(dests, first, second, master)...)
+	r.identical()
+}
+
+// The sentinel tells the right file system from an empty mount point.
+func TestSentinel(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	sentinel := func(c *Config) { c.Sentinel = ".mounted" }
+	for name, role := range map[string]*running{r.src: r.source(1, sentinel), r.dst: r.destination(1, sentinel)} {
+		if err := r.wait(role); err == nil || !strings.Contains(err.Error(), "--sentinel") || !strings.Contains(err.Error(), name) {
+			t.Errorf("error %v, want one that names --sentinel and %s", err, name)
+		}
+	}
+	r.must(os.WriteFile(r.path(".mounted"), nil, 0o644))
+	r.copied()
+	r.extra("dir001")
+	master := r.queued(deleting, sentinel)
+	slave := r.source(2, deleting, sentinel)
+	r.waitFor("No free destination")
+
+	// Away at the source: nothing runs.
+	r.must(os.Rename(r.path(".mounted"), r.src+".sentinel"))
+	dest := r.destination(3, sentinel)
+	r.waitFor(`the file \".mounted\" that --sentinel names is not in it`)
+	if n := r.sent(""); n != 0 {
+		t.Errorf("%d paths sent without the sentinel", n)
+	}
+	// Away at the destination too, and back at the source.
+	r.must(os.Rename(filepath.Join(r.dst, ".mounted"), r.dst+".sentinel"))
+	r.waitFor("was paused")
+	r.must(os.Rename(r.src+".sentinel", r.path(".mounted")))
+	r.age()
+	r.until("the destination is disabled", func() bool {
+		data, _, err := r.zk().Get(t.Context(), r.tree().dest(dest127(3)))
+		return err == nil && string(data) == stateDisabled
+	})
+	if n := r.sent(""); n != 0 {
+		t.Errorf("%d paths sent to a destination without the sentinel", n)
+	}
+	if _, err := os.Stat(filepath.Join(r.dst, "dir001/extra")); err != nil {
+		t.Error(err)
+	}
+	r.must(os.Rename(r.dst+".sentinel", filepath.Join(r.dst, ".mounted")))
+	r.finish(slave, dest, master)
+	r.identical()
+}
+
+// Where something else is mounted than at the start, nothing is deleted.
+func TestAnotherMountOverDirectory(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.copied()
+	master := r.queued(deleting)
+	slave := r.source(2, deleting)
+	r.waitFor("No free destination")
+	for _, name := range []string{"dir001/dir000", "dir002"} { // recursive, shallow
+		at := r.path(name)
+		if err := syscall.Mount("none", at, "tmpfs", 0, "size=64k"); err != nil {
+			t.Fatalf("cannot mount (these tests need root): %v", err)
+		}
+		t.Cleanup(func() {
+			if err := syscall.Unmount(at, syscall.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	dest := r.destination(3)
+	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "failed") {
+		t.Errorf("error %v, want ErrIncomplete with failed paths", err)
+	}
+	r.finish(slave, dest)
+	for _, name := range []string{"dir001/dir000/file000", "dir002/file000", "dir002/dir001/file001"} {
+		if _, err := os.Stat(filepath.Join(r.dst, name)); err != nil {
+			t.Errorf("deleted: %v; log:\n%s", err, r.log)
+		}
+	}
+	r.logged("Failed Path 1_"+r.path("dir001/dir000"), "Failed Path 0_"+r.path("dir002"), "now it is on none (tmpfs) mounted at "+r.path("dir002"))
+}
+
+// --dryrun with --delete shows what would go, and nothing goes.
+func TestDryRunShowsDeletes(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.copied()
+	r.extra("dir001", "dir002/dir001")
+	r.must(os.WriteFile(filepath.Join(r.dst, "odd\nname"), nil, 0o644))
+	r.age()
+	before := r.names()
+	out := &logBuffer{}
+	dry := func(c *Config) { c.Rsync.Delete, c.Rsync.DryRun, c.Stdout = true, true, out }
+	r.finish(r.source(1, dry), r.slave(2, dry), r.destination(3))
+	for _, name := range []string{"dir001/extra/a/b/3", "dir001/extra/", "dir002/dir001/extra/a/", strconv.Quote("odd\nname")} {
+		if line := fmt.Sprintf("*deleting %s\n", name); strings.Count(out.String(), line) != 1 {
+			t.Errorf("not said once: %q; all:\n%s", line, out)
+		}
+	}
+	if n := r.names(); n != before {
+		t.Errorf("%d names at the destination, there were %d", n, before)
+	}
+}
+
+// A master whose source becomes empty during its first walk must not go on; with
+// --allow-empty it does.
+func TestSourceThatIsEmptyAfterTheWalk(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.copied()
+	allow := func(c *Config) { c.AllowEmpty = true }
+	master := r.queued(deleting, allow)
+	entries, err := os.ReadDir(r.src)
+	r.must(err)
+	for _, e := range entries {
+		r.must(os.RemoveAll(r.path(e.Name())))
+	}
+	r.age()
+	begin := time.Now()
+	r.finish(r.source(2, deleting, allow), r.destination(3), master)
+	r.identical()
+	if took := time.Since(begin); took > 60*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
