@@ -18,7 +18,11 @@ SOURCES ?= 2
 DESTS   ?= 2
 DEPTH   ?= 3
 
-.PHONY: help deps build install test race lint demo clean
+# make differential ROUNDS=n SEED=n
+ROUNDS ?= 300
+SEED   ?= 0
+
+.PHONY: help deps build install test differential race lint demo clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -55,6 +59,9 @@ install: $(BIN)/zkrsync ## programs, man pages and completions: PREFIX=/usr/loca
 
 test: deps ## all tests, against a real ZooKeeper, rsync and kazoo
 	$(GO) test -timeout 20m ./...
+
+differential: deps ## random trees against single rsync: ROUNDS=300 SEED=n
+	$(GO) test -count=1 -timeout 0 -v -run TestRandom ./internal/differential -rounds=$(ROUNDS) -seed=$(SEED)
 
 race: deps ## all tests with the race detector (needs gcc)
 	CGO_ENABLED=1 $(GO) test -race -timeout 25m ./...

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+// Package differential holds tests only. They prove that splitting one rsync into thousands loses nothing
+// silently: what a session leaves at a destination is compared with what one single
+//
+//	rsync -a [-H] --numeric-ids [--delete] [...] SRC/ REF/
+//
+// makes of the same source and the same earlier destination: names, content, types, modes, owners, times of
+// files and directories, and which names are links to one file.
+//
+// # A round
+//
+// One seed decides everything but the timing: the tree, what the destination holds before, the options, how
+// many slaves and destinations there are, which of them is stopped or loses its ZooKeeper session in the
+// middle, and, with an odd seed, what is changed in the source during the run. The clients are real and run
+// in this process, against a real ZooKeeper and real rsync daemons. Changes and faults come when a slave is
+// about to run rsync on an entry, or up to 100 ms later.
+//
+// The round fails if
+//   - the destination differs from the reference and the master's error was nil;
+//   - it differs, the master returned ErrIncomplete, and the entry that holds the difference is not among those
+//     that it says have failed;
+//   - with an even seed, the master says that something failed and the single rsync says that nothing did, or the
+//     reverse;
+//   - a client returns any other error, does not end in time, or leaves a znode of the run behind;
+//   - anything outside of the source and the destination was changed.
+//
+// # Allowances
+//
+// They hold only in rounds with changes, and only for what was changed.
+//
+//   - Deep changes. When names are added to, removed from or renamed in a directory that lies below a recursive
+//     entry (deeper than the depth, subpaths counted in), the directory at the depth shows nothing of it. If its
+//     run is over, nobody can know without reading all of the tree again. So what is at or below such a directory may
+//     differ.
+//   - Leftovers. Without --delete, what was sent and then removed or renamed in the source stays at the
+//     destination, where the reference has nothing.
+//   - Links to either of these: the name under which a hard-linked file is known may be one of them.
+//
+// Left out, because no rule could tell right from wrong:
+//   - Files are put into the source whole, by renaming: one that is written to during or after its run changes no
+//     directory, and single rsync would have missed it likewise.
+//   - Nothing is changed during the fourth walk, which is the last, or after it.
+//   - Directories that an exclude pattern matches, and those that a subpath names, are not moved, made or removed during a
+//     run: when it changes what the options mean, there is no "same options".
+//   - Changed directories get an old modification time, because rsync leaves one alone that differs by less than
+//     a second.
+//   - With --hardlinks and without --delete, no directory stands in the earlier destination where a file with several names
+//     is to be: rsync 3.5.0 cannot remove it, and hangs. When such a thing comes about by a change, a timeout ends it.
+//   - With --inplace and without --hardlinks, the earlier destination has no hard links: rsync would write through them, and
+//     what is in such a file depends on the order.
+//
+// # Running
+//
+// `make differential [ROUNDS=300] [SEED=n]` runs many rounds; n is the first seed. A failed round prints the line
+// that repeats it.
+package differential

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package differential
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vsc-zk/internal/session"
+	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zkclient"
+)
+
+// reference makes REF with the one rsync, and tells whether it managed all.
+func (r *run) reference() bool {
+	r.t.Helper()
+	args := append(r.options.rsyncArgs(r.at("src")), "--", r.at("src")+"/", r.at("ref")+"/")
+	ctx, cancel := context.WithTimeout(r.t.Context(), deadline)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "rsync", args...).CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 23) {
+		r.t.Fatalf("rsync %q: %v: %s", args, err, out)
+	}
+	if err != nil {
+		r.t.Logf("the one rsync: %v: %s", err, out)
+	}
+	return err == nil
+}
+
+// failedEntries reads what the master says has failed, relative to the source.
+func (r *run) failedEntries() (recursive, single []string) {
+	r.t.Helper()
+	data, err := os.ReadFile(r.failed)
+	r.must(err)
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, `"`) {
+			line, err = strconv.Unquote(line)
+			r.must(err)
+		}
+		kind, path, found := strings.Cut(line, "_")
+		rel, err := filepath.Rel(r.at("src"), path)
+		switch {
+		case kind == "l":
+			single = append(single, path) // the names of links, in JSON
+		case !found || err != nil || strings.HasPrefix(rel, "../"):
+			r.t.Errorf("the master says that %q failed, which is no entry", line)
+		case kind == "1":
+			recursive = append(recursive, rel)
+		default:
+			single = append(single, rel)
+		}
+	}
+	return recursive, single
+}
+
+// judge compares what the run has made with what the one rsync makes. c is nil if nothing was changed during the run.
+func (r *run) judge(runErr error, c *changer) {
+	r.t.Helper()
+	if runErr != nil && !errors.Is(runErr, session.ErrIncomplete) {
+		r.t.Errorf("the master: %v", runErr)
+	}
+	managed := r.reference()
+	switch {
+	case c != nil:
+	case managed && runErr != nil:
+		r.t.Errorf("the one rsync manages all, the session does not: %v", runErr)
+	case !managed && runErr == nil:
+		r.t.Errorf("the one rsync does not manage all, and the session does not say so")
+	}
+	differences, err := testtree.Compare(r.at("ref"), r.at("dst"))
+	r.must(err)
+	var recursive, single []string
+	if runErr != nil {
+		recursive, single = r.failedEntries()
+	}
+	links := map[bool]string{true: "-H", false: "without -H"}[r.options.hardLinks]
+	for _, line := range differences {
+		path, rest := cutName(r.t.Fatal, line)
+		switch {
+		case c != nil && r.allowed(c, path, rest):
+			continue
+		case below(path, recursive), slices.Contains(single, path), slices.Contains(single, filepath.Dir(path)):
+			continue // it was said
+		}
+		r.t.Errorf("differs from the one rsync (%s): %s", links, line)
+	}
+	outside, err := testtree.Compare(r.at("outside.before"), r.at("outside"))
+	r.must(err)
+	for _, line := range outside {
+		r.t.Errorf("changed outside of the trees: %s", line)
+	}
+	r.left()
+}
+
+// cutName parts a line of Compare.
+func cutName(fatal func(...any), line string) (path, rest string) {
+	quoted, err := strconv.QuotedPrefix(line)
+	if err == nil {
+		path, err = strconv.Unquote(quoted)
+	}
+	if err != nil {
+		fatal(line, err)
+	}
+	return path, strings.TrimPrefix(line[len(quoted):], ": ")
+}
+
+// allowed are the differences that the package comment allows.
+func (r *run) allowed(c *changer, path, what string) bool {
+	if below(path, c.deep) {
+		return true
+	}
+	if !r.options.delete && what == "only in "+strconv.Quote(r.at("dst")) && below(path, c.gone) {
+		return true
+	}
+	names, ok := strings.CutPrefix(what, "the same file as ")
+	if !ok {
+		return false
+	}
+	for names != "" {
+		quoted, err := strconv.QuotedPrefix(names)
+		r.must(err)
+		name, err := strconv.Unquote(quoted)
+		r.must(err)
+		if below(name, c.deep) || !r.options.delete && below(name, c.gone) {
+			return true
+		}
+		names = strings.TrimPrefix(names[len(quoted):], " and as ")
+	}
+	return false
+}
+
+// left finds znodes of the run that its end has left.
+func (r *run) left() {
+	r.t.Helper()
+	zk, err := zkclient.Connect(r.t.Context(), zkclient.Config{Servers: []string{server.Addr()}, User: "root", Password: "admin"})
+	r.must(err)
+	defer zk.Close()
+	names, err := zk.Children(r.t.Context(), session.Base+"/"+r.name)
+	r.must(err)
+	stay := []string{"lock", "watch", "parties", "portlock", "usedports", "portmap", "dests", "destslock"}
+	for _, name := range names {
+		if !slices.Contains(stay, name) {
+			r.t.Errorf("znode %s is left after the run", name)
+		}
+	}
+}

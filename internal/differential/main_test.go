@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package differential
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"vsc-zk/internal/zktest"
+)
+
+var (
+	server *zktest.Server // for all rounds; each has a session of its own
+
+	rounds = flag.Int("rounds", 6, "how many rounds to run")
+	seed   = flag.Uint64("seed", 0, "seed of the first round, 0: a new one")
+)
+
+func TestMain(m *testing.M) { os.Exit(zktest.Main(m, &server)) }

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package differential
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/session"
+)
+
+// TestRandom runs rounds, each with a seed of its own. Two at a time, as they mostly wait.
+func TestRandom(t *testing.T) {
+	first := *seed
+	if first == 0 {
+		first = uint64(time.Now().UnixNano()) % 1_000_000_000
+	}
+	t.Logf("%d rounds from seed %d", *rounds, first)
+	for seed := first; seed < first+uint64(*rounds); seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
+			round(t, seed)
+		})
+	}
+}
+
+func round(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	a := newArea(t)
+	g := grower{Rand: r, area: a, skip: true}
+	o := randomOptions(r)
+	prior := a.source(g, o)
+	if dirs, _ := a.list(a.at("src")); chance(r, 30) {
+		o.addSubpath(r, a.at("src"), dirs)
+	}
+	run := newRun(a, o, fmt.Sprintf("seed-%d", seed))
+	s := &script{Rand: rand.New(rand.NewPCG(seed, 2)), run: run, faults: map[int]func(){}, changes: map[int]int{}}
+	if seed%2 == 1 {
+		s.changer = newChanger(g, o)
+		s.changer.Rand = rand.New(rand.NewPCG(seed, 1)) // all are used at the same time
+		for range 2 + r.IntN(10) {
+			s.changes[1+r.IntN(25)]++
+		}
+	}
+	run.watch = s.watch
+	cast := run.cast(r, s)
+	began := time.Now()
+	runErr := run.finish()
+	run.judge(runErr, s.changer)
+	dirs, files := a.list(a.at("src"))
+	said := fmt.Sprintf("%d directories, %d files; prior destination %s; %s; %s; %d entries sent in %.1f s, %v",
+		len(dirs), len(files), prior, o, cast, s.sent, time.Since(began).Seconds(), runErr)
+	if s.changer != nil {
+		said += "; changes:\n  " + strings.Join(s.changer.said, "\n  ")
+	}
+	t.Log(said)
+	if t.Failed() {
+		t.Logf("log:\n%s", run.text())
+		t.Logf("to repeat this round: go test ./internal/differential -count=1 -run TestRandom -rounds=1 -seed=%d", seed)
+	}
+}
+
+// source makes the source, and what the destinations hold before, of which it returns a description.
+func (a *area) source(g grower, o options) string {
+	src := a.at("src")
+	g.grow(src, 0)
+	g.ageDirectories(src)
+	switch n := g.IntN(10); {
+	case n < 3:
+		a.must(os.Mkdir(a.at("prior"), 0o755))
+		a.seed()
+		return "empty"
+	default:
+		a.copy("src", "prior")
+		g.edit(src)
+		prior := "an older copy"
+		if n > 5 {
+			g.spoil(a.at("prior"))
+			prior = "a spoilt older copy"
+		}
+		if o.inplace && !o.hardLinks {
+			a.part(a.at("prior"))
+		}
+		if o.hardLinks && !o.delete {
+			a.clear(src, a.at("prior"))
+		}
+		a.seed()
+		return prior
+	}
+}
+
+// seed copies the prior destination to both.
+func (a *area) seed() {
+	a.copy("prior", "dst")
+	a.copy("prior", "ref")
+}
+
+// clear takes directories out of a destination that stand where the source has a file with several names. Without --delete
+// rsync can put none of the names there, and 3.5.0 then waits for ever before it makes the other ones.
+func (a *area) clear(src, root string) {
+	_, files := a.list(src)
+	for _, rel := range files {
+		info, err := os.Lstat(src + "/" + rel)
+		a.must(err)
+		if target, err := os.Lstat(root + "/" + rel); err == nil && target.IsDir() && info.Sys().(*syscall.Stat_t).Nlink > 1 {
+			a.must(os.RemoveAll(root + "/" + rel))
+		}
+	}
+}
+
+// part makes copies of the names of a file that has several.
+func (a *area) part(root string) {
+	_, files := a.list(root)
+	for _, rel := range files {
+		path := root + "/" + rel
+		info, err := os.Lstat(path)
+		a.must(err)
+		if !info.Mode().IsRegular() {
+			continue
+		}
+		data, err := os.ReadFile(path)
+		a.must(err)
+		a.must(os.Remove(path))
+		a.must(os.WriteFile(path, data, 0o600))
+		a.must(os.Chmod(path, info.Mode()))
+		a.must(os.Chtimes(path, time.Time{}, info.ModTime()))
+	}
+}
+
+// cast starts the clients, and has some of them fail. It returns a description.
+func (r *run) cast(random *rand.Rand, s *script) string {
+	slaves, dests := 1+random.IntN(3), 1+random.IntN(3)
+	fault := "nothing fails"
+	when := 1 + random.IntN(15)
+	var frail struct{ master, slave, dest bool }
+	var act func()
+	started := make(chan struct{})
+	defer close(started)
+	if chance(random, 50) {
+		lose := func() {
+			r.proxy.Cut()
+			time.Sleep(3 * time.Second) // longer than the session's timeout
+			r.proxy.Heal()
+		}
+		switch random.IntN(5) {
+		case 0:
+			fault, act, frail.master = "the master loses ZooKeeper", lose, true
+		case 1:
+			fault, act, frail.slave = "a slave loses ZooKeeper", lose, true
+		case 2:
+			fault, act, frail.dest = "a destination loses ZooKeeper", lose, true
+		case 3:
+			fault, act = "a slave is stopped", func() { r.replace(r.slaves[0], session.Source, "src") }
+		case 4:
+			fault, act = "a destination is stopped", func() { r.replace(r.dests[0], session.Destination, "dst") }
+		}
+		s.faults[when] = func() { <-started; act() }
+		fault = fmt.Sprintf("%s at entry %d", fault, when)
+	}
+	r.lead(frail.master)
+	for i := range dests {
+		r.receive(frail.dest && i == 0)
+	}
+	for i := range slaves {
+		r.send(frail.slave && i == 0)
+	}
+	return fmt.Sprintf("%d slaves, %d destinations, %s", slaves, dests, fault)
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package differential
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"vsc-zk/internal/session"
+	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
+)
+
+// deadline is for one run on a busy machine; what takes longer hangs.
+const deadline = 2 * time.Minute
+
+// run is a session at work. Its clients are in this process; they have different hosts, as they have the same pid.
+type run struct {
+	*area
+	options options
+	name    string
+	failed  string // file for --failed
+	port    int
+	proxy   *zktest.Proxy // between ZooKeeper and those clients that are to lose it
+
+	log     bytes.Buffer
+	mu      sync.Mutex
+	changed *sync.Cond
+	watch   func(message string) // sees each message, before the client goes on
+
+	clients int
+	master  *client
+	slaves  []*client
+	dests   []*client
+	spares  []*client // came when others left; perhaps too late for the run
+	events  sync.WaitGroup
+}
+
+type client struct {
+	stop context.CancelCauseFunc
+	done chan error
+}
+
+var errStopped = errors.New("stopped by the test")
+
+func newRun(a *area, o options, name string) *run {
+	r := &run{area: a, options: o, name: name, failed: a.at("failed"), watch: func(string) {}}
+	r.port = 15000 + int(time.Now().UnixNano()/1000%100)*40
+	r.changed = sync.NewCond(&r.mu)
+	r.proxy = zktest.NewProxy(a.t, server.Addr())
+	return r
+}
+
+// handler is the logger of all clients.
+type handler struct {
+	slog.Handler
+	run *run
+}
+
+func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return handler{h.Handler.WithAttrs(attrs), h.run}
+}
+func (h handler) WithGroup(name string) slog.Handler {
+	return handler{h.Handler.WithGroup(name), h.run}
+}
+func (h handler) Handle(ctx context.Context, record slog.Record) error {
+	err := h.Handler.Handle(ctx, record)
+	h.run.watch(record.Message)
+	return err
+}
+
+func (r *run) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer r.changed.Broadcast()
+	return r.log.Write(p)
+}
+
+func (r *run) text() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.String()
+}
+
+// await waits until the log has the text.
+func (r *run) await(text string) {
+	r.t.Helper()
+	end := time.Now().Add(deadline)
+	timer := time.AfterFunc(deadline, r.changed.Broadcast)
+	defer timer.Stop()
+	r.mu.Lock()
+	for !strings.Contains(r.log.String(), text) {
+		if !time.Now().Before(end) {
+			r.mu.Unlock()
+			r.hang("the log does not say " + text)
+		}
+		r.changed.Wait()
+	}
+	r.mu.Unlock()
+}
+
+// hang fails the test, and tells all there is to know.
+func (r *run) hang(why string) {
+	r.t.Helper()
+	var stacks bytes.Buffer
+	pprof.Lookup("goroutine").WriteTo(&stacks, 1)
+	r.t.Fatalf("after %v %s; log:\n%s\ngoroutines:\n%s", deadline, why, r.text(), &stacks)
+}
+
+// start starts a client; frail is one that can lose its ZooKeeper session.
+func (r *run) start(role func(context.Context, session.Config) error, path string, frail bool) *client {
+	r.clients++
+	number := r.clients
+	config := session.Config{
+		Zookeeper: zkclient.Config{
+			Servers: []string{server.Addr()}, User: "root", Password: "admin",
+			SessionTimeout: 4 * time.Second, ConnectTimeout: 30 * time.Second,
+		},
+		Session: r.name, Path: r.at(path), Host: fmt.Sprintf("127.0.0.%d", number), VerifyPath: true, StartPort: r.port,
+		MaxDelete: -1, TempDir: r.t.TempDir(), Failed: r.failed,
+		Logger: slog.New(handler{slog.NewTextHandler(r, nil), r}).With("client", number),
+		Timing: session.Timing{
+			Poll: 50 * time.Millisecond, Progress: time.Second, Retry: 50 * time.Millisecond,
+			PathCheck: 50 * time.Millisecond, NoPath: 300 * time.Millisecond, NoDest: time.Second,
+			StatsFlush: 500 * time.Millisecond, Reconnect: 200 * time.Millisecond, SetAside: 500 * time.Millisecond, Leave: 5 * time.Second,
+		},
+	}
+	r.options.set(&config)
+	if frail {
+		config.Zookeeper.Servers, config.Zookeeper.SessionTimeout = []string{r.proxy.Addr()}, 2*time.Second
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	c := &client{stop: cancel, done: make(chan error, 1)}
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		c.done <- role(ctx, config)
+	}()
+	r.t.Cleanup(func() {
+		cancel(errStopped)
+		<-finished
+	})
+	return c
+}
+
+func (r *run) lead(frail bool) {
+	r.master = r.start(session.Source, "src", frail)
+	r.await("removing old queue and building new queue") // any other source would become the master
+}
+func (r *run) send(frail bool) { r.slaves = append(r.slaves, r.start(session.Source, "src", frail)) }
+
+func (r *run) receive(frail bool) {
+	r.dests = append(r.dests, r.start(session.Destination, "dst", frail))
+}
+
+// replace stops a client and starts another in its place.
+func (r *run) replace(old *client, role func(context.Context, session.Config) error, path string) {
+	old.stop(errStopped)
+	r.spares = append(r.spares, r.start(role, path, false))
+}
+
+// wait gives what a client has returned.
+func (r *run) wait(c *client) error {
+	r.t.Helper()
+	select {
+	case err := <-c.done:
+		return err
+	case <-time.After(deadline):
+		r.hang("a client has not ended")
+		return nil
+	}
+}
+
+// finish waits for all, and gives the master's error.
+func (r *run) finish() error {
+	r.t.Helper()
+	err := r.wait(r.master)
+	r.events.Wait()
+	for _, c := range r.spares {
+		c.stop(errStopped)
+	}
+	for _, c := range slices.Concat(r.slaves, r.dests, r.spares) {
+		if err := r.wait(c); err != nil && !errors.Is(err, errStopped) {
+			r.t.Errorf("a slave or a destination: %v", err)
+		}
+	}
+	return err
+}
+
+// script acts on what slaves are about to do.
+type script struct {
+	*rand.Rand
+	run     *run
+	changer *changer
+	changes map[int]int    // at which entry, counted from 1 in the order they are sent: how many
+	faults  map[int]func() // likewise: what happens to whom
+
+	mu    sync.Mutex
+	sent  int
+	walks int
+	late  sync.RWMutex // read-locked by changes that are under way
+}
+
+// lastWalk is the last one after which there may be changes: another one follows.
+const lastWalk = 2
+
+func (s *script) watch(message string) {
+	switch {
+	case strings.HasPrefix(message, "pathlist of path "):
+		s.mu.Lock()
+		s.walks++
+		s.mu.Unlock()
+	case strings.Contains(message, " Path "):
+		// The master tells the end of an entry before it takes the pass for over: what came up with that entry must
+		// have been done by then.
+		s.late.Lock()
+		s.late.Unlock()
+	case strings.Contains(message, " is sending path "):
+		s.mu.Lock()
+		s.sent++
+		changes, fault := s.changes[s.sent], s.faults[s.sent]
+		if s.walks > lastWalk {
+			changes = 0
+		}
+		delay, wait := time.Duration(s.IntN(100))*time.Millisecond, chance(s.Rand, 50)
+		s.mu.Unlock()
+		if fault != nil {
+			s.run.events.Go(fault)
+		}
+		if changes == 0 {
+			return
+		}
+		if wait { // after the slave has looked at the entry, before rsync does
+			for range changes {
+				s.changer.change()
+			}
+			return
+		}
+		s.late.RLock()
+		s.run.events.Go(func() {
+			defer s.late.RUnlock()
+			time.Sleep(delay)
+			for range changes {
+				s.changer.change()
+			}
+		})
+	}
+}
