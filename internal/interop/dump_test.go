@@ -4,6 +4,7 @@ package interop
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -65,10 +66,6 @@ var sessionNodes = struct{ same, py, goes []sessionNode }{
 
 		{"completedQueue", "", "", "cs"},
 		{"completedQueue/entries", "", "", "cs"},
-		{"completedQueue/entries/entry-100-<seq>", "0_<src>", "", "cs"},
-		{"completedQueue/entries/entry-100-<seq>", "1_<src>/dir000", "", "cs"},
-		{"completedQueue/entries/entry-100-<seq>", "1_<src>/dir001", "", "s"},
-		{"completedQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "cs"},
 		{"completedQueue/taken", "", "", "cs"},
 		{"failedQueue", "", "", "qdtcs"},
 		{"failedQueue/entries", "", "", "qdtcs"},
@@ -106,10 +103,18 @@ var sessionNodes = struct{ same, py, goes []sessionNode }{
 		{"pathQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
 		// Every Python source begins by making the parent of the counters.
 		{"stats", "", "", "qdt"},
+		// A Go slave records to a Go master in results, which that one drains at once.
+		{"completedQueue/entries/entry-100-<seq>", "0_<src>", "", "cs"},
+		{"completedQueue/entries/entry-100-<seq>", "1_<src>/dir000", "", "cs"},
+		{"completedQueue/entries/entry-100-<seq>", "1_<src>/dir001", "", "s"},
+		{"completedQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "cs"},
 	},
 	goes: []sessionNode{
 		// Extensions.
-		{"meta", `{"format":1,"epoch":<epoch>,"queued":4,"walked":true}`, "", "qdtcs"},
+		{"meta", metaWith(0), "", "qdt"},
+		{"meta", metaWith(3), "", "c"},
+		{"meta", metaWith(4), "", "s"},
+		{"results", "", "", "qdtcs"},
 		{"parties/ext", "", "", always},
 		{"parties/ext/<uuid>__party__", "<master>", "<master>", "qdtcs"},
 		{"parties/ext/<uuid>__party__", "<slave>", "<slave>", "tc"},
@@ -130,6 +135,12 @@ var sessionNodes = struct{ same, py, goes []sessionNode }{
 		{"destQueue/entries", "", "", "q"},
 		{"destQueue/taken", "", "", "q"},
 	},
+}
+
+// metaWith is S/meta of a run of four paths, of which so many are completed.
+func metaWith(done int) string {
+	return fmt.Sprintf(`{"format":1,"id":"<id>","epoch":<epoch>,"step":<step>,"queued":4,"again":0,"ended":`+
+		`{"unfinished":0,"failed":0,"completed":%d,"vanished":0,"changed":0,"deleted":0,"differences":0,"exhausted":false}}`, done)
 }
 
 type sessionNode struct{ name, data, owner, steps string }
@@ -208,7 +219,7 @@ func play(t *testing.T, k kind, show func(step rune, nodes []string)) {
 	until(t, "three paths are completed and counted", func() bool {
 		sent, err := r.zk.Counters(t.Context(), r.at("stats"), []string{"Total_bytes_sent", "Number_of_files"})
 		ok(t, err)
-		return len(r.values("completedQueue")) == 3 && len(r.values("pathQueue")) == 1 && sent["Total_bytes_sent"] > 0 && sent["Number_of_files"] >= 4
+		return r.completed(k) == 3 && len(r.values("pathQueue")) == 1 && sent["Total_bytes_sent"] > 0 && sent["Number_of_files"] >= 4
 	})
 	show(completed, r.nodes(names, guest.SessionID()))
 
@@ -227,6 +238,19 @@ func play(t *testing.T, k kind, show func(step rune, nodes []string)) {
 	guest.Close()
 	wantExit(t, m, 0)
 	show(cleaned, r.nodes(names))
+}
+
+// completed is how many paths are recorded as completed.
+func (r *rig) completed(k kind) int {
+	r.t.Helper()
+	if k == python {
+		return len(r.values("completedQueue"))
+	}
+	data, _, err := r.zk.Get(r.t.Context(), r.at("meta"))
+	ok(r.t, err)
+	var meta struct{ Ended struct{ Completed int } }
+	ok(r.t, json.Unmarshal(data, &meta))
+	return meta.Ended.Completed
 }
 
 // takeOnly takes the one entry that has this value.
@@ -255,6 +279,8 @@ func takeOnly(t *testing.T, q *zkclient.Queue, value string) *zkclient.Entry {
 var (
 	sequence = regexp.MustCompile(`\d{10}$`)
 	number   = regexp.MustCompile(`^\d+$`)
+	metaID   = regexp.MustCompile(`"id":"[A-Z2-7]{26}"`)
+	metaStep = regexp.MustCompile(`"step":\d+`)
 )
 
 // nodes are the session's, one line each in the form of the table, without what a guest's session has made. All of
@@ -290,6 +316,9 @@ func (r *rig) nodes(names map[string]string, guests ...int64) []string {
 		line := sessionNode{name: sequence.ReplaceAllString(known(name), "<seq>"), data: known(n.Data)}
 		if strings.HasPrefix(name, "stats/") {
 			line.data = number.ReplaceAllString(n.Data, "<number>")
+		}
+		if name == "meta" {
+			line.data = metaStep.ReplaceAllString(metaID.ReplaceAllString(line.data, `"id":"<id>"`), `"step":<step>`)
 		}
 		owner, member := owners[n.Owner]
 		if !member {

@@ -29,8 +29,8 @@ type account struct {
 	// told holds the records that were told but may not be removed yet, as their
 	// transaction can have been lost with the ZooKeeper session.
 	told map[string]told
-	// ended holds hashes of what has ended in this pass, once a Python slave has
-	// ended something: one that dies between its two steps makes a path end twice.
+	// ended holds hashes of what has ended in this pass, once there is a Python
+	// source: one that dies between its two steps makes a path end twice.
 	ended map[uint64]bool
 	seed  maphash.Seed
 	mixed bool
@@ -64,8 +64,28 @@ func (a *account) first(r result) bool {
 	return !a.ended[key]
 }
 
+// look notes whether there is a Python source in the session.
+func (a *account) look(ctx context.Context, m *member) error {
+	if a.mixed {
+		return nil
+	}
+	sources, err := m.parties[partySources].Members(ctx)
+	if err != nil {
+		return err
+	}
+	ext, err := m.parties[partyExt].Members(ctx)
+	if err != nil {
+		return err
+	}
+	a.mixed = slices.ContainsFunc(sources, func(name string) bool { return !slices.Contains(ext, name) })
+	return nil
+}
+
 // drain takes out all that is recorded now.
 func (a *account) drain(ctx context.Context, m *member) error {
+	if err := a.look(ctx, m); err != nil {
+		return err
+	}
 	for _, source := range []struct {
 		path string
 		read func(data []byte) result
