@@ -25,6 +25,7 @@ const (
 	atOnce                 // it changed under rsync's hands
 	later                  // it failed
 	elsewhere              // its destination is gone
+	byOthers               // it, or its destination, is at fault: other slaves may have another one
 )
 
 // attempt tries a path once and says in res what became of it. An error is one
@@ -190,6 +191,7 @@ func (t *turn) judge(ctx context.Context, w work, entry pathbuilder.Entry, rel s
 		if !answers {
 			return elsewhere, nil
 		}
+		return t.blame(w, res, append([]string{run.String()}, run.Errors...)), nil
 	case rsyncrunner.Vanished:
 		if res.Attempts++; res.Attempts < attempts {
 			return atOnce, nil
@@ -217,6 +219,20 @@ func (t *turn) failed(res *result, lines ...string) retry {
 		return no
 	}
 	return later
+}
+
+// blame counts a failure that may be the path's fault as well as the
+// destination's: only after three of them, with other paths in between if there
+// are any, the path has failed.
+func (t *turn) blame(w work, res *result, lines []string) retry {
+	path := string(w.Value)
+	if t.blamed[path]++; t.blamed[path] < attempts {
+		return byOthers
+	}
+	delete(t.blamed, path)
+	res.Attempts = attempts
+	res.Outcome, res.Errors = outcomeFailed, lines
+	return no
 }
 
 // gone is the outcome of a path that is not as it was queued, "" if it is.

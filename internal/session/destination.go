@@ -97,6 +97,7 @@ func (d *destination) serve(ctx context.Context, m *member, watch *readyWatch) (
 	if err := d.tell(ctx, m, port, present); err != nil {
 		return err
 	}
+	missing := false // from the queue, at the last look
 	look := time.NewTicker(d.cfg.Timing.PathCheck)
 	defer look.Stop()
 	offered := time.Now()
@@ -112,18 +113,28 @@ func (d *destination) serve(ctx context.Context, m *member, watch *readyWatch) (
 		case <-look.C:
 		}
 		now := d.available()
-		if now == present && (!now || time.Since(offered) < d.cfg.Timing.SetAside) {
-			continue
+		if now == present {
+			if !now || time.Since(offered) < d.cfg.Timing.SetAside {
+				continue
+			}
+			// Whoever has taken this destination out of the queue may have been wrong,
+			// or be gone. One that only sets it aside has put it back by the second look.
+			offered = time.Now()
+			queued, err := m.destQueued(ctx, port)
+			if err != nil {
+				return err
+			}
+			if missing = !queued && !missing; missing {
+				continue
+			}
 		}
 		if !now {
 			d.log.Info("Basepath not available")
 		}
-		// Also every now and then: whoever has taken this destination out of the
-		// queue may have been wrong, or gone.
 		if err := d.tell(ctx, m, port, now); err != nil {
 			return err
 		}
-		present, offered = now, time.Now()
+		present, offered, missing = now, time.Now(), false
 	}
 }
 

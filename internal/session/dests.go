@@ -153,20 +153,19 @@ func (d *dests) works() {
 // before it is set aside.
 const faultsInRow = 3
 
-// fault says that the held destination has failed at a path, and gives it up so
-// that the next attempt can meet another one. One that does not answer, or has
-// failed at several paths in a row, is taken out of the queue and put back after
-// a pause. answers is false if the path cannot have been at fault.
+// fault says that the held destination has failed at a path, and puts it behind
+// the others, so that the next attempt meets another one if there is any. One that
+// does not answer, or has failed at several paths in a row, is taken out of the
+// queue and put back after a pause. answers is false if the path cannot have been
+// at fault.
 func (d *dests) fault(ctx context.Context, path string) (answers bool, err error) {
 	held := d.letGo()
-	probe, cancel := context.WithTimeout(ctx, d.m.cfg.Timing.Retry)
-	defer cancel()
-	problem := rsyncrunner.Probe(probe, net.JoinHostPort(held.host, strconv.Itoa(held.port)), d.m.tree.module())
+	problem := rsyncrunner.Probe(ctx, net.JoinHostPort(held.host, strconv.Itoa(held.port)), d.m.tree.module())
 	if !slices.Contains(d.faulty[held.whoami], path) {
 		d.faulty[held.whoami] = append(d.faulty[held.whoami], path)
 	}
 	if problem == nil && len(d.faulty[held.whoami]) < faultsInRow {
-		err := held.entry.Release(ctx)
+		err := held.entry.Consume(ctx, d.queue.PutOp(held.entry.Value, zkclient.DefaultPriority))
 		if errors.Is(err, zkclient.ErrNotHeld) {
 			err = nil
 		}

@@ -186,29 +186,45 @@ func (m *member) pause(ctx context.Context) error {
 
 // enqueueDest puts this destination into S/destQueue, unless it is there.
 func (m *member) enqueueDest(ctx context.Context, port int) error {
-	return m.offer(ctx, fmt.Sprintf("%d:%s", port, m.whoami))
+	return m.offer(ctx, destValue(port, m.whoami))
+}
+
+// destValue is an entry of S/destQueue.
+func destValue(port int, whoami string) string { return fmt.Sprintf("%d:%s", port, whoami) }
+
+// destQueued tells whether this destination is in S/destQueue.
+func (m *member) destQueued(ctx context.Context, port int) (bool, error) {
+	return m.inDestQueue(ctx, destValue(port, m.whoami))
+}
+
+func (m *member) inDestQueue(ctx context.Context, value string) (bool, error) {
+	entries := m.tree.destQueue() + "/entries"
+	names, err := m.Children(ctx, entries)
+	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+		return false, fmt.Errorf("cannot read the queue of destinations: %w", err)
+	}
+	for _, name := range names {
+		data, _, err := m.Get(ctx, entries+"/"+name)
+		if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+			return false, fmt.Errorf("cannot read the queue of destinations: %w", err)
+		}
+		if err == nil && string(data) == value {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // offer puts a destination into S/destQueue, unless it is there: a second entry
 // would send it a second source. The caller holds S/destslock.
 func (m *member) offer(ctx context.Context, value string) error {
+	queued, err := m.inDestQueue(ctx, value)
+	if err != nil || queued {
+		return err
+	}
 	queue := m.Queue(m.tree.destQueue())
 	if err := queue.Ensure(ctx); err != nil {
 		return fmt.Errorf("cannot make the queue of destinations: %w", err)
-	}
-	entries := queue.Path() + "/entries"
-	names, err := m.Children(ctx, entries)
-	if err != nil {
-		return fmt.Errorf("cannot read the queue of destinations: %w", err)
-	}
-	for _, name := range names {
-		data, _, err := m.Get(ctx, entries+"/"+name)
-		if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
-			return fmt.Errorf("cannot read the queue of destinations: %w", err)
-		}
-		if err == nil && string(data) == value {
-			return nil
-		}
 	}
 	if err := queue.Put(ctx, zkclient.DefaultPriority, []byte(value)); err != nil {
 		return fmt.Errorf("cannot put a destination into the queue: %w", err)

@@ -19,7 +19,8 @@ const retryPriority = 50
 // slave is a source that runs rsync, over all its ZooKeeper sessions.
 type slave struct {
 	*client
-	guard *guard
+	guard  *guard
+	blamed map[string]int // failures of destinations at a path
 
 	mu    sync.Mutex
 	stats rsyncrunner.Stats // not yet added to the session's counters
@@ -30,7 +31,7 @@ func newSlave(ctx context.Context, c *client) (*slave, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &slave{client: c, guard: g, stats: rsyncrunner.Stats{}}, nil
+	return &slave{client: c, guard: g, blamed: map[string]int{}, stats: rsyncrunner.Stats{}}, nil
 }
 
 // play works on paths until the run is over.
@@ -217,17 +218,23 @@ func (t *turn) handle(ctx context.Context, w work) error {
 			return err
 		}
 		if dest == nil || t.baseProblem() != nil {
-			return t.giveBack(ctx, w)
+			return t.giveBack(ctx, w, retryPriority)
 		}
 		again, err := t.attempt(ctx, w, dest, &res)
 		switch {
 		case err != nil:
-			return errors.Join(err, t.giveBack(ctx, w))
+			return errors.Join(err, t.giveBack(ctx, w, retryPriority))
 		case again == no:
 			res.Seconds = time.Since(began).Seconds()
 			return t.end(ctx, w, res)
 		case again == later && !sleep(t.waiting, t.cfg.Timing.Retry*time.Duration(res.Attempts)):
-			return t.giveBack(ctx, w)
+			return t.giveBack(ctx, w, retryPriority)
+		case again == byOthers:
+			if err := t.giveBack(ctx, w, zkclient.DefaultPriority); err != nil {
+				return err
+			}
+			sleep(t.waiting, t.cfg.Timing.Retry) // a slave with another destination goes first
+			return nil
 		}
 	}
 }
@@ -252,9 +259,9 @@ func (t *turn) end(ctx context.Context, w work, res result) error {
 	return t.leave(ctx, w, func() (zkclient.Op, error) { return t.record(ctx, res) })
 }
 
-// giveBack puts a path before the others.
-func (t *turn) giveBack(ctx context.Context, w work) error {
-	return t.leave(ctx, w, func() (zkclient.Op, error) { return w.queue.PutOp(w.Value, retryPriority), nil })
+// giveBack puts a path into its queue again, before or behind the others.
+func (t *turn) giveBack(ctx context.Context, w work, priority int) error {
+	return t.leave(ctx, w, func() (zkclient.Op, error) { return w.queue.PutOp(w.Value, priority), nil })
 }
 
 func (t *turn) leave(ctx context.Context, w work, to func() (zkclient.Op, error)) error {

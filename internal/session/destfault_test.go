@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zkclient"
+)
+
+// port is the one that a destination has published.
+func (r *rig) port(n int) string {
+	r.t.Helper()
+	data, _, err := r.zk().Get(r.t.Context(), r.tree().portMap(dest127(n)))
+	r.must(err)
+	return string(data)
+}
+
+// daemons are the processes of the rsync daemon of this process on a port.
+func (r *rig) daemons(port string) (pids []int) {
+	r.t.Helper()
+	ours := map[int]bool{os.Getpid(): true}
+	for grown := true; grown; {
+		grown = false
+		files, err := filepath.Glob("/proc/[0-9]*/stat")
+		r.must(err)
+		for _, file := range files {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			stat, err := os.ReadFile(file)
+			if err != nil || ours[pid] {
+				continue // it has ended
+			}
+			fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+			parent, err := strconv.Atoi(fields[1])
+			r.must(err)
+			command, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+			if err == nil && ours[parent] && strings.Contains(string(command), "--port="+port+"\x00") {
+				ours[pid], grown = true, true
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+func (r *rig) signal(pids []int, signal syscall.Signal) {
+	r.t.Helper()
+	for _, pid := range pids {
+		r.must(syscall.Kill(pid, signal))
+	}
+}
+
+// attempts reads how often each path was tried.
+func (r *rig) attempts(report string) map[string]int {
+	r.t.Helper()
+	tried := map[string]int{}
+	for _, line := range r.reported(report) {
+		if line.Type == "path" && line.Attempts != nil {
+			tried[string(line.Path)] = *line.Attempts
+		}
+	}
+	return tried
+}
+
+// A destination that falls silent in the middle of a transfer, as with a loss of
+// power, frees the slave and the path once ZooKeeper has lost it.
+func TestDestinationThatFallsSilent(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{1}, Files: 1, Size: 300_000})
+	report := filepath.Join(t.TempDir(), "report")
+	master := r.queued(deleting, func(c *Config) { c.Report = report; c.Depth = 1 })
+	silent := r.destination(2)
+	r.waitFor("Added destination")
+	port := r.port(2)
+	slave := r.source(3, deleting, slow) // a receiver that is killed leaves its temporary file
+	r.until("the file is on its way", func() bool {
+		found, err := filepath.Glob(filepath.Join(r.dst, ".file000.*"))
+		return err == nil && len(found) > 0
+	})
+	pids := r.daemons(port)
+	if len(pids) < 2 {
+		t.Fatalf("processes %v, want the daemon and those of the transfer", pids)
+	}
+	r.signal(pids, syscall.SIGSTOP)
+	time.Sleep(500 * time.Millisecond)
+	r.must(r.zk().Delete(t.Context(), r.tree().portMap(dest127(2))))
+	r.waitFor("Destination " + dest127(2) + " has left while it was receiving")
+	dest := r.destination(4)
+	r.waitFor("Completed Path 0_" + r.src)
+	silent.stop(errStopped) // ends stopped processes too
+	r.finish(slave, dest, master)
+	r.identical()
+	for path, n := range r.attempts(report) {
+		if n != 1 {
+			t.Errorf("%d attempts at %s, the one at the silent destination must not count", n, path)
+		}
+	}
+}
+
+// A daemon that dies is no failure of the path either.
+func TestDestinationWhoseDaemonDies(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{1}, Files: 1, Size: 300_000})
+	report := filepath.Join(t.TempDir(), "report")
+	master := r.queued(deleting, func(c *Config) { c.Report = report; c.Depth = 1 })
+	dest := r.destination(2)
+	r.waitFor("Added destination")
+	slave := r.source(3, deleting, slow) // a receiver that is killed leaves its temporary file
+	r.until("the file is on its way", func() bool {
+		found, err := filepath.Glob(filepath.Join(r.dst, ".file000.*"))
+		return err == nil && len(found) > 0
+	})
+	r.signal(r.daemons(r.port(2)), syscall.SIGKILL)
+	r.waitFor("; trying again")
+	r.finish(slave, dest, master)
+	r.identical()
+	for path, n := range r.attempts(report) {
+		if n != 1 {
+			t.Errorf("%d attempts at %s, want 1", n, path)
+		}
+	}
+}
+
+// Where another program answers, nothing is sent to and no path fails. The
+// destination is offered again after the pause.
+func TestStrangerOnThePort(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	stranger, err := net.Listen("tcp", "127.0.0.1:0")
+	r.must(err)
+	defer stranger.Close()
+	go func() {
+		for {
+			conn, err := stranger.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("hello\n"))
+			_ = conn.Close()
+		}
+	}()
+	const pause = 2 * time.Second
+	quick := func(c *Config) { c.Timing.SetAside = pause }
+	report := filepath.Join(t.TempDir(), "report")
+	master := r.queued(func(c *Config) { c.Report = report })
+
+	// A destination as far as ZooKeeper knows.
+	zk, port := r.zk(), stranger.Addr().(*net.TCPAddr).Port
+	for _, kind := range []string{partyAll, partyDests} {
+		r.must(zk.Party(r.tree().party(kind), "127.0.0.1:1").Join(t.Context()))
+	}
+	_, err = zk.CreatePath(t.Context(), r.tree().portMap("127.0.0.1:1"), strconv.AppendInt(nil, int64(port), 10), zkclient.Ephemeral)
+	r.must(err)
+	r.must(zk.Queue(r.tree().destQueue()).Put(t.Context(), zkclient.DefaultPriority, []byte(destValue(port, "127.0.0.1:1"))))
+
+	slave := r.source(2, quick)
+	aside := "Destination 127.0.0.1:1 is set aside for 2s"
+	r.waitFor(aside)
+	begin := time.Now()
+	r.until("it was tried again", func() bool { return strings.Count(r.log.String(), aside) == 2 })
+	if took := time.Since(begin); took < pause-200*time.Millisecond {
+		t.Errorf("tried again after %v, want a pause of %v", took, pause)
+	}
+	r.logged("Added destination 127.0.0.1:1 to queue", "another program answers there")
+	dest := r.destination(3) // takes over
+	r.waitFor("Progress: 0 of")
+	zk.Close()
+	r.finish(slave, dest, master)
+	r.identical()
+	for path, n := range r.attempts(report) {
+		if n != 1 {
+			t.Errorf("%d attempts at %s, those at the stranger must not count", n, path)
+		}
+	}
+}
+
+// A destination that answers, but at which everything fails, is set aside after
+// three paths, and none of them fails.
+func TestDestinationThatTakesNothing(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	report := filepath.Join(t.TempDir(), "report")
+	master := r.queued(func(c *Config) { c.Report = report })
+	broken := filepath.Join(t.TempDir(), "broken")
+	r.must(os.Mkdir(broken, 0o755))
+	bad := r.start(Destination, r.config(2, broken, func(c *Config) { c.VerifyPath = false }))
+	r.waitFor("Added destination " + dest127(2))
+	r.must(os.Remove(broken))
+	slave := r.source(3)
+	r.waitFor("Destination " + dest127(2) + " is set aside for 1m0s: failed at 3 paths in a row")
+	dest := r.destination(4)
+	r.finish(slave, dest, bad, master)
+	r.identical()
+	r.logged("0 failed, 0 vanished, 0 changed, 0 unfinished")
+	r.reported(report)
+}
+
+// A path that fails at every destination fails in the end.
+func TestPathThatNoDestinationTakes(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Files: 1, Size: 10})
+	master := r.queued()
+	r.must(os.RemoveAll(r.dst))
+	unverified := func(c *Config) { c.VerifyPath = false }
+	slave := r.source(2)
+	dests := []*running{r.destination(3, unverified), r.destination(4, unverified)}
+	if err := r.wait(master); err == nil || !strings.Contains(err.Error(), "1 failed") {
+		t.Errorf("error %v, want 1 failed", err)
+	}
+	r.finish(append(dests, slave)...)
+	for _, n := range []int{3, 4} {
+		if !strings.Contains(r.log.String(), "is sending path "+r.src+" to 127.0.0."+strconv.Itoa(n)) {
+			t.Errorf("not tried at destination %d:\n%s", n, r.log)
+		}
+	}
+}
+
+// A destination that somebody has taken out of the queue offers itself again.
+func TestDestinationOffersItselfAgain(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	master := r.queued()
+	dest := r.destination(2, func(c *Config) { c.Timing.SetAside = 300 * time.Millisecond })
+	r.waitFor("Added destination")
+	entry, err := r.zk().Queue(r.tree().destQueue()).TryTake(t.Context())
+	r.must(err)
+	begin := time.Now()
+	r.must(entry.Consume(t.Context()))
+	r.until("it is back", func() bool { return strings.Count(r.log.String(), "Added destination") == 2 })
+	if took := time.Since(begin); took < 300*time.Millisecond {
+		t.Errorf("back after %v, a source that sets it aside needs 300 ms", took)
+	}
+	r.finish(r.source(3), dest, master)
+	r.identical()
+	if n := strings.Count(r.log.String(), "Added destination"); n != 2 {
+		t.Errorf("offered %d times, want 2", n)
+	}
+}
+
+// A node that cannot run rsync gives its path back and says why.
+func TestSlaveWithoutRsync(t *testing.T) {
+	r := newRigAlone(t)
+	r.makeTree(smallTree)
+	rsync, err := exec.LookPath("rsync")
+	r.must(err)
+	bin := t.TempDir()
+	r.must(os.Symlink(rsync, filepath.Join(bin, "rsync")))
+	path := os.Getenv("PATH")
+	t.Setenv("PATH", bin)
+	master := r.queued()
+	dest := r.destination(2)
+	r.waitFor("Added destination")
+	held, err := r.zk().Queue(r.tree().destQueue()).TryTake(t.Context())
+	r.must(err)
+	slave := r.source(3)
+	r.waitFor("No free destination")
+	r.must(os.Remove(filepath.Join(bin, "rsync")), held.Release(t.Context()))
+	if err := r.wait(slave); err == nil || !strings.Contains(err.Error(), "cannot start rsync (is it installed and in PATH?)") {
+		t.Errorf("error %v, want one that says rsync is missing", err)
+	}
+	r.allWaiting(10)
+	if err := r.wait(r.source(4)); err == nil || !strings.Contains(err.Error(), "cannot work without rsync") {
+		t.Errorf("error %v, want a new slave to refuse", err)
+	}
+	t.Setenv("PATH", path)
+	r.finish(r.source(5), dest, master)
+	r.identical()
+	r.logged("10 completed, 0 failed")
+}
+
+// allWaiting fails the test unless all paths are in the queue, and free.
+func (r *rig) allWaiting(want int) {
+	r.t.Helper()
+	queue := r.zk().Queue(r.tree().pathQueue())
+	n, err := queue.Len(r.t.Context())
+	taken, err2 := r.zk().Children(r.t.Context(), queue.Path()+"/taken")
+	if r.must(err, err2); n != want || len(taken) != 0 {
+		r.t.Errorf("%d paths in the queue, %d of them taken; want %d and none", n, len(taken), want)
+	}
+}
+
+// An option that rsync does not know stops the slave at once.
+func TestFatalOptionsStopTheSlave(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	master := r.queued()
+	dest := r.destination(2)
+	slave := r.source(3, func(c *Config) { c.Rsync.Extra = []string{"no-such-option-xyz"} })
+	if err := r.wait(slave); err == nil || !strings.Contains(err.Error(), "no-such-option-xyz") || !strings.Contains(err.Error(), "exit status 1") {
+		t.Errorf("error %v, want one that names the option and rsync's status", err)
+	}
+	if n := r.sent(""); n != 1 {
+		t.Errorf("%d runs of rsync, want 1", n)
+	}
+	r.allWaiting(10)
+	r.finish(r.source(4), dest, master)
+	r.identical()
+}
+
+// The data of a result survive a node of ZooKeeper.
+func TestResultIsBounded(t *testing.T) {
+	lines := make([]string, 20_000)
+	for i := range lines {
+		lines[i] = "rsync: [sender] send_files failed to open a file: Permission denied (13)"
+	}
+	data := (&result{Paths: []text{"1_/\xff"}, Errors: lines, Examples: lines}).encode()
+	if len(data) > 512<<10 {
+		t.Errorf("%d bytes", len(data))
+	}
+	var r result
+	if err := json.Unmarshal(data, &r); err != nil || r.Paths[0] != "1_/\xff" || !strings.HasPrefix(r.Errors[len(r.Errors)-1], "... and ") {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
