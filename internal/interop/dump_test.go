@@ -4,7 +4,6 @@ package interop
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
@@ -33,98 +31,92 @@ const (
 // always is every step.
 const always = "qdtcsz"
 
-// sessionNodes are all znodes of a session, as the contract has them: name, data and owner ("": persistent), and the
-// steps at which each is there. same is what clients of both kinds write; the other two lists are the whole
-// difference between a session of Python clients and one of Go clients.
-var sessionNodes = struct{ same, py, goes []sessionNode }{
-	same: []sessionNode{
-		{"", "", "", always},
-		{"watch", "", "", always},
-		{"watch/ready", "start", "", "qdtc"},
-		{"watch/ready", "stop", "", "s"},
-		{"lock", "", "", always},
-		{"lock/<uuid>__lock__<seq>", "", "<master>", "qdtcs"},
+// contract is every znode of a session: name, data and owner ("": persistent), and the steps at which it is there. It
+// is the same whoever plays which role.
+var contract = []sessionNode{
+	{"", "", "", always},
+	{"watch", "", "", always},
+	{"watch/ready", "start", "", "qdtc"},
+	{"watch/ready", "stop", "", "s"},
+	{"lock", "", "", always},
+	{"lock/<uuid>__lock__<seq>", "", "<master>", "qdtcs"},
 
-		{"parties", "", "", always},
-		{"parties/allsd", "", "", always},
-		{"parties/allsd/<uuid>__party__", "<master>", "<master>", "qdtcs"},
-		{"parties/allsd/<uuid>__party__", "<slave>", "<slave>", "tc"},
-		{"parties/allsd/<uuid>__party__", "<dest>", "<dest>", "dtc"},
-		{"parties/sources", "", "", always},
-		{"parties/sources/<uuid>__party__", "<master>", "<master>", "qdtcs"},
-		{"parties/sources/<uuid>__party__", "<slave>", "<slave>", "tc"},
-		{"parties/dests", "", "", "dtcsz"},
-		{"parties/dests/<uuid>__party__", "<dest>", "<dest>", "dtc"},
+	{"parties", "", "", always},
+	{"parties/allsd", "", "", always},
+	{"parties/allsd/<uuid>__party__", "<master>", "<master>", "qdtcs"},
+	{"parties/allsd/<uuid>__party__", "<slave>", "<slave>", "tc"},
+	{"parties/allsd/<uuid>__party__", "<dest>", "<dest>", "dtc"},
+	{"parties/sources", "", "", always},
+	{"parties/sources/<uuid>__party__", "<master>", "<master>", "qdtcs"},
+	{"parties/sources/<uuid>__party__", "<slave>", "<slave>", "tc"},
+	{"parties/dests", "", "", "dtcsz"},
+	{"parties/dests/<uuid>__party__", "<dest>", "<dest>", "dtc"},
 
-		{"pathQueue", "", "", "qdtcs"},
-		{"pathQueue/entries", "", "", "qdtcs"},
-		{"pathQueue/entries/entry-100-<seq>", "0_<src>", "", "qdt"},
-		{"pathQueue/entries/entry-100-<seq>", "1_<src>/dir000", "", "qdt"},
-		{"pathQueue/entries/entry-100-<seq>", "1_<src>/dir001", "", "qdtc"},
-		{"pathQueue/taken", "", "", "qdtcs"},
-		{"pathQueue/taken/entry-100-<seq>", "<uuid>", "<slave>", "t"},
+	{"pathQueue", "", "", "qdtcs"},
+	{"pathQueue/entries", "", "", "qdtcs"},
+	{"pathQueue/entries/entry-100-<seq>", "0_<src>", "", "qdt"},
+	{"pathQueue/entries/entry-100-<seq>", "1_<src>/dir000", "", "qdt"},
+	{"pathQueue/entries/entry-100-<seq>", "1_<src>/dir001", "", "qdtc"},
+	{"pathQueue/taken", "", "", "qdtcs"},
+	{"pathQueue/taken/entry-100-<seq>", "<uuid>", "<slave>", "t"},
 
-		{"completedQueue", "", "", "cs"},
-		{"completedQueue/entries", "", "", "cs"},
-		{"completedQueue/taken", "", "", "cs"},
-		{"failedQueue", "", "", "qdtcs"},
-		{"failedQueue/entries", "", "", "qdtcs"},
-		{"failedQueue/taken", "", "", "qdtcs"},
+	{"completedQueue", "", "", "cs"},
+	{"completedQueue/entries", "", "", "cs"},
+	{"completedQueue/taken", "", "", "cs"},
+	{"failedQueue", "", "", "qdtcs"},
+	{"failedQueue/entries", "", "", "qdtcs"},
+	{"failedQueue/taken", "", "", "qdtcs"},
 
-		{"destQueue", "", "", "dtcs"},
-		{"destQueue/entries", "", "", "dtcs"},
-		{"destQueue/entries/entry-100-<seq>", "<port>:<dest>", "", "dtcs"},
-		{"destQueue/taken", "", "", "dtcs"},
-		{"destQueue/taken/entry-100-<seq>", "<uuid>", "<slave>", "tc"},
+	{"destQueue", "", "", "dtcs"},
+	{"destQueue/entries", "", "", "dtcs"},
+	{"destQueue/entries/entry-100-<seq>", "<port>:<dest>", "", "dtcs"},
+	{"destQueue/taken", "", "", "dtcs"},
+	{"destQueue/taken/entry-100-<seq>", "<uuid>", "<slave>", "tc"},
 
-		{"stats", "", "", "cs"},
-		{"stats/Number_of_files", "<number>", "", "cs"},
-		{"stats/Number_of_regular_files_transferred", "<number>", "", "cs"},
-		{"stats/Total_file_size", "<number>", "", "cs"},
-		{"stats/Total_transferred_file_size", "<number>", "", "cs"},
-		{"stats/Literal_data", "<number>", "", "cs"},
-		{"stats/Matched_data", "<number>", "", "cs"},
-		{"stats/File_list_size", "<number>", "", "cs"},
-		{"stats/Total_bytes_sent", "<number>", "", "cs"},
-		{"stats/Total_bytes_received", "<number>", "", "cs"},
+	{"stats", "", "", "cs"},
+	{"stats/Number_of_files", "<number>", "", "cs"},
+	{"stats/Number_of_regular_files_transferred", "<number>", "", "cs"},
+	{"stats/Total_file_size", "<number>", "", "cs"},
+	{"stats/Total_transferred_file_size", "<number>", "", "cs"},
+	{"stats/Literal_data", "<number>", "", "cs"},
+	{"stats/Matched_data", "<number>", "", "cs"},
+	{"stats/File_list_size", "<number>", "", "cs"},
+	{"stats/Total_bytes_sent", "<number>", "", "cs"},
+	{"stats/Total_bytes_received", "<number>", "", "cs"},
 
-		{"usedports", "", "", "dtcsz"},
-		{"usedports/" + host, "", "", "dtcsz"},
-		{"usedports/" + host + "/<port>", "", "<dest>", "dtc"},
-		{"portlock", "", "", "dtcsz"},
-		{"portmap", "", "", "dtcsz"},
-		{"portmap/<dest>", "<port>", "<dest>", "dtc"},
-		{"dests", "", "", "dtcsz"},
-		{"dests/<dest>", "active", "<dest>", "dtc"},
-		{"destslock", "", "", "dtcsz"},
-	},
-	py: []sessionNode{
-		// To Python a name that its lists lose is one like all others.
-		{"pathQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
-		// Every Python source begins by making the parent of the counters.
-		{"stats", "", "", "qdt"},
-		// A Go slave records to a Go master in results, which that one drains at once.
+	{"usedports", "", "", "dtcsz"},
+	{"usedports/" + host, "", "", "dtcsz"},
+	{"usedports/" + host + "/<port>", "", "<dest>", "dtc"},
+	{"portlock", "", "", "dtcsz"},
+	{"portmap", "", "", "dtcsz"},
+	{"portmap/<dest>", "<port>", "<dest>", "dtc"},
+	{"dests", "", "", "dtcsz"},
+	{"dests/<dest>", "active", "<dest>", "dtc"},
+	{"destslock", "", "", "dtcsz"},
+}
+
+// The rest depends on who is master, and who slave and destination. That is the whole difference between the kinds.
+var (
+	// The results stand in completedQueue, and a name that a Python slave would lose is one like all others.
+	underPython = []sessionNode{
 		{"completedQueue/entries/entry-100-<seq>", "0_<src>", "", "cs"},
 		{"completedQueue/entries/entry-100-<seq>", "1_<src>/dir000", "", "cs"},
 		{"completedQueue/entries/entry-100-<seq>", "1_<src>/dir001", "", "s"},
 		{"completedQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "cs"},
-	},
-	goes: []sessionNode{
-		// Extensions.
-		{"meta", metaWith(0), "", "qdt"},
-		{"meta", metaWith(3), "", "c"},
-		{"meta", metaWith(4), "", "s"},
+		{"pathQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
+		// Every Python source begins by making the parent of the counters.
+		{"stats", "", "", "qdt"},
+	}
+	// A Go master uses extensions. It takes results in at once, and counts them in meta.
+	underGo = []sessionNode{
 		{"results", "", "", "qdtcs"},
-		{"parties/ext", "", "", always},
-		{"parties/ext/<uuid>__party__", "<master>", "<master>", "qdtcs"},
-		{"parties/ext/<uuid>__party__", "<slave>", "<slave>", "tc"},
-		{"parties/ext/<uuid>__party__", "<dest>", "<dest>", "dtc"},
 		{"extQueue", "", "", "qdtcs"},
 		{"extQueue/entries", "", "", "qdtcs"},
-		{"extQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
 		{"extQueue/taken", "", "", "qdtcs"},
-		// A Go master begins by making all queues; with Python whoever needs one first makes it, and nobody needs
-		// outputQueue before the clean-up.
+		{"parties/ext", "", "", always},
+		{"parties/ext/<uuid>__party__", "<master>", "<master>", "qdtcs"},
+		// It begins by making all queues. Else whoever needs one first makes it, and nobody needs outputQueue before
+		// the clean-up.
 		{"completedQueue", "", "", "qdt"},
 		{"completedQueue/entries", "", "", "qdt"},
 		{"completedQueue/taken", "", "", "qdt"},
@@ -134,13 +126,34 @@ var sessionNodes = struct{ same, py, goes []sessionNode }{
 		{"destQueue", "", "", "q"},
 		{"destQueue/entries", "", "", "q"},
 		{"destQueue/taken", "", "", "q"},
-	},
-}
+	}
+	// A Go slave and a Go destination are in one more party.
+	goOthers = []sessionNode{
+		{"parties/ext/<uuid>__party__", "<slave>", "<slave>", "tc"},
+		{"parties/ext/<uuid>__party__", "<dest>", "<dest>", "dtc"},
+	}
+	goUnderGo = []sessionNode{
+		{"extQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
+		{"meta", metaWith(4, 0), "", "qdt"},
+		{"meta", metaWith(4, 3), "", "c"},
+		{"meta", metaWith(4, 4), "", "s"},
+	}
+	goUnderPython = []sessionNode{
+		{"parties/ext", "", "", "dtcsz"},
+	}
+	// There is no odd name: it would wait for a Go source.
+	pythonUnderGo = []sessionNode{
+		{"stats", "", "", "t"},
+		{"meta", metaWith(3, 0), "", "qdt"},
+		{"meta", metaWith(3, 2), "", "c"},
+		{"meta", metaWith(3, 3), "", "s"},
+	}
+)
 
-// metaWith is S/meta of a run of four paths, of which so many are completed.
-func metaWith(done int) string {
-	return fmt.Sprintf(`{"format":1,"id":"<id>","epoch":<epoch>,"step":<step>,"queued":4,"again":0,"ended":`+
-		`{"unfinished":0,"failed":0,"completed":%d,"vanished":0,"changed":0,"deleted":0,"differences":0,"exhausted":false}}`, done)
+// metaWith is S/meta of a run of so many paths, of which so many are completed.
+func metaWith(paths, done int) string {
+	return fmt.Sprintf(`{"format":1,"id":"<id>","epoch":<epoch>,"step":<step>,"queued":%d,"again":0,"ended":`+
+		`{"unfinished":0,"failed":0,"completed":%d,"vanished":0,"changed":0,"deleted":0,"differences":0,"exhausted":false}}`, paths, done)
 }
 
 type sessionNode struct{ name, data, owner, steps string }
@@ -166,32 +179,43 @@ func at(step rune, lists ...[]sessionNode) []string {
 	return lines
 }
 
-// What a session writes is the contract's, node by node and step by step; what Python clients write at the same step is
-// too, so the two differ in nothing else.
+// What a session writes is the contract's, node by node and step by step, whoever of either kind plays which role;
+// the extensions are listed, and nothing else differs.
 func TestNodesOfASession(t *testing.T) {
 	t.Parallel()
-	for k, own := range map[kind][]sessionNode{python: sessionNodes.py, golang: sessionNodes.goes} {
-		t.Run(string(k), func(t *testing.T) {
+	for _, c := range []struct {
+		master, others kind
+		more           [][]sessionNode
+	}{
+		{python, python, [][]sessionNode{underPython}},
+		{golang, golang, [][]sessionNode{underGo, goOthers, goUnderGo}},
+		{python, golang, [][]sessionNode{underPython, goOthers, goUnderPython}},
+		{golang, python, [][]sessionNode{underGo, pythonUnderGo}},
+	} {
+		t.Run(fmt.Sprintf("%s master, %s slave and destination", c.master, c.others), func(t *testing.T) {
 			t.Parallel()
-			play(t, k, func(step rune, got []string) {
+			nodes := append([][]sessionNode{contract}, c.more...)
+			play(t, c.master, c.others, func(step rune, got []string) {
 				t.Helper()
-				if diff := gocmp.Diff(at(step, sessionNodes.same, own), got); diff != "" {
-					t.Errorf("step %c: the contract's nodes (-) and those of %s clients (+):\n%s", step, k, diff)
+				if diff := gocmp.Diff(at(step, nodes...), got); diff != "" {
+					t.Errorf("step %c: what should be there (-) and what is (+):\n%s", step, diff)
 				}
 			})
 		})
 	}
 }
 
-// play plays a session of one kind and shows its nodes at each step.
-func play(t *testing.T, k kind, show func(step rune, nodes []string)) {
-	r := newRig(t, testtree.TreeOptions{Fanout: []int{2}, Files: 1, Size: 10})
-	ok(t, os.Mkdir(filepath.Join(r.src, "#odd"), 0o755))
+// play plays a session and shows its nodes at each step.
+func play(t *testing.T, master, others kind, show func(step rune, nodes []string)) {
+	r := newRig(t, plain(2))
+	if master == python || others == golang {
+		ok(t, os.Mkdir(filepath.Join(r.src, "#odd"), 0o755))
+	}
 	names := map[string]string{} // whoami, port and epoch of this run to what the table has
 
-	m := r.begin(k)
+	m := r.begin(master)
 	names[m.Whoami()] = "<master>"
-	if k == python {
+	if master == python {
 		m.(pyMaster).Await("progress") // so it has asked how many paths have failed
 	}
 	stat, _, err := r.zk.Exists(t.Context(), r.at("watch", "ready"))
@@ -199,9 +223,9 @@ func play(t *testing.T, k kind, show func(step rune, nodes []string)) {
 	names[fmt.Sprintf(`"epoch":%d,`, stat.Czxid)] = `"epoch":<epoch>,`
 	show(queued, r.nodes(names))
 
-	dest := r.destination(k)
+	dest := r.destination(others)
 	names[dest.Whoami()] = "<dest>"
-	until(t, "the destination is in the queue", func() bool { return len(r.values("destQueue")) == 1 })
+	r.awaitDestinations(1)
 	port, _, err := r.zk.Get(t.Context(), r.at("portmap", dest.Whoami()))
 	ok(t, err)
 	names[string(port)] = "<port>"
@@ -210,16 +234,16 @@ func play(t *testing.T, k kind, show func(step rune, nodes []string)) {
 	guest := connect(t)
 	held := takeOnly(t, guest.Queue(r.at("pathQueue")), "1_"+r.src+"/dir001")
 	g := newGate(t)
-	slave := r.slave(k, g)
+	slave := r.slave(others, g)
 	names[slave.Whoami()] = "<slave>"
 	g.wait()
 	show(taken, r.nodes(names, guest.SessionID()))
 
 	g.open()
-	until(t, "three paths are completed and counted", func() bool {
-		sent, err := r.zk.Counters(t.Context(), r.at("stats"), []string{"Total_bytes_sent", "Number_of_files"})
+	until(t, "all paths but one are completed and counted", func() bool {
+		files, err := r.zk.Counters(t.Context(), r.at("stats"), []string{"Number_of_regular_files_transferred", "Total_bytes_received"})
 		ok(t, err)
-		return r.completed(k) == 3 && len(r.values("pathQueue")) == 1 && sent["Total_bytes_sent"] > 0 && sent["Number_of_files"] >= 4
+		return r.completed(master) == len(r.queued)-1 && files["Number_of_regular_files_transferred"] == 4 && files["Total_bytes_received"] > 0
 	})
 	show(completed, r.nodes(names, guest.SessionID()))
 
@@ -228,10 +252,10 @@ func play(t *testing.T, k kind, show func(step rune, nodes []string)) {
 	ok(t, held.Release(t.Context()))
 	wantExit(t, slave, 0)
 	wantExit(t, dest, 0)
-	until(t, "the two have left", func() bool {
+	until(t, "all others have left, and all paths are counted", func() bool {
 		members, err := party.Members(t.Context())
 		ok(t, err)
-		return len(members) == 2
+		return len(members) == 2 && r.completed(master) == len(r.queued)
 	})
 	show(stopped, r.nodes(names, guest.SessionID()))
 
@@ -241,16 +265,14 @@ func play(t *testing.T, k kind, show func(step rune, nodes []string)) {
 }
 
 // completed is how many paths are recorded as completed.
-func (r *rig) completed(k kind) int {
+func (r *rig) completed(master kind) int {
 	r.t.Helper()
-	if k == python {
+	if master == python {
 		return len(r.values("completedQueue"))
 	}
 	data, _, err := r.zk.Get(r.t.Context(), r.at("meta"))
 	ok(r.t, err)
-	var meta struct{ Ended struct{ Completed int } }
-	ok(r.t, json.Unmarshal(data, &meta))
-	return meta.Ended.Completed
+	return value[struct{ Ended struct{ Completed int } }](r.t, data).Ended.Completed
 }
 
 // takeOnly takes the one entry that has this value.
