@@ -41,7 +41,7 @@
 //	rsync --stats --numeric-ids -lptgoD --sockopts=TCP_NODELAY --from0 --files-from=-
 //	      [-r] [--filter=- PATTERN ...]
 //	      [--delete] [--checksum] [--drop-cache] [--hard-links] [--inplace]
-//	      [--timeout=N] [--verbose] [-n] [--KEY[=VALUE] ...] [-n --checksum]
+//	      [--timeout=N] [--verbose] [-n] [--KEY[=VALUE] ...] [--no-inc-recursive] [-n --checksum]
 //	      [--max-delete=N] [--out-format=... --8-bit-output --no-itemize-changes] -- BASE/ URL
 //
 // The list is written to rsync's standard input: entries end in NUL and begin
@@ -55,6 +55,10 @@
 //
 // The "--" keeps an option of the user's that lacks its value ("exclude") from
 // taking BASE for it: rsync would then list the destination and report success.
+//
+// With HardLinks the whole list is made first (--no-inc-recursive): otherwise
+// rsync 3.5.0 hangs, and no --timeout ends it, when it cannot make the first of
+// the names that a file has, as where a directory with something in it stands there.
 //
 // Components above a listed name are followed where they are links, by rsync
 // itself. Who calls Run checks them right before (spec: "re-check every

@@ -3,9 +3,11 @@
 package rsyncrunner
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // linkedTree has files with several names in different directories, and plain ones.
@@ -139,5 +141,28 @@ func TestFilesList(t *testing.T) {
 	}
 	if args := strings.Join((&Sender{}).args(Job{Base: "/b", Files: true}), " "); strings.Contains(args, " -r") {
 		t.Error(args)
+	}
+}
+
+// The first name of a file cannot be made. rsync 3.5.0 with incremental recursion
+// waits for it for ever, and so do the other names.
+func TestHardLinkWhoseFirstNameIsTaken(t *testing.T) {
+	t.Parallel()
+	source, members := linkedTree(t)
+	destination := t.TempDir()
+	_, url := serve(t, destination)
+	write(t, destination, members[0]+"/in the way/x", "x")
+	sender := &Sender{Options: Options{HardLinks: true}}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	result, err := sender.Run(ctx, Job{Base: source, Names: []string{""}, Recursive: true, URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Class() != Partial || !strings.Contains(strings.Join(result.Errors, "\n"), "could not make way") {
+		t.Errorf("%v %q, want it to say that some files were not sent, and why", result, result.Errors)
+	}
+	if !linked(t, destination, members[1], members[2]) {
+		t.Error("the other names are not linked")
 	}
 }

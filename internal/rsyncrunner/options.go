@@ -72,6 +72,9 @@ func (o Options) args() []string {
 		}
 		args = append(args, "--"+key)
 	}
+	// With incremental recursion rsync 3.5.0 waits for ever when the first name of a
+	// group cannot be made, whatever --timeout says.
+	add(o.HardLinks, "--no-inc-recursive")
 	if o.Verify {
 		// Last, as one of the user's may be no-checksum.
 		args = append(args, "-n", "--checksum")

@@ -252,7 +252,7 @@ func TestArgs(t *testing.T) {
 	sender := Sender{Options: Options{Delete: true, Checksum: true, DropCache: true, HardLinks: true, Inplace: true, Timeout: 7, Verbose: true, DryRun: true, Extra: []string{"fuzzy", "exclude:a:b"}}}
 	got := strings.Join(sender.args(Job{Base: "/base", Recursive: true, URL: "rsync://h:1/m"}), " ")
 	want := "--stats --numeric-ids -lptgoD --sockopts=TCP_NODELAY --from0 --files-from=- -r" +
-		" --delete --checksum --drop-cache --hard-links --inplace --timeout=7 --verbose -n --fuzzy --exclude=a:b -- /base/ rsync://h:1/m"
+		" --delete --checksum --drop-cache --hard-links --inplace --timeout=7 --verbose -n --fuzzy --exclude=a:b --no-inc-recursive -- /base/ rsync://h:1/m"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
