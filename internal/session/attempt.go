@@ -208,7 +208,13 @@ func (t *turn) judge(ctx context.Context, w work, entry pathbuilder.Entry, rel s
 		res.Outcome = gone(state)
 		return no, nil
 	}
-	return t.failed(res, append([]string{run.String()}, run.Errors...)...), nil
+	again := t.failed(res, append([]string{run.String()}, run.Errors...)...)
+	if again == no { // what was sent has its links to other paths all the same
+		if err := t.noteLinks(ctx, entry, rel, excluded); err != nil {
+			res.Errors = append(res.Errors, err.Error())
+		}
+	}
+	return again, nil
 }
 
 // failed counts an attempt that failed; after the last one the path has.

@@ -6,10 +6,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/rsyncrunner"
@@ -24,19 +30,18 @@ import (
 // run of rsync that lists every member makes links of the copies, and sends
 // nothing. It has to be the last one, since a later run over some of the
 // members would part them again.
+//
+// A file that gets another name during the run may have been noted with fewer
+// links, or, when it had but one, not at all. So the master looks once more at
+// the files of which it does not know all names and whose ctime, which a new
+// name changes, is not older than the run: their names are sought in the whole
+// tree.
 
-// linkKey tells groups apart. Not by device: nodes number those differently.
-// Two groups that share a key are sent in one run, which does no harm.
-type linkKey struct {
-	Ino   uint64 `json:"ino"`
-	Nlink uint32 `json:"nlink"`
-	Size  int64  `json:"size"`
-	Mtime int64  `json:"mtime"` // nanoseconds
-}
-
-// linkGroup is what one path holds of a group.
+// linkGroup is what one path holds of a group. Groups are told apart by the
+// inode's number alone: nodes number devices differently, and the number of
+// links may change. Two that share it are sent in one run, which does no harm.
 type linkGroup struct {
-	linkKey
+	Ino   uint64 `json:"ino"`
 	Paths []text `json:"paths"` // below the base
 }
 
@@ -76,7 +81,7 @@ func (t *turn) noteLinks(ctx context.Context, entry pathbuilder.Entry, rel strin
 	}
 	for _, links := range groups.Open() {
 		first := links[0]
-		group := linkGroup{linkKey: linkKey{Ino: first.Ino, Nlink: first.Nlink, Size: first.Size, Mtime: first.Mtime}}
+		group := linkGroup{Ino: first.Ino}
 		for _, link := range links {
 			group.Paths = append(group.Paths, text(link.Path))
 			if size += len(link.Path) + 100; size >= linkNoteBytes {
@@ -104,7 +109,7 @@ func (ms *master) linkEntries(ctx context.Context, m *member) (entries [][]byte,
 	if err != nil {
 		return nil, 0, err
 	}
-	groups := map[linkKey]map[text]bool{}
+	groups := linkGroups{}
 	size := 0
 	for _, name := range names {
 		data, _, err := m.Get(ctx, m.tree.links()+"/"+name)
@@ -116,29 +121,96 @@ func (ms *master) linkEntries(ctx context.Context, m *member) (entries [][]byte,
 			return nil, 0, fmt.Errorf("cannot read the hard links noted in %s: %w", name, err)
 		}
 		for _, group := range note {
-			known := groups[group.linkKey]
-			if known == nil {
-				if len(groups) >= maxLinkGroups || size >= maxLinkBytes {
-					lost++
-					ms.log.Error(fmt.Sprintf("Hard links of %s are not kept: there are too many groups", printable(string(group.Paths[0]))))
-					continue
-				}
-				known = map[text]bool{}
-				groups[group.linkKey] = known
+			if groups[group.Ino] == nil && (len(groups) >= maxLinkGroups || size >= maxLinkBytes) {
+				lost++
+				ms.log.Error(fmt.Sprintf("Hard links of %s are not kept: there are too many groups", printable(string(group.Paths[0]))))
+				continue
 			}
 			for _, path := range group.Paths {
-				if !known[path] {
-					known[path] = true
-					size += len(path)
-				}
+				size += groups.add(group.Ino, path)
 			}
 		}
+	}
+	if err := ms.seekLinks(ctx, groups); err != nil {
+		return nil, 0, fmt.Errorf("cannot find all names of files that were linked during the run: %w", err)
 	}
 	return packLinks(groups), lost, nil
 }
 
+// linkGroups has the known names of files, by inode.
+type linkGroups map[uint64]map[text]bool
+
+// add returns by how many bytes the names have grown.
+func (g linkGroups) add(ino uint64, path text) int {
+	known := g[ino]
+	if known == nil {
+		known = map[text]bool{}
+		g[ino] = known
+	}
+	if known[path] {
+		return 0
+	}
+	known[path] = true
+	return len(path)
+}
+
+// linkSlack is by how much the clock of a file server may be behind.
+const linkSlack = time.Minute
+
+// seekLinks adds the names that no note has, of files that got them during the run.
+func (ms *master) seekLinks(ctx context.Context, groups linkGroups) error {
+	sought := map[uint64]bool{}
+	for ino, paths := range groups {
+		if ms.linkedMeanwhile(ino, paths) {
+			sought[ino] = true
+		}
+	}
+	if len(sought) == 0 {
+		return nil
+	}
+	ms.log.Info(fmt.Sprintf("Looking through the source for all names of %d files that were linked during the run", len(sought)))
+	g, err := newGuard(ctx, ms.client)
+	if err != nil {
+		return err
+	}
+	return pathbuilder.Walk(ctx, ms.walkOptions(), func(entry pathbuilder.Entry) error {
+		rel, err := entry.Rel(ms.base)
+		if err != nil {
+			return err
+		}
+		excluded, err := g.excluded(ctx, entry, rel)
+		if err == nil {
+			skip := func(path string) bool { return excluded[path] }
+			err = pathbuilder.ScanLinks(ctx, g.tree.Root(), rel, entry.Recursive, skip, func(l pathbuilder.Link) error {
+				if sought[l.Ino] {
+					groups.add(l.Ino, text(l.Path))
+				}
+				return nil
+			})
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it has gone, and its names with it
+		}
+		return err
+	})
+}
+
+// linkedMeanwhile tells whether a file has names that are not known, and may
+// have got them during the run.
+func (ms *master) linkedMeanwhile(ino uint64, paths map[text]bool) bool {
+	known, nlink, changed := 0, 0, time.Time{}
+	for path := range paths {
+		var stat unix.Stat_t
+		if unix.Lstat(ms.base+"/"+string(path), &stat) == nil && stat.Ino == ino {
+			known++
+			nlink, changed = int(stat.Nlink), time.Unix(stat.Ctim.Unix())
+		}
+	}
+	return known < nlink && changed.After(ms.began.Add(-linkSlack))
+}
+
 // packLinks makes entries of a bounded size, groups whole.
-func packLinks(groups map[linkKey]map[text]bool) [][]byte {
+func packLinks(groups linkGroups) [][]byte {
 	var entries [][]byte
 	var paths []text
 	size := 0
@@ -199,6 +271,9 @@ func (t *turn) attemptLinks(ctx context.Context, w work, paths []text, dest *hel
 		dir := string(path)[:max(strings.LastIndexByte(string(path), '/'), 0)]
 		if state, err := t.guard.tree.Check(dir); err != nil || state != pathbuilder.Present {
 			continue // sent by the pass that finds it changed
+		}
+		if _, err := os.Lstat(t.guard.tree.Root() + "/" + string(path)); errors.Is(err, fs.ErrNotExist) {
+			continue // a name that the file has lost meanwhile
 		}
 		job.Names = append(job.Names, string(path))
 	}

@@ -25,6 +25,7 @@ type master struct {
 	*client
 	life      context.Context // of the process, for the walk
 	id        string          // tells this master's run from others
+	began     time.Time       // when this process became the master
 	ledger    *ledger
 	account   *account
 	report    *report
@@ -45,7 +46,7 @@ func newMaster(life context.Context, c *client) (*master, error) {
 	}
 	ledger := &ledger{}
 	return &master{
-		client: c, life: life, id: rand.Text(),
+		client: c, life: life, id: rand.Text(), began: time.Now(),
 		ledger: ledger, report: report, account: newAccount(c, ledger, report), stamps: stamps{},
 	}, nil
 }
