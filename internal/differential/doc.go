@@ -34,7 +34,7 @@
 //     run is over, nobody can know without reading all of the tree again. So what is at or below such a directory may
 //     differ.
 //   - Leftovers. Without --delete, what was sent and then removed or renamed in the source stays at the
-//     destination, where the reference has nothing.
+//     destination as it was, where the reference has nothing, or what was there before.
 //   - Links to either of these: the name under which a hard-linked file is known may be one of them.
 //
 // Left out, because no rule could tell right from wrong:
@@ -45,8 +45,9 @@
 //     run: when it changes what the options mean, there is no "same options".
 //   - Changed directories get an old modification time, because rsync leaves one alone that differs by less than
 //     a second.
-//   - With --hardlinks and without --delete, no directory stands in the earlier destination where a file with several names
-//     is to be: rsync 3.5.0 cannot remove it, and hangs. When such a thing comes about by a change, a timeout ends it.
+//   - With --hardlinks and without --checksum, no file of the earlier destination has the size and the time of the right one
+//     and another content: rsync takes it for the right one and links the other names to it, or links it to one that it
+//     has sent, depending on the order.
 //   - With --inplace and without --hardlinks, the earlier destination has no hard links: rsync would write through them, and
 //     what is in such a file depends on the order.
 //

@@ -117,7 +117,7 @@ func (r *run) allowed(c *changer, path, what string) bool {
 	if below(path, c.deep) {
 		return true
 	}
-	if !r.options.delete && what == "only in "+strconv.Quote(r.at("dst")) && below(path, c.gone) {
+	if r.leftover(c, path) {
 		return true
 	}
 	names, ok := strings.CutPrefix(what, "the same file as ")
@@ -129,12 +129,18 @@ func (r *run) allowed(c *changer, path, what string) bool {
 		r.must(err)
 		name, err := strconv.Unquote(quoted)
 		r.must(err)
-		if below(name, c.deep) || !r.options.delete && below(name, c.gone) {
+		if below(name, c.deep) || r.leftover(c, name) {
 			return true
 		}
 		names = strings.TrimPrefix(names[len(quoted):], " and as ")
 	}
 	return false
+}
+
+// leftover tells whether something has been in the source, is there no longer, and need not be deleted.
+func (r *run) leftover(c *changer, path string) bool {
+	_, err := os.Lstat(r.at("src") + "/" + path)
+	return !r.options.delete && err != nil && below(path, c.gone)
 }
 
 // left finds znodes of the run that its end has left.

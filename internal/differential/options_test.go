@@ -37,9 +37,6 @@ func (o options) String() string {
 func (o options) set(c *session.Config) {
 	c.Depth, c.Subpaths = o.depth, o.subpaths
 	c.Rsync.Delete, c.Rsync.Checksum, c.Rsync.HardLinks, c.Rsync.Inplace = o.delete, o.checksum, o.hardLinks, o.inplace
-	if o.hardLinks && !o.delete {
-		c.Rsync.Timeout = 20 // for what a run can be given: see the package comment
-	}
 	if o.exclude != "" {
 		c.Exclude = regexp.MustCompile(o.exclude)
 	}
@@ -141,6 +138,9 @@ func (o options) excluded(root string) (dirs []string) {
 // rsyncArgs are the options of the one rsync that does the same.
 func (o options) rsyncArgs(src string) []string {
 	args := []string{"-a", "--numeric-ids"}
+	if o.hardLinks {
+		args = append(args, "--no-inc-recursive") // else 3.5.0 hangs if the first of several names cannot be made
+	}
 	for option, wanted := range map[string]bool{"--delete": o.delete, "--checksum": o.checksum, "--hard-links": o.hardLinks, "--inplace": o.inplace} {
 		if wanted {
 			args = append(args, option)

@@ -61,7 +61,8 @@ func (a *area) copy(from, to string) {
 type grower struct {
 	*rand.Rand
 	*area
-	skip bool // directories with names that options.exclude matches may be made
+	skip  bool // directories with names that options.exclude matches may be made
+	blind bool // files may change without another size or time
 }
 
 func chance(r *rand.Rand, percent int) bool { return r.IntN(100) < percent }
@@ -243,7 +244,7 @@ func (g *grower) edit(root string) {
 		case n < 70 && info.Mode().IsRegular():
 			g.must(os.WriteFile(path, g.content(), 0o600))
 			g.finish(path)
-		case n < 75 && info.Mode().IsRegular(): // only --checksum sees it
+		case n < 75 && g.blind && info.Mode().IsRegular(): // only --checksum sees it
 			g.must(os.WriteFile(path, bytes.Repeat([]byte{byte('a' + g.IntN(26))}, int(info.Size())), 0o600))
 			g.must(os.Chtimes(path, time.Time{}, info.ModTime()))
 		case n < 80 && info.Mode()&os.ModeSymlink == 0:
