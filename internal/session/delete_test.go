@@ -145,6 +145,7 @@ func TestSentinel(t *testing.T) {
 		}
 	}
 	r.must(os.WriteFile(r.path(".mounted"), nil, 0o644))
+	r.age(".mounted")
 	r.copied()
 	r.extra("dir001")
 	master := r.queued(deleting, sentinel)

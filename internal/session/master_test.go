@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
+)
+
+// nobodyLeft waits until all clients of the session are gone.
+func (r *rig) nobodyLeft() {
+	r.t.Helper()
+	zk := r.zk()
+	r.until("all clients have gone", func() bool {
+		n, err := zk.Party(r.tree().party(partyAll), "").Count(r.t.Context())
+		return err == nil && n == 0
+	})
+}
+
+// A master that comes back while another run is under way ends, at once, and
+// leaves that run alone.
+func TestMasterThatComesBackInAnotherRun(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	proxy := zktest.NewProxy(t, r.addr)
+	direct := r.addr
+	r.addr = proxy.Addr()
+	lost := r.queued(func(c *Config) { c.Zookeeper.SessionTimeout = 2 * time.Second })
+	r.addr = direct
+	proxy.Cut()
+	r.waitFor("The ZooKeeper session was lost")
+	r.nobodyLeft()
+	if err := r.wait(r.source(2)); !errors.Is(err, ErrUnclean) {
+		t.Fatal(err)
+	}
+	r.log.reset()
+	master := r.source(3)
+	r.waitFor("pathqueue building finished")
+	proxy.Heal()
+	if err := r.wait(lost); err == nil || !strings.Contains(err.Error(), "cleaned up by another source") {
+		t.Errorf("error %v, want one that says the session was cleaned up", err)
+	}
+	if n, err := r.zk().Queue(r.tree().pathQueue()).Len(t.Context()); n != 10 || err != nil {
+		t.Errorf("%d paths in the other run's queue (%v), want all 10", n, err)
+	}
+	r.finish(r.source(4), r.destination(5), master)
+	r.identical()
+}
+
+// A source that finds the lock taken, but no run, becomes what is needed later.
+func TestLockWithoutARun(t *testing.T) {
+	hold := func(t *testing.T, r *rig) *zkclient.Lock {
+		t.Helper()
+		lock := r.zk().Lock(r.tree().lock(), "")
+		if ok, err := lock.TryAcquire(t.Context()); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		return lock
+	}
+	t.Run("master", func(t *testing.T) {
+		r := newRig(t)
+		r.makeTree(smallTree)
+		lock := hold(t, r)
+		waiting := r.source(1)
+		r.waitFor("Waiting for the run to begin")
+		r.must(lock.Release(t.Context()))
+		r.finish(waiting, r.slave(2), r.destination(3))
+		r.identical()
+		r.logged(dest127(2) + " is sending path")
+	})
+	t.Run("slave", func(t *testing.T) {
+		r := newRig(t)
+		r.makeTree(smallTree)
+		lock := hold(t, r)
+		waiting := r.source(1, func(c *Config) { c.Timing.Reconnect = time.Hour })
+		zk := r.zk()
+		r.until("it waits for the lock", func() bool {
+			n, err := zk.Party(r.tree().party(partyAll), "").Count(t.Context())
+			return err == nil && n == 1
+		})
+		time.Sleep(500 * time.Millisecond)
+		r.must(lock.Release(t.Context()))
+		r.finish(waiting, r.source(2), r.destination(3))
+		r.identical()
+		r.logged(dest127(1) + " is sending path")
+	})
+}
+
+// manyDirs are more than a walk can be ahead of what is queued.
+var manyDirs = testtree.TreeOptions{Fanout: []int{80, 80}}
+
+// A master that cannot go on ends the run for all, and names what is not done.
+func TestMasterThatFailsInTheWalk(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(manyDirs)
+	dest := r.destination(3)
+	proxy := zktest.NewProxy(t, r.addr)
+	direct := r.addr
+	r.addr = proxy.Addr()
+	master := r.source(1, deleting, func(c *Config) { c.Zookeeper.SessionTimeout = 30 * time.Second })
+	r.addr = direct
+	zk := r.zk()
+	r.until("the queue fills", func() bool {
+		n, err := zk.Queue(r.tree().pathQueue()).Len(t.Context())
+		return err == nil && n > 0
+	})
+	proxy.Stall() // and so the walk, which is ahead by a few batches only
+	slave := r.source(2, deleting)
+	r.waitFor("is sending path")
+	r.must(os.Rename(r.src, r.src+".away"), os.Mkdir(r.src, 0o755))
+	proxy.Heal()
+	err := r.wait(master)
+	if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "--allow-empty") {
+		t.Errorf("error %v, want ErrIncomplete and the reason", err)
+	}
+	r.finish(slave, dest)
+	unfinished := strings.Count(r.log.String(), "Unfinished Path ")
+	if unfinished == 0 || !strings.Contains(fmt.Sprint(err), fmt.Sprintf("%d unfinished", unfinished)) {
+		t.Errorf("%d unfinished paths named, the error is %v", unfinished, err)
+	}
+	r.logged(". The run ends here")
+	r.left()
+}
+
+// What has left the queue without a result is not done.
+func TestQueueThatSomebodyDeletes(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.rest()
+	master := r.queued()
+	r.must(r.zk().DeleteTree(t.Context(), r.tree().pathQueue()))
+	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "10 unfinished") {
+		t.Errorf("error %v, want ErrIncomplete with 10 unfinished", err)
+	}
+	r.logged("10 paths have left the queue without a result")
+	r.left()
+}
+
+// A session is active as long as its master has not cleaned up.
+func TestStateWithAnEmptyQueue(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	master := r.queued()
+	stays := r.zk()
+	r.must(stays.Party(r.tree().party(partyAll), "python:1").Join(t.Context()))
+	r.finish(r.source(2), r.destination(3))
+	if s, err := State(t.Context(), r.config(9, "/")); s != (Status{Running: true}) || err != nil {
+		t.Errorf("%+v (%v), want a run without paths", s, err)
+	}
+	r.waitFor("still waiting for 1 clients to leave: python:1")
+	stays.Close()
+	r.finish(master)
+	if s, err := State(t.Context(), r.config(9, "/")); s.Running || err != nil {
+		t.Errorf("%+v (%v) after the run", s, err)
+	}
+}
+
+// A --pathsonly that is stopped takes its queue away.
+func TestInterruptedPathsOnly(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(manyDirs)
+	zk := r.zk()
+	walk := r.start(func(ctx context.Context, c Config) error {
+		_, err := PathsOnly(ctx, c)
+		return err
+	}, r.config(1, r.src))
+	r.until("the queue fills", func() bool {
+		n, err := zk.Queue(r.tree().pathQueue()).Len(t.Context())
+		return err == nil && n > 0
+	})
+	walk.stop(errStopped)
+	if err := r.wait(walk); !errors.Is(err, errStopped) {
+		t.Errorf("error %v, want the cause of the stop", err)
+	}
+	r.left()
+	if names, err := zk.Children(t.Context(), r.tree().lock()); len(names) != 0 || err != nil {
+		t.Errorf("the lock is held by %v (%v)", names, err)
+	}
+}
+
+// What an earlier run has left is not counted in the next.
+func TestLeavingsAreNotCounted(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.rest()
+	zk := r.zk()
+	put := func(path, value string) {
+		t.Helper()
+		_, err := zk.CreatePath(t.Context(), path, []byte(value), zkclient.Persistent)
+		r.must(err)
+	}
+	put(r.tree().stats()+"/Number_of_files", "5000000000")
+	put(r.tree().results()+"/result-0000000007", `{"paths":["1_/old"],"outcome":"failed","who":"x:1"}`)
+	put(r.tree().links()+"/note-0000000007", `[{"ino":1,"nlink":3,"paths":["old/a","old/b"]}]`)
+	put(r.tree().deletes(), "0")
+	for _, queue := range []string{r.tree().failedQueue(), r.tree().completedQueue(), r.tree().pathQueue(), r.tree().extQueue()} {
+		r.must(zk.Queue(queue).Put(t.Context(), zkclient.DefaultPriority, []byte("1_/old")))
+	}
+	r.extra("")
+	r.age("")
+	r.finish(r.source(1, maxDelete(100)), r.slave(2, maxDelete(100)), r.destination(3))
+	r.identical()
+	r.logged("10 completed, 0 failed")
+	if log := r.log.String(); strings.Contains(log, "50000000") || strings.Contains(log, "/old") || strings.Contains(log, "old/a") {
+		t.Errorf("leavings were counted:\n%s", log)
+	}
+}
