@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -103,6 +104,11 @@ func (t *turn) run(ctx context.Context, job rsyncrunner.Job, dest *heldDest, res
 	options := t.cfg.Rsync
 	if job.Files {
 		options.Delete = false // nothing to delete among files that are listed one by one
+		if hasRules(options.Extra) {
+			// They do not hold for what lies below a directory that they leave out: only
+			// what earlier runs have sent is listed here rightly.
+			options.Extra = append(slices.Clip(options.Extra), "existing")
+		}
 	}
 	sender := &rsyncrunner.Sender{
 		Options: options, Output: t.cfg.Output, Logger: t.log, StopGrace: t.grace(),
@@ -119,6 +125,14 @@ func (t *turn) run(ctx context.Context, job rsyncrunner.Job, dest *heldDest, res
 		}
 	})()
 	return sender.Run(limited, job)
+}
+
+// hasRules tells whether the user leaves something out by rsync's own rules.
+func hasRules(extra []string) bool {
+	return slices.ContainsFunc(extra, func(option string) bool {
+		key, _, _ := strings.Cut(option, ":")
+		return key == "exclude" || key == "filter" || key == "cvs-exclude"
+	})
 }
 
 // notRun says how to go on when rsync could not be run to its end.

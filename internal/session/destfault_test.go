@@ -322,4 +322,3 @@ func TestResultIsBounded(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
-
