@@ -101,8 +101,9 @@ func (m *member) moreDeletes(ctx context.Context) (bool, error) {
 	}
 }
 
-// readBudget reads S/deletes. A Python master makes no such node: then the
-// first slave does.
+// readBudget reads S/deletes. A Python master makes no such node, then the first
+// slave does, and leaves it behind: what was written before this run began is
+// of another one, and the whole budget is there.
 func (m *member) readBudget(ctx context.Context) (left int, stat zkclient.Stat, err error) {
 	for {
 		var data []byte
@@ -115,6 +116,13 @@ func (m *member) readBudget(ctx context.Context) (left int, stat zkclient.Stat, 
 		}
 		if err != nil {
 			return 0, stat, fmt.Errorf("cannot read the budget of deletions: %w", err)
+		}
+		if stat.Mzxid < m.epoch.Load() {
+			_, err := m.Set(ctx, m.tree.deletes(), strconv.AppendInt(nil, int64(m.cfg.MaxDelete), 10), stat.Version)
+			if err != nil && !errors.Is(err, zkclient.ErrBadVersion) {
+				return 0, stat, fmt.Errorf("cannot renew the budget of deletions: %w", err)
+			}
+			continue
 		}
 		if left, err = strconv.Atoi(string(data)); err != nil || left < 0 {
 			return 0, stat, fmt.Errorf("cannot use the budget of deletions %q in %s", data, m.tree.deletes())

@@ -58,6 +58,9 @@ func (t *turn) noteLinks(ctx context.Context, entry pathbuilder.Entry, rel strin
 	if !t.cfg.Rsync.HardLinks || t.cfg.Rsync.DryRun || t.cfg.Rsync.Verify || entry.Path == "" {
 		return nil
 	}
+	if _, _, ok, err := t.m.readMeta(ctx); err != nil || !ok {
+		return err // a Python master has no use for it, and would leave it behind
+	}
 	groups := pathbuilder.LinkGroups{Limit: maxLinkGroups}
 	skip := func(path string) bool { return excluded[path] }
 	if err := pathbuilder.ScanLinks(ctx, t.guard.tree.Root(), rel, entry.Recursive, skip, groups.Add); err != nil {

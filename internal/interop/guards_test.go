@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package interop
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zktest"
+)
+
+// The guards of Go slaves work under a Python master too, as far as they need no Go one, and each run's anew: its
+// clean-up knows nothing of them. The pass for hard links needs a Go master, so nothing is noted for it.
+func TestGuardsUnderAPythonMaster(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testtree.TreeOptions{Fanout: []int{2}, Files: 1, Size: 10, FarHardLinks: true})
+	const limit = 12
+	for round := range 2 {
+		for i := range limit {
+			ok(t, os.MkdirAll(filepath.Join(r.dst, fmt.Sprintf("dir%03d", i%2), fmt.Sprintf("extra %d", i)), 0o755))
+		}
+		m := r.begin(python)
+		dest, slave := r.destination(golang), r.slave(golang, nil, "--delete", fmt.Sprintf("--max-delete=%d", limit), "--hardlinks")
+		for _, c := range []client{m, dest, slave} {
+			wantExit(t, c, 0)
+		}
+		differences, err := testtree.Compare(r.src, r.dst, testtree.HardLinks)
+		ok(t, err)
+		for _, line := range differences {
+			t.Errorf("run %d: %s", round+1, line)
+		}
+		if nodes := zktest.Dump(t, server.Addr(), user, password, r.at("links")); len(nodes) > 0 {
+			t.Errorf("run %d has left %v", round+1, nodes)
+		}
+		if left, _, err := r.zk.Get(t.Context(), r.at("deletes")); string(left) != "0" || err != nil {
+			t.Errorf("run %d: %s deletions are left (%v), want 0", round+1, left, err)
+		}
+		old := time.Unix(1500000000, 123)
+		ok(t, os.Chtimes(r.src, old, old))
+	}
+}
