@@ -27,7 +27,14 @@
 //
 // # Allowances
 //
-// They hold only in rounds with changes, and only for what was changed.
+// In all rounds:
+//
+//   - Where the single rsync says that it does not manage all, what the session has made as it is in the source is right.
+//     rsync, for example, makes none of the names of a file when it cannot make the first.
+//   - A directory that is not in the source, and of which --delete leaves only what an exclude pattern protects, has the time
+//     of that deletion.
+//
+// In rounds with changes, and only for what was changed:
 //
 //   - Deep changes. When names are added to, removed from or renamed in a directory that lies below a recursive
 //     entry (deeper than the depth, subpaths counted in), the directory at the depth shows nothing of it. If its

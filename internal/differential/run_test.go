@@ -30,6 +30,7 @@ type run struct {
 	name    string
 	failed  string // file for --failed
 	port    int
+	change  func(*session.Config)
 	proxy   *zktest.Proxy // between ZooKeeper and those clients that are to lose it
 
 	log     bytes.Buffer
@@ -53,7 +54,7 @@ type client struct {
 var errStopped = errors.New("stopped by the test")
 
 func newRun(a *area, o options, name string) *run {
-	r := &run{area: a, options: o, name: name, failed: a.at("failed"), watch: func(string) {}}
+	r := &run{area: a, options: o, name: name, failed: a.at("failed"), watch: func(string) {}, change: func(*session.Config) {}}
 	r.port = 15000 + int(time.Now().UnixNano()/1000%100)*40
 	r.changed = sync.NewCond(&r.mu)
 	r.proxy = zktest.NewProxy(a.t, server.Addr())
@@ -135,6 +136,7 @@ func (r *run) start(role func(context.Context, session.Config) error, path strin
 		},
 	}
 	r.options.set(&config)
+	r.change(&config)
 	if frail {
 		config.Zookeeper.Servers, config.Zookeeper.SessionTimeout = []string{r.proxy.Addr()}, 2*time.Second
 	}

@@ -30,10 +30,10 @@ type area struct {
 func newArea(t *testing.T) *area {
 	t.Helper()
 	a := &area{t: t, dir: t.TempDir()}
-	for _, name := range []string{"src", "outside/directory/below", "spare"} {
+	for _, name := range []string{"src", "outside/directory/below", "outside/directory/b/c", "outside/directory/c", "spare"} {
 		a.must(os.MkdirAll(a.at(name), 0o755))
 	}
-	for _, name := range []string{"outside/secret", "outside/directory/secret", "outside/directory/below/secret"} {
+	for _, name := range []string{"outside/secret", "outside/directory/secret", "outside/directory/below/secret", "outside/directory/b/c/file", "outside/directory/c/file"} {
 		a.must(os.WriteFile(a.at(name), []byte("not to be reached\n"), 0o600))
 	}
 	a.copy("outside", "outside.before")
