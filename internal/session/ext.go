@@ -72,7 +72,7 @@ func (s *stranded) giveUp(ctx context.Context, m *member, ext int, last bool) (b
 	}
 	if !s.warned && now.Sub(s.alone) >= s.cfg.Timing.NeedGo {
 		s.warned = true
-		s.log.Warn(fmt.Sprintf("No Go source is connected, and %d paths need one: a Python source would lose their names. "+
+		s.log.Warn(fmt.Sprintf("No Go source is connected, and %d paths need one: a Python source would lose them. "+
 			"Start one, or the run ends without them, %v after all others are done", ext, s.cfg.Timing.GiveUp))
 	}
 	if s.nothing.IsZero() || now.Sub(s.nothing) < s.cfg.Timing.GiveUp {

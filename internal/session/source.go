@@ -27,9 +27,11 @@ func Source(ctx context.Context, cfg Config) error {
 	if err := c.checkRsync(ctx); err != nil {
 		return err
 	}
+	c.warnUnprotected()
 	s := &source{client: c, life: ctx}
 	defer s.close()
-	return c.run(ctx, []string{partyAll, partySources, partyExt}, s.play)
+	// partySources last: a source that is there and not in partyExt is a Python one.
+	return c.run(ctx, []string{partyAll, partyExt, partySources}, s.play)
 }
 
 // source is a source process over all its ZooKeeper sessions.

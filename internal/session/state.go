@@ -73,7 +73,7 @@ func PathsOnly(ctx context.Context, cfg Config) (Built, error) {
 	if err := c.checkBase(); err != nil {
 		return Built{}, err
 	}
-	m, err := c.tryJoin(ctx, []string{partyAll, partySources, partyExt})
+	m, err := c.tryJoin(ctx, []string{partyAll, partyExt, partySources})
 	if err != nil {
 		return Built{}, err
 	}
