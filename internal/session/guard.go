@@ -138,6 +138,17 @@ func (g *guard) protected() []string {
 	return nil
 }
 
+// warnUnprotected says what --exclude-below cannot do with this pattern.
+func (c *client) warnUnprotected() {
+	if !c.cfg.ExcludeBelow || !c.cfg.Rsync.Delete || c.cfg.Exclude == nil {
+		return
+	}
+	if _, ok := pathbuilder.ProtectName(c.cfg.Exclude); !ok {
+		c.log.Warn(fmt.Sprintf("--exclude-below cannot protect what exists at the destination only: --delete deletes it there though it matches %q. "+
+			"A pattern of the form /name(/.*|$) protects that name", c.cfg.Exclude))
+	}
+}
+
 // checkRsync finds what would make every run of rsync fail.
 func (c *client) checkRsync(ctx context.Context) error {
 	if c.cfg.Netcat {
