@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,5 +43,32 @@ func TestGuardsUnderAPythonMaster(t *testing.T) {
 		}
 		old := time.Unix(1500000000, 123)
 		ok(t, os.Chtimes(r.src, old, old))
+	}
+}
+
+// A Go master says what a Python source does not do of what it was asked for, and only of a Python one.
+func TestMasterSaysWhatPythonDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	const text = " is a Python source, which does not know the guards of --delete (unmounted or empty sources), --max-delete"
+	for _, k := range []kind{golang, python} {
+		t.Run(string(k)+" slave", func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, plain(2))
+			m := r.begin(golang, "--delete", "--max-delete=5")
+			s := r.slave(k, nil)
+			want := []string{}
+			if k == python {
+				m.(goMaster).Await(s.Whoami() + text)
+				want = append(want, s.Whoami()+text)
+			} else {
+				time.Sleep(2 * time.Second) // for what is not to be said
+			}
+			r.end(m, s, r.destination(golang))
+			got := m.(goMaster).said("WARNING", "")
+			got = slices.DeleteFunc(got, func(line string) bool { return !strings.Contains(line, "Python") })
+			if !slices.Equal(got, want) {
+				t.Errorf("the master said %q, want %q", got, want)
+			}
+		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -34,6 +35,10 @@ type account struct {
 	ended map[uint64]bool
 	seed  maphash.Seed
 	mixed bool
+	// python are the sources that looked like Python ones at the last look;
+	// warned: it was said what they do not know.
+	python []string
+	warned bool
 
 	// failed holds what has failed so far: a later walk may queue it again, and
 	// then its later end is what counts.
@@ -64,9 +69,11 @@ func (a *account) first(r result) bool {
 	return !a.ended[key]
 }
 
-// look notes whether there is a Python source in the session.
+// look notes whether there is a Python source in the session, and says what that
+// one does not know. Who is seen only once may be joining or leaving: the two
+// parties are not read at the same time.
 func (a *account) look(ctx context.Context, m *member) error {
-	if a.mixed {
+	if a.mixed && a.warned {
 		return nil
 	}
 	sources, err := m.parties[partySources].Members(ctx)
@@ -77,8 +84,39 @@ func (a *account) look(ctx context.Context, m *member) error {
 	if err != nil {
 		return err
 	}
-	a.mixed = slices.ContainsFunc(sources, func(name string) bool { return !slices.Contains(ext, name) })
+	before := a.python
+	a.python = slices.DeleteFunc(sources, func(name string) bool { return slices.Contains(ext, name) })
+	a.mixed = a.mixed || len(a.python) > 0
+	for _, name := range a.python {
+		if !a.warned && slices.Contains(before, name) {
+			a.warned = true
+			if unknown := a.unknownToPython(); len(unknown) > 0 {
+				a.log.Warn(fmt.Sprintf("%s is a Python source, which does not know %s", name, strings.Join(unknown, ", ")))
+			}
+		}
+	}
 	return nil
+}
+
+// unknownToPython is what a Python source leaves out of what it was asked for.
+func (c *client) unknownToPython() []string {
+	var unknown []string
+	for _, u := range []struct {
+		asked bool
+		what  string
+	}{
+		{c.cfg.Rsync.Verify, "--verify: it transfers"},
+		{c.cfg.Rsync.Delete, "the guards of --delete (unmounted or empty sources)"},
+		{c.bounded(), "--max-delete"},
+		{c.cfg.Sentinel != "", "--sentinel"},
+		{c.cfg.ExcludeBelow, "--exclude-below"},
+		{c.cfg.Rsync.HardLinks, "hard links between paths"},
+	} {
+		if u.asked {
+			unknown = append(unknown, u.what)
+		}
+	}
+	return unknown
 }
 
 // drain takes out all that is recorded now.
