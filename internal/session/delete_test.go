@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zkclient"
 )
 
 // extra makes things at the destination that the source has not: 7 names each.
@@ -117,21 +118,38 @@ func TestMaxDeleteOfSlaveThatDies(t *testing.T) {
 	r.identical()
 }
 
-// A run that finds nothing left waits for what another one may put back.
+// A run that finds nothing left waits for what another one may put back, and no
+// longer than that.
 func TestMaxDeleteWaitsForShares(t *testing.T) {
-	r := newRig(t)
-	r.makeTree(testtree.TreeOptions{Fanout: []int{2}, Files: 1, Size: 300_000})
-	r.must(os.CopyFS(filepath.Join(r.dst, "dir001"), os.DirFS(r.path("dir001"))), os.MkdirAll(filepath.Join(r.dst, "dir001/extra"), 0o755))
-	r.age("dir000", "dir001")
-	depth1 := func(c *Config) { c.Depth = 1 }
-	master := r.queued(maxDelete(1), depth1)
-	first := r.source(2, maxDelete(1), slow)
-	dests := []*running{r.destination(3)}
-	r.waitFor("is sending path " + r.path("dir000") + " ") // and it has the only deletion
-	second := r.source(4, maxDelete(1))
-	dests = append(dests, r.destination(5))
-	r.finish(append(dests, first, second, master)...)
-	r.identical()
+	for back, want := range map[string]error{"1": nil, "0": ErrIncomplete} {
+		t.Run(back, func(t *testing.T) {
+			r := newRig(t)
+			r.makeTree(testtree.TreeOptions{Files: 1, Size: 10})
+			r.must(os.Mkdir(filepath.Join(r.dst, "extra"), 0o755))
+			r.age()
+			master := r.queued(maxDelete(1))
+			zk, share := r.zk(), r.tree().deletes()+"/share-OTHER"
+			_, err := zk.Set(t.Context(), r.tree().deletes(), []byte("0"), -1)
+			r.must(err)
+			_, err = zk.Create(t.Context(), share, []byte("1"), zkclient.Ephemeral)
+			r.must(err)
+			slave, dest := r.source(2, maxDelete(1)), r.destination(3)
+			r.waitFor("is sending path")
+			time.Sleep(time.Second)
+			if n := r.sent(""); n != 1 || strings.Contains(r.log.String(), "Completed Path") {
+				t.Errorf("%d runs, want one that waits:\n%s", n, r.log)
+			}
+			_, err = zk.Set(t.Context(), r.tree().deletes(), []byte(back), -1)
+			r.must(err, zk.Delete(t.Context(), share))
+			if err := r.wait(master); !errors.Is(err, want) {
+				t.Errorf("error %v, want %v", err, want)
+			}
+			r.finish(slave, dest)
+			if want == nil {
+				r.identical()
+			}
+		})
+	}
 }
 
 // The sentinel tells the right file system from an empty mount point.

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -60,12 +61,12 @@ func newRig(t *testing.T) *rig {
 // newRigAlone is for a test that changes what the whole process has.
 func newRigAlone(t *testing.T) *rig {
 	t.Helper()
-	dir := t.TempDir()
+	dir, n := t.TempDir(), int(rigs.Add(1))
 	r := &rig{
 		t: t, addr: server.Addr(),
-		name: strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()),
+		name: regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(t.Name(), "-") + fmt.Sprint(n),
 		src:  filepath.Join(dir, "src"), dst: filepath.Join(dir, "dst"),
-		ports: 14444 + 20*int(rigs.Add(1)),
+		ports: 14444 + 20*n,
 		log:   &logBuffer{},
 	}
 	if err := os.Mkdir(r.dst, 0o755); err != nil {
