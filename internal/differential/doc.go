@@ -21,7 +21,7 @@
 //   - it differs, the master returned ErrIncomplete, and the entry that holds the difference is not among those
 //     that it says have failed;
 //   - with an even seed, the master says that something failed and the single rsync says that nothing did, or the
-//     reverse;
+//     reverse; with an odd seed and --delete, the master says that something failed;
 //   - a client returns any other error, does not end in time, or leaves a znode of the run behind;
 //   - anything outside of the source and the destination was changed.
 //
@@ -55,8 +55,8 @@
 //   - With --hardlinks and without --checksum, no file of the earlier destination has the size and the time of the right one
 //     and another content: rsync takes it for the right one and links the other names to it, or links it to one that it
 //     has sent, depending on the order.
-//   - With --inplace and without --hardlinks, the earlier destination has no hard links: rsync would write through them, and
-//     what is in such a file depends on the order.
+//   - With --inplace the earlier destination has no hard links: rsync writes through those that the source does not have, and
+//     what is then in such a file depends on the order.
 //
 // # Running
 //

@@ -69,7 +69,9 @@ func (r *run) judge(runErr error, c *changer) {
 	}
 	managed := r.reference()
 	switch {
-	case c != nil:
+	case c != nil && runErr != nil && r.options.delete:
+		r.t.Errorf("nothing is in the way, and yet: %v", runErr)
+	case c != nil: // without --delete, what was sent before may be in the way
 	case managed && runErr != nil:
 		r.t.Errorf("the one rsync manages all, the session does not: %v", runErr)
 	case !managed && runErr == nil:

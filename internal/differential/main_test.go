@@ -5,6 +5,8 @@ package differential
 import (
 	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"vsc-zk/internal/zktest"
@@ -17,4 +19,10 @@ var (
 	seed   = flag.Uint64("seed", 0, "seed of the first round, 0: a new one")
 )
 
-func TestMain(m *testing.M) { os.Exit(zktest.Main(m, &server)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // rounds mostly wait
+	}
+	os.Exit(zktest.Main(m, &server))
+}

@@ -13,7 +13,7 @@ import (
 	"vsc-zk/internal/session"
 )
 
-// TestRandom runs rounds, each with a seed of its own. Two at a time, as they mostly wait.
+// TestRandom runs rounds, each with a seed of its own. Several at a time, as they mostly wait.
 func TestRandom(t *testing.T) {
 	first := *seed
 	if first == 0 {
@@ -83,7 +83,7 @@ func (a *area) source(g grower, o options) string {
 			g.spoil(a.at("prior"))
 			prior = "a spoilt older copy"
 		}
-		if o.inplace && !o.hardLinks {
+		if o.inplace {
 			a.part(a.at("prior"))
 		}
 		a.seed()
