@@ -212,8 +212,10 @@ func TestPathThatNoDestinationTakes(t *testing.T) {
 	master := r.queued()
 	r.must(os.RemoveAll(r.dst))
 	unverified := func(c *Config) { c.VerifyPath = false }
-	slave := r.source(2)
 	dests := []*running{r.destination(3, unverified), r.destination(4, unverified)}
+	r.waitFor("Added destination " + dest127(3))
+	r.waitFor("Added destination " + dest127(4))
+	slave := r.source(2)
 	if err := r.wait(master); err == nil || !strings.Contains(err.Error(), "1 failed") {
 		t.Errorf("error %v, want 1 failed", err)
 	}
