@@ -15,7 +15,7 @@ import (
 var (
 	server *zktest.Server // for all rounds; each has a session of its own
 
-	rounds = flag.Int("rounds", 6, "how many rounds to run")
+	rounds = flag.Int("rounds", 4, "how many rounds to run")
 	seed   = flag.Uint64("seed", 0, "seed of the first round, 0: a new one")
 )
 
