@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zktest"
 )
@@ -71,4 +73,19 @@ func TestMasterSaysWhatPythonDoesNotKnow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a Python source has sent was not compared, and does not count as equal.
+func TestVerifyWithAPythonSource(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, plain(2))
+	m := r.begin(golang, "--verify")
+	d, s := r.destination(golang), r.slave(python, nil)
+	wantExit(t, m, 23)
+	wantExit(t, d, 0)
+	wantExit(t, s, 0)
+	if diff := cmp.Diff(account{Failed: r.queued}, m.account()); diff != "" {
+		t.Errorf("how the queued paths (-) ended (+):\n%s", diff)
+	}
+	r.cleanedUp()
 }

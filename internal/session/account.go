@@ -130,7 +130,7 @@ func (a *account) drain(ctx context.Context, m *member) error {
 	}{
 		// Of two ends of one path the worse counts.
 		{m.tree.failedQueue() + "/entries", func(data []byte) result { return fromQueue(data, outcomeFailed) }},
-		{m.tree.completedQueue() + "/entries", func(data []byte) result { return fromQueue(data, outcomeCompleted) }},
+		{m.tree.completedQueue() + "/entries", a.completed},
 		{m.tree.results(), readResult},
 	} {
 		stat, ok, err := m.Exists(ctx, source.path)
@@ -167,6 +167,17 @@ func readResult(data []byte) result {
 // fromQueue is what a Python slave, which knows no results, has recorded.
 func fromQueue(data []byte, o outcome) result {
 	return result{Paths: []text{text(data)}, Outcome: o, Who: unknownSlave}
+}
+
+// completed is a path that a Python slave has sent, which is not what --verify
+// asks for.
+func (a *account) completed(data []byte) result {
+	if a.cfg.Rsync.Verify {
+		r := fromQueue(data, outcomeFailed)
+		r.Errors = []string{"a Python source has sent this path instead of comparing it"}
+		return r
+	}
+	return fromQueue(data, outcomeCompleted)
 }
 
 const unknownSlave = "" // a Python slave does not say who it is
