@@ -54,7 +54,11 @@ func (s *slave) play(ctx context.Context, m *member, watch *readyWatch) error {
 		case <-waiting.Done():
 		}
 	})
-	m.background(func() { s.flushStats(waiting, m) })
+	flushed := make(chan struct{})
+	m.background(func() {
+		defer close(flushed)
+		s.flushStats(ctx, waiting, m)
+	})
 	m.background(func() { s.missMaster(waiting, m) })
 
 	turn := &turn{
@@ -70,6 +74,7 @@ func (s *slave) play(ctx context.Context, m *member, watch *readyWatch) error {
 			if err != nil && !errors.Is(err, context.Canceled) {
 				s.log.Warn(err.Error())
 			}
+			<-flushed
 			return errors.Join(s.addStats(ctx, m), s.ended(watch))
 		case err != nil:
 			return err
@@ -303,8 +308,9 @@ func (s *slave) collect(stats rsyncrunner.Stats) {
 
 // flushStats adds to the session's counters every now and then: nine more
 // operations a path would be most of the work of a short one.
-func (s *slave) flushStats(ctx context.Context, m *member) {
-	for sleep(ctx, s.cfg.Timing.StatsFlush) {
+func (s *slave) flushStats(ctx, waiting context.Context, m *member) {
+	for sleep(waiting, s.cfg.Timing.StatsFlush) {
+		// Not given up at the end of the run: whether it was applied would be unknown.
 		if err := s.addStats(ctx, m); err != nil && ctx.Err() == nil {
 			s.log.Warn(err.Error())
 		}
@@ -320,7 +326,9 @@ func (s *slave) addStats(ctx context.Context, m *member) error {
 		return nil
 	}
 	if err := m.AddCounters(ctx, m.tree.stats(), stats); err != nil {
-		s.collect(stats)
+		if ctx.Err() == nil && !errors.Is(err, zkclient.ErrSessionLost) { // else they may have been added
+			s.collect(stats)
+		}
 		return err
 	}
 	return nil
