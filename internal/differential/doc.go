@@ -31,6 +31,8 @@
 //
 //   - Where the single rsync says that it does not manage all, what the session has made as it is in the source is right.
 //     rsync, for example, makes none of the names of a file when it cannot make the first.
+//   - Names at the destination that are excluded, or that the source has not, may be links to a file that is to be copied.
+//     Whether they stay links to it depends on which of its other names rsync comes to first.
 //   - A directory that is not in the source, and of which --delete leaves only what an exclude pattern protects, has the time
 //     of that deletion.
 //

@@ -86,6 +86,7 @@ func (r *run) judge(runErr error, c *changer) {
 	links := map[bool]string{true: "-H", false: "without -H"}[r.options.hardLinks]
 	fromSource, err := testtree.Compare(r.at("src"), r.at("dst"))
 	r.must(err)
+	excluded := r.options.excluded(r.at("src"))
 	wrong := map[string]string{}
 	for _, line := range fromSource {
 		path, rest := r.cutName(line)
@@ -97,6 +98,8 @@ func (r *run) judge(runErr error, c *changer) {
 		case !managed && wrong[path] == "":
 			continue // the session does better: it is as in the source
 		case strings.HasPrefix(rest, "modified ") && r.kept(path):
+			continue
+		case slices.ContainsFunc(r.linkNames(path, rest), func(name string) bool { return r.foreign(name, excluded) }):
 			continue
 		case c != nil && r.allowed(c, path, rest):
 			continue
@@ -156,21 +159,32 @@ func (r *run) allowed(c *changer, path, what string) bool {
 	if r.leftover(c, path) {
 		return true
 	}
-	names, ok := strings.CutPrefix(what, "the same file as ")
+	return slices.ContainsFunc(r.linkNames(path, what), func(name string) bool { return below(name, c.deep) || r.leftover(c, name) })
+}
+
+// linkNames are the names in a line of Compare about hard links, none in any other.
+func (r *run) linkNames(path, what string) []string {
+	r.t.Helper()
+	rest, ok := strings.CutPrefix(what, "the same file as ")
 	if !ok {
-		return false
+		return nil
 	}
-	for names != "" {
-		quoted, err := strconv.QuotedPrefix(names)
+	names := []string{path}
+	for rest != "" {
+		quoted, err := strconv.QuotedPrefix(rest)
 		r.must(err)
 		name, err := strconv.Unquote(quoted)
 		r.must(err)
-		if below(name, c.deep) || r.leftover(c, name) {
-			return true
-		}
-		names = strings.TrimPrefix(names[len(quoted):], " and as ")
+		names = append(names, name)
+		rest = strings.TrimPrefix(rest[len(quoted):], " and as ")
 	}
-	return false
+	return names
+}
+
+// foreign tells whether a name at the destination is none of the session's business: excluded, or not in the source.
+func (r *run) foreign(name string, excluded []string) bool {
+	_, err := os.Lstat(r.at("src") + "/" + name)
+	return err != nil || below(name, excluded)
 }
 
 // leftover tells whether something has been in the source, is there no longer, and need not be deleted.
