@@ -115,7 +115,11 @@ func (t *turn) run(ctx context.Context, job rsyncrunner.Job, dest *heldDest, res
 	}
 	if t.cfg.Rsync.Verify || t.cfg.Rsync.DryRun && t.cfg.Rsync.Delete {
 		res.Differences, res.Examples = 0, nil
-		sender.Changes = func(c rsyncrunner.Change) { t.change(c, res) }
+		sender.Changes = func(c rsyncrunner.Change) {
+			if concerns(job, c) {
+				t.change(c, res)
+			}
+		}
 	}
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -284,6 +288,22 @@ func (t *turn) sendLine(ctx context.Context, w work, dest *heldDest, res *result
 // maxExamples is how many differences of a run the master is told of; all are
 // in this client's log and output.
 const maxExamples = 100
+
+// concerns tells whether a run is the one to say so. Every run compares the
+// directories above its paths too, which have runs of their own; and the pass for
+// hard links is about nothing else.
+func concerns(job rsyncrunner.Job, c rsyncrunner.Change) bool {
+	if job.Files {
+		return strings.HasPrefix(c.Code, "h")
+	}
+	above, isDir := strings.CutSuffix(c.Path, "/")
+	if !isDir || strings.HasPrefix(c.Code, "*") {
+		return true
+	}
+	return !slices.ContainsFunc(job.Names, func(name string) bool {
+		return above == "." && name != "" || strings.HasPrefix(name, above+"/")
+	})
+}
 
 // change tells what rsync would change at the destination.
 func (t *turn) change(c rsyncrunner.Change, res *result) {

@@ -77,7 +77,7 @@ func TestMaxDelete(t *testing.T) {
 			}
 			lines := r.reported(report)
 			if total := lines[len(lines)-1]; total.Deleted != deleted || total.Exhausted == enough {
-				t.Errorf("the report says %+v, %d were deleted", total.Counts, deleted)
+				t.Errorf("the report says %d deleted, exhausted %v; %d were deleted", total.Deleted, total.Exhausted, deleted)
 			}
 			if enough {
 				if err != nil {

@@ -124,10 +124,10 @@ func (c *client) walksAgain() bool { return !c.cfg.Netcat && c.cfg.PathsFrom == 
 // entries emits all encoded entries of the source.
 func (c *client) entries(ctx context.Context, emit func([]byte) error) error {
 	if c.cfg.PathsFrom != "" {
-		entries, err := readEntries(c.cfg.PathsFrom, c.base)
+		entries, _, err := readEntries(c.cfg.PathsFrom, c.base)
 		for _, entry := range entries {
 			if err == nil {
-				err = emit(entry.Encode())
+				err = emit(entry)
 			}
 		}
 		return err

@@ -55,7 +55,7 @@ const (
 // noteLinks records the open groups of a path that was sent. An entry without a
 // path is the pass for the links itself.
 func (t *turn) noteLinks(ctx context.Context, entry pathbuilder.Entry, rel string, excluded map[string]bool) error {
-	if !t.cfg.Rsync.HardLinks || t.cfg.Rsync.DryRun || t.cfg.Rsync.Verify || entry.Path == "" {
+	if !t.cfg.Rsync.HardLinks || t.cfg.Rsync.DryRun || entry.Path == "" {
 		return nil
 	}
 	if _, _, ok, err := t.m.readMeta(ctx); err != nil || !ok {
@@ -105,8 +105,13 @@ func (t *turn) noteLinks(ctx context.Context, entry pathbuilder.Entry, rel strin
 // linkEntries joins all notes to the entries of the last pass. lost counts the
 // groups beyond the bounds, which are named in the log.
 func (ms *master) linkEntries(ctx context.Context, m *member) (entries [][]byte, lost int, err error) {
+	if ms.cfg.PathsFrom != "" {
+		if _, entries, err = readEntries(ms.cfg.PathsFrom, ms.base); err != nil {
+			return nil, 0, err
+		}
+	}
 	if _, ok, err := m.Exists(ctx, m.tree.links()); err != nil || !ok {
-		return nil, 0, err
+		return entries, 0, err
 	}
 	names, err := m.Children(ctx, m.tree.links())
 	if err != nil {
@@ -137,7 +142,7 @@ func (ms *master) linkEntries(ctx context.Context, m *member) (entries [][]byte,
 	if err := ms.seekLinks(ctx, groups); err != nil {
 		return nil, 0, fmt.Errorf("cannot find all names of files that were linked during the run: %w", err)
 	}
-	return packLinks(groups), lost, nil
+	return append(entries, packLinks(groups)...), lost, nil
 }
 
 // linkGroups has the known names of files, by inode.
@@ -248,6 +253,16 @@ func encodeLinks(paths []text) []byte {
 		panic(err) // strings
 	}
 	return append([]byte(linksPrefix), data...)
+}
+
+// checkLinks refuses an entry of the last pass that names files elsewhere.
+func checkLinks(paths []text, base string) error {
+	for _, path := range paths {
+		if _, err := (pathbuilder.Entry{Path: base + "/" + string(path)}).Rel(base); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decodeLinks returns the files of an entry of the last pass; ok is false for

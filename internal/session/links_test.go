@@ -78,10 +78,11 @@ func TestHardLinksOfLaterPass(t *testing.T) {
 		os.Link(r.path("dir000/dir000/file000"), r.path("dir001/link")),
 		os.Link(r.path("dir000/dir000/file000"), r.path("dir001/dir000/link")),
 	)
-	slowEndBegun := r.slowEnd()
+	r.slowEnd()
 	r.age("dir001", "dir001/dir000")
 	r.rest()
 	master := r.queued(hardLinks)
+	slowEndBegun := r.slowEndLast()
 	slave, dest := r.source(2, hardLinks, slow), r.destination(3)
 	slowEndBegun()
 	// New content for all names, and a change that has one of the paths sent again.
@@ -105,11 +106,12 @@ func TestHardLinkThatVanishes(t *testing.T) {
 		os.Link(r.path("dir000/dir000/file000"), r.path("dir001/link")),
 		os.Link(r.path("dir000/dir000/file000"), r.path("dir001/dir000/link")),
 	)
-	slowEndBegun := r.slowEnd()
+	r.slowEnd()
 	r.age("dir001", "dir001/dir000")
 	r.rest()
 	both := func(c *Config) { hardLinks(c); deleting(c) }
 	master := r.queued(both)
+	slowEndBegun := r.slowEndLast()
 	slave, dest := r.source(2, both, slow), r.destination(3)
 	slowEndBegun()
 	r.must(os.Remove(r.path("dir001/link")))

@@ -14,12 +14,29 @@ import (
 	"vsc-zk/internal/testtree"
 )
 
-// slowEnd makes the last path of a small tree take seconds, for slaves that are
-// slowed down, and says when that has begun.
-func (r *rig) slowEnd() (begun func()) {
+// slowEnd makes one path of a small tree take seconds, for slaves that are slowed
+// down.
+func (r *rig) slowEnd() {
 	r.t.Helper()
 	r.must(os.WriteFile(r.path("dir002/dir001/big"), make([]byte, 300_000), 0o644))
 	r.age("dir002", "dir002/dir001")
+}
+
+// slowEndLast puts that path behind all others in the queue, and gives a function
+// that waits until it is being sent.
+func (r *rig) slowEndLast() (begun func()) {
+	r.t.Helper()
+	queue, last := r.zk().Queue(r.tree().pathQueue()), "1_"+r.path("dir002/dir001")
+	n, err := queue.Len(r.t.Context())
+	r.must(err)
+	for range n {
+		entry, err := queue.TryTake(r.t.Context())
+		if r.must(err); string(entry.Value) == last {
+			r.must(entry.Consume(r.t.Context(), queue.PutOp(entry.Value, 900)))
+			continue
+		}
+		defer func() { r.must(entry.Release(r.t.Context())) }()
+	}
 	return func() { r.waitFor("is sending path " + r.path("dir002/dir001") + " ") }
 }
 
@@ -88,12 +105,13 @@ type reportLine struct {
 func TestLivingSource(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
-	slowEndBegun := r.slowEnd()
+	r.slowEnd()
 	elsewhere := filepath.Join(filepath.Dir(r.src), "elsewhere")
 	r.must(testtree.MakeTree(elsewhere, testtree.TreeOptions{Fanout: []int{2, 1, 1}, Files: 1, Size: 10}))
 	r.rest() // so that its ctimes are older than the walk
 	report := filepath.Join(t.TempDir(), "report")
 	master := r.queued(deleting, func(c *Config) { c.Report = report })
+	slowEndBegun := r.slowEndLast()
 	slave, dest := r.source(2, deleting, slow), r.destination(3)
 	slowEndBegun()
 	r.must(
@@ -168,13 +186,14 @@ func TestSourceThatKeepsChanging(t *testing.T) {
 func TestFailedAndThenCompleted(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
-	slowEndBegun := r.slowEnd()
+	r.slowEnd()
 	obstacle := filepath.Join(r.dst, "dir000/dir000/file000/x")
 	r.must(os.MkdirAll(obstacle, 0o755))
 	r.rest()
 	dir := t.TempDir()
 	report, failed, doneFile := filepath.Join(dir, "report"), filepath.Join(dir, "failed"), filepath.Join(dir, "done")
 	master := r.queued(func(c *Config) { c.Report, c.Failed, c.DoneFile = report, failed, doneFile })
+	slowEndBegun := r.slowEndLast()
 	slave, dest := r.source(2, slow), r.destination(3)
 	slowEndBegun()
 	r.waitFor("Failed Path 1_" + r.path("dir000/dir000"))

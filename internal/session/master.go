@@ -254,7 +254,7 @@ func (ms *master) prepare(ctx context.Context, m *member) error {
 			return err
 		}
 	} else if ms.cfg.PathsFrom != "" {
-		if _, err := readEntries(ms.cfg.PathsFrom, ms.base); err != nil {
+		if _, _, err := readEntries(ms.cfg.PathsFrom, ms.base); err != nil {
 			return err
 		}
 	}

@@ -3,8 +3,6 @@
 package session
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +22,9 @@ import (
 
 // report writes what became of every path, while it becomes known: to --report
 // as JSON lines (a header, a line a path, a total), and the failed entries to
-// --failed, from where --paths-from reads them.
+// --failed, from where --paths-from reads them. A path that was sent again by a
+// later pass has a line for each; when the earlier one is a failure, the total
+// counts the later one only.
 type report struct {
 	file   *os.File
 	out    *json.Encoder
@@ -77,8 +77,9 @@ func (r *report) add(res result) error {
 			Bytes       *int64   `json:"bytes"`
 			Who         *string  `json:"who"`
 			Errors      []string `json:"errors,omitempty"`
-			Differences []string `json:"differences,omitempty"`
-		}{Type: "path", Path: path, Outcome: res.Outcome, Errors: res.Errors, Differences: res.Examples}
+			Differences int      `json:"differences,omitempty"`
+			Examples    []string `json:"examples,omitempty"` // the first of them
+		}{Type: "path", Path: path, Outcome: res.Outcome, Errors: res.Errors, Differences: res.Differences, Examples: res.Examples}
 		if res.Who != unknownSlave {
 			line.Attempts, line.Seconds, line.Bytes, line.Who = &res.Attempts, &res.Seconds, &res.Bytes, &res.Who
 		}
@@ -133,36 +134,40 @@ func entryLine(entry string) string {
 }
 
 // readEntries reads a file that --failed has written. Every line has to be an
-// entry below base.
-func readEntries(path, base string) ([]pathbuilder.Entry, error) {
+// entry below base. Those of the pass for hard links are given apart, as nothing
+// else may be sent after them.
+func readEntries(path, base string) (entries, links [][]byte, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the paths: %w", err)
+		return nil, nil, fmt.Errorf("cannot read the paths: %w", err)
 	}
-	var entries []pathbuilder.Entry
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, 1<<20)
-	for number := 1; lines.Scan(); number++ {
-		line := lines.Text()
-		if line == "" {
+	number := 0
+	for line := range strings.Lines(string(data)) {
+		number++
+		if line = strings.TrimSuffix(line, "\n"); line == "" {
 			continue
 		}
 		if strings.HasPrefix(line, `"`) {
 			if line, err = strconv.Unquote(line); err != nil {
-				return nil, fmt.Errorf("cannot read %s, line %d: the quotes are not closed rightly", path, number)
+				return nil, nil, fmt.Errorf("cannot read %s, line %d: the quotes are not closed rightly", path, number)
 			}
 		}
-		entry, err := pathbuilder.Decode([]byte(line))
-		if err == nil {
-			_, err = entry.Rel(base)
+		files, isLinks, err := decodeLinks([]byte(line))
+		switch {
+		case err != nil:
+		case isLinks:
+			err = checkLinks(files, base)
+			links = append(links, []byte(line))
+		default:
+			var entry pathbuilder.Entry
+			if entry, err = pathbuilder.Decode([]byte(line)); err == nil {
+				_, err = entry.Rel(base)
+			}
+			entries = append(entries, []byte(line))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("cannot read %s, line %d: %w", path, number, err)
+			return nil, nil, fmt.Errorf("cannot read %s, line %d: %w", path, number, err)
 		}
-		entries = append(entries, entry)
 	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", path, err)
-	}
-	return entries, nil
+	return entries, links, nil
 }

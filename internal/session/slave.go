@@ -22,6 +22,8 @@ type slave struct {
 	guard  *guard
 	blamed map[string]int // failures of destinations at a path
 
+	deleted int // entries, for paths that were given back
+
 	mu    sync.Mutex
 	stats rsyncrunner.Stats // not yet added to the session's counters
 }
@@ -223,19 +225,19 @@ func (t *turn) handle(ctx context.Context, w work) error {
 			return err
 		}
 		if dest == nil || t.baseProblem() != nil {
-			return t.giveBack(ctx, w, retryPriority)
+			return t.giveBack(ctx, w, retryPriority, &res)
 		}
 		again, err := t.attempt(ctx, w, dest, &res)
 		switch {
 		case err != nil:
-			return errors.Join(err, t.giveBack(ctx, w, retryPriority))
+			return errors.Join(err, t.giveBack(ctx, w, retryPriority, &res))
 		case again == no:
 			res.Seconds = time.Since(began).Seconds()
 			return t.end(ctx, w, res)
 		case again == later && !sleep(t.waiting, t.cfg.Timing.Retry*time.Duration(res.Attempts)):
-			return t.giveBack(ctx, w, retryPriority)
+			return t.giveBack(ctx, w, retryPriority, &res)
 		case again == byOthers:
-			if err := t.giveBack(ctx, w, zkclient.DefaultPriority); err != nil {
+			if err := t.giveBack(ctx, w, zkclient.DefaultPriority, &res); err != nil {
 				return err
 			}
 			sleep(t.waiting, t.cfg.Timing.Retry) // a slave with another destination goes first
@@ -261,11 +263,15 @@ func (t *turn) end(ctx context.Context, w work, res result) error {
 	if res.Outcome == outcomeFailed {
 		t.log.Error(fmt.Sprintf("There were issues with path %s!", w.name()))
 	}
+	res.Deleted += t.deleted
+	t.deleted = 0
 	return t.leave(ctx, w, func() (zkclient.Op, error) { return t.record(ctx, res) })
 }
 
-// giveBack puts a path into its queue again, before or behind the others.
-func (t *turn) giveBack(ctx context.Context, w work, priority int) error {
+// giveBack puts a path into its queue again, before or behind the others. What was
+// deleted for it is told with the next result of this slave.
+func (t *turn) giveBack(ctx context.Context, w work, priority int, res *result) error {
+	t.deleted += res.Deleted
 	return t.leave(ctx, w, func() (zkclient.Op, error) { return w.queue.PutOp(w.Value, priority), nil })
 }
 
