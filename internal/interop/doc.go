@@ -18,6 +18,10 @@
 //	m := interop.StartPeer(t, server.Addr(), "--session", "s", "--path", src, "role", "master")
 //	queued := m.Await("queued").Count
 //
+// Whole sessions mix peers with the real zkrsync, built by the go command once per run of the tests, and with
+// the real rsync; a gate is an rsync that holds a slave of either kind in the middle of a path for as long as
+// a test needs it there. What the original itself does in such a session is tried by hand.
+//
 // A peer is a process group of its own. It ends with the test at the latest, and with the test binary if that
 // dies first.
 package interop

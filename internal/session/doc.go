@@ -81,7 +81,11 @@
 // # Mixed sessions
 //
 // With a Python master a Go client relies on no extension and takes part as a
-// Python one does.
+// Python one does. Only S/deletes is used then, too; what is in it from before this
+// run is void.
+//
+// A Go master says once what a Python source does not know of what was asked for.
+// With --verify the paths that one has sent count as failed.
 //
 // A Go master with paths in S/extQueue, sources connected, and no Go source among
 // them (the members of S/parties/ext) warns of that after Timing.NeedGo, at any
