@@ -52,7 +52,12 @@ func (r Result) Class() Class {
 		return Partial
 	case 5, 10, 12, 30, 35:
 		return Destination
-	case 1, 2, 4:
+	case 2, 4:
+		if r.listInvalid {
+			return Partial
+		}
+		return Fatal
+	case 1:
 		return Fatal
 	}
 	if r.endedByDestination {

@@ -4,6 +4,7 @@ package rsyncrunner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -99,6 +100,7 @@ func TestClasses(t *testing.T) {
 		Failed:         {Code: -1, Signal: syscall.SIGKILL, endedByDestination: true},
 		DeletesStopped: {Code: 24, DeletesStopped: true},
 		Partial:        {Code: 23, DeletesStopped: true},
+		Fatal:          {Code: 1, listInvalid: true},
 	} {
 		if got := result.Class(); got != want {
 			t.Errorf("%+v is %v, want %v", result, got, want)
@@ -427,4 +429,40 @@ func TestOwnProcessEnded(t *testing.T) {
 		wants(t, <-ended, Failed, code)
 		eventually(t, "the daemon has noticed", func() bool { return !arriving() })
 	}
+}
+
+// When a directory above a path goes while rsync makes its list, the rsync at the other end finds the list invalid and ends
+// with the status of two that do not fit together.
+func TestDirectoryAboveVanishes(t *testing.T) {
+	t.Parallel()
+	source, destination := t.TempDir(), t.TempDir()
+	write(t, source, "above/dir/below/file", "x")
+	_, url := serve(t, destination)
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				if err := errors.Join(os.Rename(source+"/above", source+"/away"), os.Rename(source+"/away", source+"/above")); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}()
+	defer func() { <-done }()
+	defer close(over)
+	for range 300 { // one in ten or so
+		result := run(t, Options{}, Job{Base: source, Names: []string{"above/dir/below"}, URL: url})
+		if result.Code == 2 {
+			wants(t, result, Partial, 2)
+			return
+		}
+		if class := result.Class(); class != Fine && class != Vanished && class != Partial {
+			t.Errorf("%v is %v: %q", result, class, result.Errors)
+		}
+	}
+	t.Error("rsync has never ended with 2: this tested nothing")
 }

@@ -141,14 +141,16 @@
 //	Fatal           1, 2, 4
 //	Failed          3, 11, 20 and all others, and signals
 //
-// Two things are known from rsync's error lines, which name the side they come
+// Three things are known from rsync's error lines, which name the side they come
 // from. A daemon that is stopped in the middle ends with 20, one with a full disk
 // with 11, one that cannot enter its path with 3, and the rsync here takes that
 // status over: it is Destination, not Failed, when the other side says that
 // it ended. And 23 is Destination when the other side had one of EIO,
 // ENOSPC, EROFS, EDQUOT, ESTALE, ENOTCONN. Other errors there (no permission, a
 // name too long) are the path's own: Partial. 23 with the limit on
-// deletions hit is Partial too; Result.DeletesStopped says the rest.
+// deletions hit is Partial too; Result.DeletesStopped says the rest. And 2 or 4 is
+// Partial, not Fatal, when the other side found a path in the list without the
+// directory above it: that went, or became a link, while the list was made.
 //
 // Without Options.Timeout rsync waits for a silent destination for ever.
 //

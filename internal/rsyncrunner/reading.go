@@ -15,6 +15,10 @@ const deletedLabel = "Number of deleted files:"
 // maxDeleteMessage is how rsync says on stderr that --max-delete stopped it.
 const maxDeleteMessage = "Deletions stopped due to --max-delete limit"
 
+// listInvalidMessage is how the rsync at the destination refuses a list that has a
+// path without the directory above it.
+const listInvalidMessage = "ABORTING due to invalid path from sender: "
+
 // reading is what has been read of a run's output. Its two streams come from
 // two goroutines, so each has fields of its own.
 type reading struct {
@@ -30,6 +34,7 @@ type reading struct {
 	deletesStopped     bool
 	destinationBroken  bool
 	endedByDestination bool
+	listInvalid        bool
 }
 
 func (r *reading) stdout(line []byte) {
@@ -49,6 +54,7 @@ func (r *reading) stderr(line []byte) {
 	r.errors.add(line)
 	r.deletesStopped = r.deletesStopped || bytes.HasPrefix(line, []byte(maxDeleteMessage))
 	r.destinationBroken = r.destinationBroken || isDestinationBroken(line)
+	r.listInvalid = r.listInvalid || bytes.HasPrefix(line, []byte(listInvalidMessage))
 	r.endedByDestination = r.endedByDestination || endedByDestination.Match(line)
 }
 
@@ -57,7 +63,7 @@ func (r *reading) result(code int, signal syscall.Signal) Result {
 	result := Result{
 		Code: code, Signal: signal, Stats: r.stats, Deleted: r.deleted, DeletesStopped: r.deletesStopped,
 		Errors: r.errors.lines(), FileList: r.files.String(),
-		destinationBroken: r.destinationBroken, endedByDestination: r.endedByDestination,
+		destinationBroken: r.destinationBroken, endedByDestination: r.endedByDestination, listInvalid: r.listInvalid,
 	}
 	switch code {
 	case 0:

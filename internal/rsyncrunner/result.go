@@ -30,6 +30,7 @@ type Result struct {
 
 	destinationBroken  bool // an error line says that the destination's file system takes nothing
 	endedByDestination bool // the rsync at the other end gave up
+	listInvalid        bool // it did because a directory vanished while the list was made
 }
 
 // OK reports whether everything asked for was done.
