@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // changer changes the source during a run, and remembers what cannot be known afterwards. Its methods may be called at
@@ -16,7 +18,8 @@ import (
 type changer struct {
 	grower
 	options options
-	guarded *regexp.Regexp // what options.exclude matches, nil: nothing
+	guarded *regexp.Regexp    // what options.exclude matches, nil: nothing
+	before  map[string]uint64 // the inodes of what was in the source at the start
 
 	mu   sync.Mutex
 	deep []string // directories below recursive entries in which names have changed
@@ -26,7 +29,11 @@ type changer struct {
 
 func newChanger(g grower, o options) *changer {
 	g.skip = false
-	c := &changer{grower: g, options: o}
+	c := &changer{grower: g, options: o, before: map[string]uint64{}}
+	dirs, files := c.list(c.at("src"))
+	for _, rel := range slices.Concat(dirs, files) {
+		c.before[rel] = c.inode(rel)
+	}
 	if o.exclude != "" {
 		c.guarded = regexp.MustCompile("skip")
 	}
@@ -163,6 +170,28 @@ func (c *changer) touched(dir string) {
 	if level(dir) > c.options.depthAt(dir) {
 		c.deep = append(c.deep, dir)
 	}
+}
+
+// inode is 0 if the source does not have that name.
+func (c *changer) inode(rel string) uint64 {
+	info, err := os.Lstat(c.at("src") + "/" + rel)
+	if err != nil {
+		return 0
+	}
+	return info.Sys().(*syscall.Stat_t).Ino
+}
+
+// stayed tells whether something was where it is during all of the run: every rsync has met it.
+func (c *changer) stayed(rel string) bool {
+	if below(rel, c.gone) {
+		return false
+	}
+	for ; rel != "."; rel = filepath.Dir(rel) {
+		if ino := c.inode(rel); ino == 0 || ino != c.before[rel] {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *changer) removed(rel string) {

@@ -4,13 +4,16 @@ package differential
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"vsc-zk/internal/session"
 	"vsc-zk/internal/testtree"
@@ -61,12 +64,57 @@ func (r *run) failedEntries() (recursive, single []string) {
 	return recursive, single
 }
 
+// account checks that the report has each path in one class, and that the sum is the number of those queued.
+func (r *run) account(runErr error) {
+	r.t.Helper()
+	file, err := os.Open(r.report)
+	r.must(err)
+	defer file.Close()
+	last := map[string]string{} // outcome by path
+	count := map[string]int{}   // paths by outcome
+	var total struct{ Queued, Completed, Failed, Vanished, Changed, Unfinished int }
+	for lines := json.NewDecoder(file); lines.More(); {
+		var line json.RawMessage
+		var path struct {
+			Type, Outcome string
+			Path          json.RawMessage // a string, or an object if that is not UTF-8
+		}
+		r.must(lines.Decode(&line))
+		r.must(json.Unmarshal(line, &path))
+		switch path.Type {
+		case "total":
+			r.must(json.Unmarshal(line, &total))
+		case "path":
+			if last[string(path.Path)] == "failed" {
+				count["failed"]-- // a later pass has sent it again
+			}
+			last[string(path.Path)] = path.Outcome
+			count[path.Outcome]++
+		}
+	}
+	sum := 0
+	for class, n := range map[string]int{
+		"completed": total.Completed, "failed": total.Failed, "vanished": total.Vanished, "changed": total.Changed, "unfinished": total.Unfinished,
+	} {
+		if sum += n; n != count[class] {
+			r.t.Errorf("%d paths %s in the lines of the report, %d in its total", count[class], class, n)
+		}
+	}
+	if sum != total.Queued || sum == 0 {
+		r.t.Errorf("%d paths queued, %d accounted for", total.Queued, sum)
+	}
+	if runErr == nil && total.Failed+total.Unfinished > 0 {
+		r.t.Errorf("no error, and %+v", total)
+	}
+}
+
 // judge compares what the run has made with what the one rsync makes. c is nil if nothing was changed during the run.
 func (r *run) judge(runErr error, c *changer) {
 	r.t.Helper()
 	if runErr != nil && !errors.Is(runErr, session.ErrIncomplete) {
 		r.t.Errorf("the master: %v", runErr)
 	}
+	r.account(runErr)
 	managed := r.reference()
 	switch {
 	case c != nil && runErr != nil && r.options.delete:
@@ -77,36 +125,29 @@ func (r *run) judge(runErr error, c *changer) {
 	case !managed && runErr == nil:
 		r.t.Errorf("the one rsync does not manage all, and the session does not say so")
 	}
-	differences, err := testtree.Compare(r.at("ref"), r.at("dst"))
-	r.must(err)
 	var recursive, single []string
 	if runErr != nil {
 		recursive, single = r.failedEntries()
 	}
 	links := map[bool]string{true: "-H", false: "without -H"}[r.options.hardLinks]
-	fromSource, err := testtree.Compare(r.at("src"), r.at("dst"))
-	r.must(err)
 	excluded := r.options.excluded(r.at("src"))
-	wrong := map[string]string{}
-	for _, line := range fromSource {
-		path, rest := r.cutName(line)
-		wrong[path] = rest
+	unknown := func(name string) bool { return r.foreign(name, excluded) || c != nil && r.allowed(c, name) }
+	wrong := map[string]string{} // as the source has it
+	for _, d := range r.compare("src", "dst", unknown) {
+		wrong[d.path] = d.what
 	}
-	for _, line := range differences {
-		path, rest := r.cutName(line)
+	for _, d := range r.compare("ref", "dst", unknown) {
 		switch {
-		case !managed && wrong[path] == "":
+		case !managed && wrong[d.path] == "":
 			continue // the session does better: it is as in the source
-		case strings.HasPrefix(rest, "modified ") && r.kept(path):
+		case strings.HasPrefix(d.what, "modified ") && (r.kept(d.path) || c != nil && slices.Contains(c.deep, d.path)):
 			continue
-		case slices.ContainsFunc(r.linkNames(path, rest), func(name string) bool { return r.foreign(name, excluded) }):
+		case c != nil && r.allowed(c, d.path):
 			continue
-		case c != nil && r.allowed(c, path, rest):
-			continue
-		case below(path, recursive), slices.Contains(single, path), slices.Contains(single, filepath.Dir(path)):
+		case below(d.path, recursive), slices.Contains(single, d.path), slices.Contains(single, filepath.Dir(d.path)):
 			continue // it was said
 		}
-		r.t.Errorf("differs from the one rsync (%s): %s; source and destination: %s", links, line, wrong[path])
+		r.t.Errorf("differs from the one rsync (%s): %q: %s; source and destination: %s", links, d.path, d.what, wrong[d.path])
 	}
 	r.untouched()
 	r.left()
@@ -134,51 +175,66 @@ func (r *run) untouched() {
 	}
 }
 
-// cutName parts a line of Compare.
-func (r *run) cutName(line string) (path, rest string) {
+// difference is one line of Compare.
+type difference struct{ path, what string }
+
+// compare says in what two trees differ. Names that unknown tells of do not count as members of a group of hard links, the
+// others of that group do.
+func (r *run) compare(a, b string, unknown func(name string) bool) []difference {
 	r.t.Helper()
-	quoted, err := strconv.QuotedPrefix(line)
+	lines, err := testtree.Compare(r.at(a), r.at(b), testtree.HardLinks)
 	r.must(err)
-	path, err = strconv.Unquote(quoted)
-	r.must(err)
-	return path, strings.TrimPrefix(line[len(quoted):], ": ")
+	var differences []difference
+	for _, line := range lines {
+		quoted, err := strconv.QuotedPrefix(line)
+		r.must(err)
+		path, err := strconv.Unquote(quoted)
+		r.must(err)
+		differences = append(differences, difference{path, strings.TrimPrefix(line[len(quoted):], ": ")})
+	}
+	type file struct {
+		tree string
+		ino  uint64
+	}
+	first := map[file]string{}
+	_, names := r.list(r.at(a))
+	for _, name := range names {
+		var firsts [2]string
+		for i, tree := range []string{a, b} {
+			info, err := os.Lstat(r.at(tree) + "/" + name)
+			if err != nil || info.IsDir() || unknown(name) {
+				break // the first is one of the differences above
+			}
+			key := file{tree, info.Sys().(*syscall.Stat_t).Ino}
+			if first[key] == "" {
+				first[key] = name
+			}
+			firsts[i] = first[key]
+		}
+		if firsts[1] != "" && firsts[0] != firsts[1] {
+			differences = append(differences, difference{name, fmt.Sprintf("the same file as %q and as %q", firsts[0], firsts[1])})
+		}
+	}
+	return differences
 }
 
-// kept tells whether only an exclude pattern has kept a directory from being deleted: what was around it was, and its
+// kept tells whether only an exclude pattern has kept a directory from being deleted, and something in it was: its
 // modification time is when.
 func (r *run) kept(path string) bool {
-	_, err := os.Lstat(r.at("src") + "/" + path)
-	return r.options.delete && r.options.exclude != "" && err != nil
+	if _, err := os.Lstat(r.at("src") + "/" + path); err == nil || !r.options.delete || r.options.exclude == "" {
+		return false
+	}
+	before, err := os.ReadDir(r.at("prior") + "/" + path)
+	if err != nil {
+		return true // made by the run, when the source still had it
+	}
+	after, err := os.ReadDir(r.at("dst") + "/" + path)
+	return err == nil && len(after) < len(before)
 }
 
-// allowed are the differences that the package comment allows.
-func (r *run) allowed(c *changer, path, what string) bool {
-	if below(path, c.deep) {
-		return true
-	}
-	if r.leftover(c, path) {
-		return true
-	}
-	return slices.ContainsFunc(r.linkNames(path, what), func(name string) bool { return below(name, c.deep) || r.leftover(c, name) })
-}
-
-// linkNames are the names in a line of Compare about hard links, none in any other.
-func (r *run) linkNames(path, what string) []string {
-	r.t.Helper()
-	rest, ok := strings.CutPrefix(what, "the same file as ")
-	if !ok {
-		return nil
-	}
-	names := []string{path}
-	for rest != "" {
-		quoted, err := strconv.QuotedPrefix(rest)
-		r.must(err)
-		name, err := strconv.Unquote(quoted)
-		r.must(err)
-		names = append(names, name)
-		rest = strings.TrimPrefix(rest[len(quoted):], " and as ")
-	}
-	return names
+// allowed tells whether the package comment allows a name to be at the destination, or not to be there, in any way.
+func (r *run) allowed(c *changer, path string) bool {
+	return below(path, c.deep) && !c.stayed(path) || r.leftover(c, path)
 }
 
 // foreign tells whether a name at the destination is none of the session's business: excluded, or not in the source.

@@ -29,6 +29,7 @@ type run struct {
 	options options
 	name    string
 	failed  string // file for --failed
+	report  string // file for --report
 	port    int
 	change  func(*session.Config)
 	proxy   *zktest.Proxy // between ZooKeeper and those clients that are to lose it
@@ -54,7 +55,7 @@ type client struct {
 var errStopped = errors.New("stopped by the test")
 
 func newRun(a *area, o options, name string) *run {
-	r := &run{area: a, options: o, name: name, failed: a.at("failed"), watch: func(string) {}, change: func(*session.Config) {}}
+	r := &run{area: a, options: o, name: name, failed: a.at("failed"), report: a.at("report"), watch: func(string) {}, change: func(*session.Config) {}}
 	r.port = 15000 + int(time.Now().UnixNano()/1000%100)*40
 	r.changed = sync.NewCond(&r.mu)
 	r.proxy = zktest.NewProxy(a.t, server.Addr())
@@ -127,7 +128,7 @@ func (r *run) start(role func(context.Context, session.Config) error, path strin
 			SessionTimeout: 4 * time.Second, ConnectTimeout: 30 * time.Second,
 		},
 		Session: r.name, Path: r.at(path), Host: fmt.Sprintf("127.0.0.%d", number), VerifyPath: true, StartPort: r.port,
-		MaxDelete: -1, TempDir: r.t.TempDir(), Failed: r.failed,
+		MaxDelete: -1, TempDir: r.t.TempDir(), Failed: r.failed, Report: r.report,
 		Logger: slog.New(handler{slog.NewTextHandler(r, nil), r}).With("client", number),
 		Timing: session.Timing{
 			Poll: 50 * time.Millisecond, Progress: time.Second, Retry: 50 * time.Millisecond,
