@@ -206,15 +206,7 @@ func TestAnotherMountOverDirectory(t *testing.T) {
 	slave := r.source(2, deleting)
 	r.waitFor("No free destination")
 	for _, name := range []string{"dir001/dir000", "dir002"} { // recursive, shallow
-		at := r.path(name)
-		if err := syscall.Mount("none", at, "tmpfs", 0, "size=64k"); err != nil {
-			t.Fatalf("cannot mount (these tests need root): %v", err)
-		}
-		t.Cleanup(func() {
-			if err := syscall.Unmount(at, syscall.MNT_DETACH); err != nil {
-				t.Error(err)
-			}
-		})
+		r.mountOver(name, "tmpfs")
 	}
 	dest := r.destination(3)
 	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "failed") {
@@ -227,6 +219,62 @@ func TestAnotherMountOverDirectory(t *testing.T) {
 		}
 	}
 	r.logged("Failed Path 1_"+r.path("dir001/dir000"), "Failed Path 0_"+r.path("dir002"), "now it is on none (tmpfs) mounted at "+r.path("dir002"))
+}
+
+// mountOver mounts an empty file system over a directory of the source.
+func (r *rig) mountOver(name, fstype string) {
+	r.t.Helper()
+	at := r.path(name)
+	if err := syscall.Mount("none", at, fstype, 0, ""); err != nil {
+		r.t.Fatalf("cannot mount (these tests need root): %v", err)
+	}
+	r.t.Cleanup(func() {
+		if err := syscall.Unmount(at, syscall.MNT_DETACH); err != nil {
+			r.t.Error(err)
+		}
+	})
+}
+
+// A mount somewhere below a path that rsync works on recursively counts too.
+func TestAnotherMountBelowDirectory(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.put(r.src, "dir001/dir000/deep/er")
+	r.copied()
+	master := r.queued(deleting)
+	slave := r.source(2, deleting)
+	r.waitFor("No free destination")
+	r.mountOver("dir001/dir000/deep", "tmpfs")
+	dest := r.destination(3)
+	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "1 failed") {
+		t.Errorf("error %v, want ErrIncomplete with 1 failed", err)
+	}
+	r.finish(slave, dest)
+	r.has("dir001/dir000/deep/er", r.src)
+	r.logged("Failed Path 1_"+r.path("dir001/dir000"), "now it is on none (tmpfs) mounted at "+r.path("dir001/dir000/deep"))
+}
+
+// A mount that changes while rsync runs cannot be kept from deleting, but the path
+// does not count as done.
+func TestAnotherMountDuringRun(t *testing.T) {
+	for _, name := range []string{"dir002", "dir001/dir000"} { // shallow, recursive
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.makeTree(smallTree)
+			r.copied()
+			r.when("is sending path "+r.path(name)+" ", func() { r.mountOver(name, "tmpfs") })
+			master := r.queued(deleting)
+			slave, dest := r.source(2, deleting), r.destination(3)
+			if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "failed") {
+				t.Errorf("error %v, want ErrIncomplete with failed paths", err)
+			}
+			r.finish(slave, dest)
+			r.logged("_"+r.path(name)+`"`, "now it is on none (tmpfs) mounted at "+r.path(name))
+			if n := r.sent(name); n != 1 {
+				t.Errorf("sent %d times, want only the one time before it was seen", n)
+			}
+		})
+	}
 }
 
 // --dryrun with --delete shows what would go, and nothing goes.
@@ -251,9 +299,20 @@ func TestDryRunShowsDeletes(t *testing.T) {
 	}
 }
 
-// A master whose source becomes empty during its first walk must not go on; with
-// --allow-empty it does.
+// A master whose source becomes empty during its first walk must not go on.
 func TestSourceThatIsEmptyAfterTheWalk(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.copied()
+	r.when("pathlist of path ", func() { r.must(os.Rename(r.src, r.src+".away"), os.Mkdir(r.src, 0o755)) })
+	if err := r.wait(r.source(1, deleting)); err == nil || !strings.Contains(err.Error(), "--allow-empty") {
+		t.Errorf("error %v, want one that names --allow-empty", err)
+	}
+	r.left()
+}
+
+// With --allow-empty it does.
+func TestSourceThatMayBeEmpty(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	r.copied()

@@ -4,6 +4,8 @@ package session
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,5 +155,48 @@ func TestVanishingFiles(t *testing.T) {
 	r.finish(slave, dest, master)
 	r.logged("some source files vanished")
 	r.logged("0 failed")
+	r.identical()
+}
+
+// Files that vanish in every run on a path are no failure either.
+func TestFilesVanishInEveryRun(t *testing.T) {
+	r := newRig(t)
+	big := func(name string) { // anew, so that it is sent again
+		data := make([]byte, 150_000)
+		for i := range data {
+			data[i] = byte(rand.IntN(256))
+		}
+		r.must(os.WriteFile(r.src+".new", data, 0o644), os.Rename(r.src+".new", r.path(name)))
+	}
+	r.must(os.MkdirAll(r.path("dir"), 0o755))
+	for _, name := range []string{"dir/0", "dir/1"} {
+		big(name)
+	}
+	r.must(os.WriteFile(r.path("dir/victim 0"), nil, 0o644))
+	r.age("dir")
+	change := func(c *Config) { deleting(c); c.Depth = 1; c.Rsync.Extra = []string{"bwlimit:200"} }
+	master := r.queued(change)
+	slave, dest := r.source(2, change), r.destination(3)
+	last := "" // temporary file of the run before
+	for i := range attempts {
+		// rsync lists all before it sends the first.
+		r.until("the second file is on its way", func() bool {
+			found, err := filepath.Glob(filepath.Join(r.dst, "dir/.1.*"))
+			if err != nil || len(found) != 1 || found[0] == last {
+				return false
+			}
+			last = found[0]
+			return true
+		})
+		big("dir/0")
+		big("dir/1")
+		r.must(os.Remove(r.path(fmt.Sprintf("dir/victim %d", i))), os.WriteFile(r.path(fmt.Sprintf("dir/victim %d", i+1)), nil, 0o644))
+		r.age("dir")
+	}
+	r.finish(slave, dest, master)
+	r.logged(`level=WARN msg="Vanished Path 1_` + r.path("dir"))
+	if strings.Contains(r.log.String(), "Failed Path") {
+		t.Error("a path has failed")
+	}
 	r.identical()
 }
