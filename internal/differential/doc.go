@@ -22,6 +22,7 @@
 //     that it says have failed;
 //   - with an even seed, the master says that something failed and the single rsync says that nothing did, or the
 //     reverse; with an odd seed and --delete, the master says that something failed;
+//   - the report does not have every path queued in exactly one class;
 //   - a client returns any other error, does not end in time, or leaves a znode of the run behind;
 //   - anything outside of the source and the destination was changed.
 //
@@ -32,19 +33,20 @@
 //   - Where the single rsync says that it does not manage all, what the session has made as it is in the source is right.
 //     rsync, for example, makes none of the names of a file when it cannot make the first.
 //   - Names at the destination that are excluded, or that the source has not, may be links to a file that is to be copied.
-//     Whether they stay links to it depends on which of its other names rsync comes to first.
-//   - A directory that is not in the source, and of which --delete leaves only what an exclude pattern protects, has the time
-//     of that deletion.
+//     Whether they stay links to it depends on which of its other names rsync comes to first. The other names of that file
+//     must be links to each other as they should.
+//   - A directory that is not in the source, of which --delete has deleted a part and left what an exclude pattern protects,
+//     has the time of that deletion.
 //
 // In rounds with changes, and only for what was changed:
 //
 //   - Deep changes. When names are added to, removed from or renamed in a directory that lies below a recursive
 //     entry (deeper than the depth, subpaths counted in), the directory at the depth shows nothing of it. If its
-//     run is over, nobody can know without reading all of the tree again. So what is at or below such a directory may
-//     differ.
+//     run is over, nobody can know without reading all of the tree again. So what is new or gone at or below such a
+//     directory may differ, and that directory's time. What stood there all the time must be right.
 //   - Leftovers. Without --delete, what was sent and then removed or renamed in the source stays at the
 //     destination as it was, where the reference has nothing, or what was there before.
-//   - Links to either of these: the name under which a hard-linked file is known may be one of them.
+//   - Links to either of these, as above.
 //
 // Left out, because no rule could tell right from wrong:
 //   - Files are put into the source whole, by renaming: one that is written to during or after its run changes no

@@ -214,7 +214,7 @@ type script struct {
 }
 
 // lastWalk is the last one after which there may be changes: another one follows.
-const lastWalk = 2
+const lastWalk = 3
 
 func (s *script) watch(message string) {
 	switch {

@@ -118,6 +118,50 @@ func TestMaxDeleteOfSlaveThatDies(t *testing.T) {
 	r.identical()
 }
 
+// A destination that goes in a run, or whose daemon does, may have deleted all that the run was allowed to.
+func TestMaxDeleteOfDestinationThatGoes(t *testing.T) {
+	for name, signal := range map[string]syscall.Signal{"silent": syscall.SIGSTOP, "daemon": syscall.SIGKILL} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.makeTree(testtree.TreeOptions{Fanout: []int{1}, Files: 1, Size: 600_000})
+			r.must(os.MkdirAll(filepath.Join(r.dst, "extra/a/b/c/d/e"), 0o755))
+			change := func(c *Config) { c.Depth = 0 }
+			master := r.queued(maxDelete(16), change)
+			dest := r.destination(3)
+			slave := r.source(2, maxDelete(16), change, slow)
+			left := func(run int) (data string) { // while that run is at work
+				r.until("the share is taken", func() bool {
+					found, stat, err := r.zk().Get(t.Context(), r.tree().deletes())
+					data = string(found)
+					return err == nil && stat.NumChildren == 1 && r.sent("") == run
+				})
+				return data
+			}
+			if n := left(1); n != "14" {
+				t.Fatalf("%s deletions are left, want 14", n)
+			}
+			r.until("the file is on its way", func() bool {
+				found, err := filepath.Glob(filepath.Join(r.dst, "dir000/.file000.*"))
+				return err == nil && len(found) > 0
+			})
+			r.signal(r.daemons(r.port(3)), signal)
+			others := []*running{dest}
+			if signal == syscall.SIGSTOP {
+				r.must(r.zk().Delete(t.Context(), r.tree().portMap(dest127(3))))
+				others = []*running{r.destination(4)}
+			}
+			if n := left(2); n != "12" {
+				t.Errorf("%s deletions are left, want 12", n)
+			}
+			slave.stop(errStopped) // it is slow
+			if err := r.wait(slave); !errors.Is(err, errStopped) {
+				t.Fatal(err)
+			}
+			r.finish(append(others, r.source(5, maxDelete(16), change), master)...)
+		})
+	}
+}
+
 // A run that finds nothing left waits for what another one may put back, and no
 // longer than that.
 func TestMaxDeleteWaitsForShares(t *testing.T) {
@@ -257,7 +301,7 @@ func TestAnotherMountBelowDirectory(t *testing.T) {
 // A mount that changes while rsync runs cannot be kept from deleting, but the path
 // does not count as done.
 func TestAnotherMountDuringRun(t *testing.T) {
-	for _, name := range []string{"dir002", "dir001/dir000"} { // shallow, recursive
+	for name, kind := range map[string]string{"dir002": "0_", "dir001/dir000": "1_"} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.makeTree(smallTree)
@@ -269,9 +313,12 @@ func TestAnotherMountDuringRun(t *testing.T) {
 				t.Errorf("error %v, want ErrIncomplete with failed paths", err)
 			}
 			r.finish(slave, dest)
-			r.logged("_"+r.path(name)+`"`, "now it is on none (tmpfs) mounted at "+r.path(name))
+			r.logged("Failed Path "+kind+r.path(name)+`"`, "now it is on none (tmpfs) mounted at "+r.path(name))
 			if n := r.sent(name); n != 1 {
 				t.Errorf("sent %d times, want only the one time before it was seen", n)
+			}
+			if strings.Contains(r.log.String(), "Completed Path "+kind+r.path(name)+`"`) {
+				t.Errorf("it counts as done; log:\n%s", r.log)
 			}
 		})
 	}

@@ -227,6 +227,69 @@ func TestPathThatNoDestinationTakes(t *testing.T) {
 	}
 }
 
+// readOnly lets nothing be written below directories of the destination.
+func (r *rig) readOnly(names ...string) {
+	r.t.Helper()
+	for _, name := range names {
+		at := filepath.Join(r.dst, name)
+		r.must(syscall.Mount(at, at, "", syscall.MS_BIND, ""))
+		r.t.Cleanup(func() {
+			if err := syscall.Unmount(at, syscall.MNT_DETACH); err != nil {
+				r.t.Error(err)
+			}
+		})
+		r.must(syscall.Mount("", at, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	}
+}
+
+// brokenAt makes a source with directories a to e, and a destination that cannot write in some of them.
+func (r *rig) brokenAt(names ...string) {
+	r.t.Helper()
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		r.put(r.src, name)
+		r.must(os.MkdirAll(filepath.Join(r.dst, name), 0o755))
+		r.age(name)
+		old := time.Unix(1500000000, 123)
+		r.must(os.Chtimes(filepath.Join(r.dst, name), old, old))
+	}
+	r.readOnly(names...)
+}
+
+func depth1(c *Config) { c.Depth = 1 }
+
+// One path that fails again and again is no reason to set a destination aside.
+func TestOnePathThatFailsAtADestination(t *testing.T) {
+	r := newRig(t)
+	r.brokenAt("c")
+	master := r.queued(depth1)
+	slave, dest := r.source(2), r.destination(3)
+	if err := r.wait(master); err == nil || !strings.Contains(err.Error(), "1 failed, 0 unfinished, 5 completed") {
+		t.Errorf("error %v, want 1 failed and 5 completed", err)
+	}
+	r.finish(slave, dest)
+	if strings.Contains(r.log.String(), "set aside") {
+		t.Errorf("set aside for one path; log:\n%s", r.log)
+	}
+}
+
+// Nor are three paths, if it does well at others between them.
+func TestPathsThatFailAtADestination(t *testing.T) {
+	r := newRig(t)
+	r.brokenAt("a", "c", "e")
+	master := r.queued(depth1)
+	quick := func(c *Config) { c.Timing.SetAside = 500 * time.Millisecond }
+	slave, dest := r.source(2, quick), r.destination(3)
+	if err := r.wait(master); err == nil || !strings.Contains(err.Error(), "3 failed, 0 unfinished, 3 completed") {
+		t.Errorf("error %v, want 3 failed and 3 completed", err)
+	}
+	r.finish(slave, dest)
+	// After the others they come again, one after the other, and that is a reason.
+	before, _, aside := strings.Cut(r.log.String(), "is set aside for")
+	if n := strings.Count(before, "rsync of path 1_"+r.path("a")+" "); !aside || n != 2 {
+		t.Errorf("set aside: %t, after %d runs on the first; want that after 2; log:\n%s", aside, n, r.log)
+	}
+}
+
 // A destination that somebody has taken out of the queue offers itself again.
 func TestDestinationOffersItselfAgain(t *testing.T) {
 	r := newRig(t)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -453,6 +454,72 @@ func TestLostZooKeeperSession(t *testing.T) {
 		t.Errorf("%d paths completed, want each of 10 once", n)
 	}
 	r.left()
+}
+
+// An rsync that does not heed SIGTERM is dead before the path of its slave, whose ZooKeeper session is lost, can be
+// another's: two at once over a directory would delete each other's files.
+func TestStubbornRsyncOfLostSession(t *testing.T) {
+	r := newRigAlone(t)
+	r.makeTree(testtree.TreeOptions{Files: 1, Size: 10})
+	rsync, err := exec.LookPath("rsync")
+	r.must(err)
+	bin, alive := t.TempDir(), filepath.Join(t.TempDir(), "alive")
+	r.must(os.WriteFile(filepath.Join(bin, "rsync"), []byte(`#!/bin/sh
+case "$*" in *--files-from*) ;; *) exec `+rsync+` "$@" ;; esac
+trap "" TERM
+while :; do touch `+alive+`; sleep 0.05; done
+`), 0o755))
+	path := os.Getenv("PATH")
+	t.Setenv("PATH", bin+":"+path)
+	master := r.queued(deleting)
+	dest := r.destination(2)
+	proxy := zktest.NewProxy(t, r.addr)
+	slave := r.source(3, deleting, func(c *Config) { c.Zookeeper.Servers = []string{proxy.Addr()} })
+	r.until("rsync is at work", func() bool { _, err := os.Stat(alive); return err == nil })
+	t.Setenv("PATH", path)
+	zk := r.zk()
+	proxy.Cut()
+	r.until("another slave could have the path", func() bool {
+		taken, err := zk.Children(t.Context(), r.tree().pathQueue()+"/taken")
+		return err == nil && len(taken) == 0
+	})
+	freed := time.Now()
+	time.Sleep(300 * time.Millisecond) // if it lives on, it shows that
+	info, err := os.Stat(alive)
+	if r.must(err); info.ModTime().After(freed.Add(-50 * time.Millisecond)) {
+		t.Errorf("rsync was at work %v before the path was free for others", freed.Sub(info.ModTime()))
+	}
+	proxy.Heal()
+	r.finish(slave, dest, master)
+	r.identical()
+}
+
+// Attempts at a path that fails are further and further apart.
+func TestBackOff(t *testing.T) {
+	r := newRig(t)
+	r.put(r.src, "a")
+	r.must(os.MkdirAll(filepath.Join(r.dst, "a/file/in/the/way"), 0o755))
+	r.age("a")
+	const retry = 400 * time.Millisecond
+	master := r.queued(depth1)
+	slave, dest := r.source(2, func(c *Config) { c.Timing.Retry = retry }), r.destination(3)
+	var began []time.Time
+	r.until("it was tried three times", func() bool {
+		if r.sent("a") > len(began) {
+			began = append(began, time.Now())
+		}
+		return len(began) == attempts
+	})
+	for i := range attempts - 1 {
+		want := retry*time.Duration(i+1) - 50*time.Millisecond // the look at the log comes late
+		if pause := began[i+1].Sub(began[i]); pause < want {
+			t.Errorf("attempt %d came after %v, want %v at least", i+2, pause, want)
+		}
+	}
+	if err := r.wait(master); !errors.Is(err, ErrIncomplete) {
+		t.Errorf("error %v, want ErrIncomplete", err)
+	}
+	r.finish(slave, dest)
 }
 
 // When somebody has cleaned up in the meantime, a master must not go on.
