@@ -27,6 +27,7 @@ type dir struct {
 
 	// Set by the one read, before done is closed.
 	children []child // sorted by the bytes of their names
+	names    int     // what else there is
 	stamp    stamp
 	err      error
 	done     chan struct{}
@@ -63,11 +64,7 @@ func (w *walker) read(ctx context.Context, d *dir) {
 }
 
 func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
-	flags := os.O_RDONLY | syscall.O_DIRECTORY
-	if d.level > 0 {
-		flags |= syscall.O_NOFOLLOW
-	}
-	f, err := os.OpenFile(d.path, flags, 0)
+	f, err := w.open(d)
 	if err != nil {
 		d.stamp = w.stamper.path(d.path, unix.AT_SYMLINK_NOFOLLOW)
 		return nil, err
@@ -77,6 +74,9 @@ func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
 	d.stamp = w.stamper.open(d.path, f)
 	var children []child
 	err = readNames(ctx, f, func(n fs.DirEntry) error {
+		if !n.IsDir() {
+			d.names++
+		}
 		if c, ok := w.classify(d, f, n); ok {
 			children = append(children, c)
 		}
@@ -87,6 +87,14 @@ func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
 	}
 	slices.SortFunc(children, func(a, b child) int { return cmp.Compare(a.name, b.name) })
 	return children, nil
+}
+
+func openByPath(d *dir) (*os.File, error) {
+	flags := os.O_RDONLY | syscall.O_DIRECTORY
+	if d.level > 0 { // the base may be a link
+		flags |= syscall.O_NOFOLLOW
+	}
+	return os.OpenFile(d.path, flags, 0)
 }
 
 // classify is false for whatever the walk has nothing to do with or to say of.
@@ -101,7 +109,10 @@ func (w *walker) classify(d *dir, f *os.File, n fs.DirEntry) (child, bool) {
 		return c, false
 	}
 	path := join(d.path, c.name)
-	switch out, err := w.excluded(path, unix.AT_SYMLINK_NOFOLLOW); {
+	out, err := w.excluder.excludes(path, func(stat *unix.Stat_t) error {
+		return unix.Fstatat(int(f.Fd()), c.name, stat, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	switch {
 	case out:
 		c.kind = excluded
 		return c, true
@@ -112,11 +123,13 @@ func (w *walker) classify(d *dir, f *os.File, n fs.DirEntry) (child, bool) {
 		w.log.Error(fmt.Sprintf("cannot learn the owner of %s: %v; it is not excluded", printable(path), cause(err)))
 	}
 	level, depth := d.level+1, max(d.depth, w.levels[path])
+	if level == depth && w.deeper(path) {
+		depth++
+	}
 	if level < depth {
 		c.dir = newDir(path, level, depth)
 		return c, true
 	}
-	var err error
 	if c.stamp, err = w.stamper.at(path, f, c.name); err != nil {
 		c.kind = vanished
 	}

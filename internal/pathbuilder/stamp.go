@@ -19,6 +19,7 @@ type Found struct {
 	Entry
 	Stamp uint64 // hash of path, device, inode and ctime as they were before the content was read
 	Young bool   // the directory may change again, or have changed, without another stamp
+	Names int    // what is in the directory besides directories; 0 for recursive entries and an excluded base, which are not read
 }
 
 // WalkStamped is Walk with stamps. The package comment says what they tell.

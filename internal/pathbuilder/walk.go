@@ -27,6 +27,12 @@ type Options struct {
 	ClockSlack  time.Duration  // WalkStamped: how far a file server's clock may be off; 0: 1 minute
 	Walkers     int            // directories read at once, 0: 8
 	Logger      *slog.Logger   // nil: silent
+
+	// Deeper is asked once of each directory that would be a recursive entry. If it
+	// says true the directory is a shallow one, and its children are recursive
+	// unless Deeper says true of them too. It is called by several goroutines, in
+	// no order. nil: never.
+	Deeper func(path string) bool
 }
 
 // Walk calls emit for each entry, in the order the package comment gives. It
@@ -42,7 +48,7 @@ func Check(ctx context.Context, opts Options) error {
 	return newWalker(opts, nil).prepare(ctx)
 }
 
-// walker is one Walk. What follows ahead belongs to the caller's goroutine.
+// walker is one Walk. open is how it opens a directory to read it. What follows ahead belongs to the caller's goroutine.
 type walker struct {
 	opts      Options
 	log       *slog.Logger
@@ -50,6 +56,7 @@ type walker struct {
 	excluder  *Excluder
 	levels    map[string]int // see checkSubpaths
 	stamper   *stamper       // nil: no stamps
+	open      func(*dir) (*os.File, error)
 	ahead     *readAhead
 
 	emit  func(Found) error
@@ -57,7 +64,7 @@ type walker struct {
 }
 
 func newWalker(opts Options, emit func(Found) error) *walker {
-	w := &walker{opts: opts, log: opts.Logger, emit: emit, excluder: NewExcluder(opts.Exclude, nil)}
+	w := &walker{opts: opts, log: opts.Logger, emit: emit, open: openByPath, excluder: NewExcluder(opts.Exclude, nil)}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
@@ -121,8 +128,11 @@ func cause(err error) error {
 
 func (w *walker) walkBase(ctx context.Context) error {
 	base := newDir(w.opts.Base, 0, w.levels[w.opts.Base])
+	if base.level == base.depth && w.deeper(base.path) {
+		base.depth++
+	}
 	if base.level == base.depth {
-		return w.put(ctx, base.path, true, w.stamper.path(base.path, 0))
+		return w.put(ctx, base.path, true, w.stamper.path(base.path, 0), 0)
 	}
 	excluded, err := w.excluded(base.path, 0) // the base may be a link
 	if err != nil {
@@ -130,7 +140,7 @@ func (w *walker) walkBase(ctx context.Context) error {
 	}
 	if excluded {
 		w.log.Info("excluding path " + printable(base.path))
-		return w.put(ctx, base.path, false, w.stamper.path(base.path, 0))
+		return w.put(ctx, base.path, false, w.stamper.path(base.path, 0), 0)
 	}
 	w.ahead.add(base)
 	if err := w.ahead.load(ctx, base); err != nil {
@@ -144,7 +154,7 @@ func (w *walker) walkBase(ctx context.Context) error {
 
 // walkDir emits a directory that was read, and what is below it.
 func (w *walker) walkDir(ctx context.Context, d *dir) error {
-	if err := w.put(ctx, d.path, false, d.stamp); err != nil {
+	if err := w.put(ctx, d.path, false, d.stamp, d.names); err != nil {
 		return err
 	}
 	for i := range d.children {
@@ -172,7 +182,7 @@ func (w *walker) walkChild(ctx context.Context, parent *dir, c child) error {
 		return nil
 	}
 	if c.dir == nil {
-		return w.put(ctx, path, true, c.stamp)
+		return w.put(ctx, path, true, c.stamp, 0)
 	}
 	if err := w.ahead.load(ctx, c.dir); err != nil {
 		return err
@@ -186,7 +196,7 @@ func (w *walker) walkChild(ctx context.Context, parent *dir, c child) error {
 	default:
 		w.log.Error(fmt.Sprintf("cannot read directory %s: %v; everything below it is one recursive entry",
 			printable(path), cause(err)))
-		return w.put(ctx, path, true, c.dir.stamp)
+		return w.put(ctx, path, true, c.dir.stamp, 0)
 	}
 }
 
@@ -194,13 +204,15 @@ func (w *walker) warnVanished(path string) {
 	w.log.Warn(fmt.Sprintf("directory %s vanished during the walk", printable(path)))
 }
 
-func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp) error {
+func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp, names int) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	w.count++
-	return w.emit(Found{Entry: Entry{Path: path, Recursive: recursive}, Stamp: s.hash, Young: s.young})
+	return w.emit(Found{Entry: Entry{Path: path, Recursive: recursive}, Stamp: s.hash, Young: s.young, Names: names})
 }
+
+func (w *walker) deeper(path string) bool { return w.opts.Deeper != nil && w.opts.Deeper(path) }
 
 // isGone reports whether a directory is no longer there, or is now a link or
 // a file, which its parent's entry takes care of.
