@@ -3,7 +3,6 @@
 package pathbuilder
 
 import (
-	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -56,7 +55,7 @@ func AutoDepth(ctx context.Context, opts Options, want int) (int, error) {
 // as are missing.
 func (w *walker) level(ctx context.Context, depth int, paths []string, missing int) ([]string, error) {
 	var readers errgroup.Group
-	readers.SetLimit(cmp.Or(w.opts.Walkers, defaultWalkers))
+	readers.SetLimit(w.opts.Walkers)
 	var mu sync.Mutex
 	var children []string
 	var enough atomic.Bool
@@ -76,7 +75,7 @@ func (w *walker) level(ctx context.Context, depth int, paths []string, missing i
 				if len(children) == missing {
 					break
 				}
-				if c.kind == entry {
+				if c.kind == recursive {
 					children = append(children, join(path, c.name))
 				}
 			}

@@ -4,20 +4,17 @@ package pathbuilder
 
 import (
 	"context"
-	"fmt"
-	"io/fs"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"syscall"
 )
 
 // Range is some of the names of one directory: those that are neither less than
 // From nor, unless To is empty, at or beyond To, compared by their bytes.
 type Range struct{ From, To string }
 
-// Has reports whether a name is in the range.
-func (r Range) Has(name string) bool { return name >= r.From && (r.To == "" || name < r.To) }
+func (r Range) has(name []byte) bool {
+	return string(name) >= r.From && (r.To == "" || string(name) < r.To)
+}
 
 const (
 	// sampleSize bounds the memory of Ranges: names of 255 bytes take 18 MB.
@@ -37,20 +34,20 @@ const (
 // kept, chosen by chance: a range has twice the names asked for at most if there
 // are few ranges, and there are never more than 16,384.
 func Ranges(ctx context.Context, path string, names int) ([]Range, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	dir, err := openByPath(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open directory %s: %w", printable(path), cause(err))
+		return nil, err
 	}
-	defer f.Close()
+	defer dir.close()
 	s := sample{limit: sampleSize}
-	err = readNames(ctx, f, func(n fs.DirEntry) error {
-		if !n.IsDir() {
-			s.add(n.Name())
+	err = dir.names(ctx, func(n dirName) error {
+		if !n.isDir() {
+			s.add(n.bytes)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, readError(path, err)
+		return nil, err
 	}
 	return s.ranges(names), nil
 }
@@ -63,12 +60,12 @@ type sample struct {
 	seen  int
 }
 
-func (s *sample) add(name string) {
+func (s *sample) add(name []byte) {
 	s.seen++
 	if len(s.names) < s.limit {
-		s.names = append(s.names, name)
+		s.names = append(s.names, string(name))
 	} else if i := rand.IntN(s.seen); i < s.limit {
-		s.names[i] = name
+		s.names[i] = string(name)
 	}
 }
 
@@ -96,21 +93,16 @@ func (s *sample) ranges(names int) []Range {
 // followed. A path that is no directory any more is an error like Split's.
 // What emit returns is returned as it is.
 func (t *Tree) NamesIn(ctx context.Context, rel string, r Range, emit func(name string) error) error {
-	f, err := t.openFile(rel)
+	fd, err := t.openForReading(rel)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	var refused error
-	err = readNames(ctx, f, func(n fs.DirEntry) error {
-		if n.IsDir() || !r.Has(n.Name()) {
+	dir := openDir{fd: fd, path: t.path(rel)}
+	defer dir.close()
+	return dir.names(ctx, func(n dirName) error {
+		if n.isDir() || !r.has(n.bytes) {
 			return nil
 		}
-		refused = emit(n.Name())
-		return refused
+		return emit(string(n.bytes))
 	})
-	if refused != nil {
-		return refused
-	}
-	return readError(f.Name(), err)
 }

@@ -5,7 +5,6 @@ package pathbuilder
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -35,7 +34,7 @@ func Split(ctx context.Context, opts Options, path string, emit func(Found) erro
 	if err != nil {
 		return unlike(err)
 	}
-	w.open = func(d *dir) (*os.File, error) { return tree.openFile(rel) }
+	w.open = func(*dir) (int, error) { return tree.openForReading(rel) }
 	if rel == "" {
 		w.levels[opts.Base] = 1
 		err := w.walkBase(ctx)
@@ -46,27 +45,23 @@ func Split(ctx context.Context, opts Options, path string, emit func(Found) erro
 	}
 	level := strings.Count(rel, "/") + 1
 	d := newDir(path, level, level+1)
-	w.ahead.add(d)
-	if err := w.ahead.load(ctx, d); err != nil {
+	if err := w.ahead.first(ctx, d); err != nil {
 		return err
 	}
 	if d.err != nil {
-		return readError(path, d.err)
+		return d.err
 	}
 	return w.walkDir(ctx, d)
 }
 
-// openFile opens the directory rel for reading. Trouble with the base is not
-// like that of a directory that is no longer there.
-func (t *Tree) openFile(rel string) (*os.File, error) {
+// openForReading opens the directory rel. Trouble with the base is not like that
+// of a directory that is no longer there.
+func (t *Tree) openForReading(rel string) (int, error) {
 	fd, err := t.open(rel, unix.O_RDONLY)
 	if errors.As(err, new(*baseError)) {
-		return nil, unlike(err)
+		err = unlike(err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), t.path(rel)), nil
+	return fd, err
 }
 
 // unlike gives an error with the same text that is no other one, so that a base

@@ -3,7 +3,6 @@
 package pathbuilder
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +30,7 @@ type Options struct {
 	// Deeper is asked once of each directory that would be a recursive entry. If it
 	// says true the directory is a shallow one, and its children are recursive
 	// unless Deeper says true of them too. It is called by several goroutines, in
-	// no order. nil: never.
+	// no order, for directories far ahead of the walk. nil: never.
 	Deeper func(path string) bool
 }
 
@@ -56,7 +55,9 @@ type walker struct {
 	excluder  *Excluder
 	levels    map[string]int // see checkSubpaths
 	stamper   *stamper       // nil: no stamps
-	open      func(*dir) (*os.File, error)
+	open      func(*dir) (fd int, err error)
+	buffers   buffers
+	helpers   chan struct{} // as many as may look at children besides the readers
 	ahead     *readAhead
 
 	emit  func(Found) error
@@ -64,11 +65,15 @@ type walker struct {
 }
 
 func newWalker(opts Options, emit func(Found) error) *walker {
-	w := &walker{opts: opts, log: opts.Logger, emit: emit, open: openByPath, excluder: NewExcluder(opts.Exclude, nil)}
+	if opts.Walkers <= 0 {
+		opts.Walkers = defaultWalkers
+	}
+	w := &walker{opts: opts, log: opts.Logger, emit: emit, open: openDirOf, excluder: NewExcluder(opts.Exclude, nil)}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
 	w.ahead = newReadAhead(w.read)
+	w.helpers = make(chan struct{}, w.opts.Walkers-1)
 	return w
 }
 
@@ -78,7 +83,7 @@ func (w *walker) walk(ctx context.Context) error {
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
-	stop := w.ahead.start(ctx, cmp.Or(w.opts.Walkers, defaultWalkers))
+	stop := w.ahead.start(ctx, w.opts.Walkers)
 	defer stop()
 	defer cancel() // ends the reads that stop waits for
 
@@ -119,9 +124,11 @@ func walkError(base string, err error) error {
 
 // cause drops the path of a file error, which would be there twice, unquoted.
 func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		return path.Err
+	}
+	if read := (*readError)(nil); errors.As(err, &read) {
+		return read.err
 	}
 	return err
 }
@@ -142,8 +149,7 @@ func (w *walker) walkBase(ctx context.Context) error {
 		w.log.Info("excluding path " + printable(base.path))
 		return w.put(ctx, base.path, false, w.stamper.path(base.path, 0), 0)
 	}
-	w.ahead.add(base)
-	if err := w.ahead.load(ctx, base); err != nil {
+	if err := w.ahead.first(ctx, base); err != nil {
 		return err
 	}
 	if base.err != nil {
@@ -158,19 +164,19 @@ func (w *walker) walkDir(ctx context.Context, d *dir) error {
 		return err
 	}
 	for i := range d.children {
-		c := d.children[i]
-		d.children[i] = child{} // what was emitted need not be kept
-		w.ahead.release()
-		if err := w.walkChild(ctx, d, c); err != nil {
+		c, mine := w.ahead.pass(d, i)
+		if err := w.walkChild(ctx, join(d.path, c.name), c, mine); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *walker) walkChild(ctx context.Context, parent *dir, c child) error {
-	path := join(parent.path, c.name)
+// walkChild emits a child and what is below it. If it is mine it has to be read.
+func (w *walker) walkChild(ctx context.Context, path string, c child, mine bool) error {
 	switch c.kind {
+	case recursive:
+		return w.put(ctx, path, true, c.stamp, 0)
 	case link:
 		w.log.Info("directory symlink not added " + printable(path))
 		return nil
@@ -181,10 +187,7 @@ func (w *walker) walkChild(ctx context.Context, parent *dir, c child) error {
 		w.warnVanished(path)
 		return nil
 	}
-	if c.dir == nil {
-		return w.put(ctx, path, true, c.stamp, 0)
-	}
-	if err := w.ahead.load(ctx, c.dir); err != nil {
+	if err := w.ahead.load(ctx, c.dir, mine); err != nil {
 		return err
 	}
 	switch err := c.dir.err; {
