@@ -19,10 +19,13 @@ DESTS   ?= 2
 DEPTH   ?= 3
 
 # make differential ROUNDS=n SEED=n
-ROUNDS ?= 300
-SEED   ?= 0
+# make bench ROUNDS=n QUICK=1 DEPTH=n BENCHDIR=dir
+ROUNDS   ?=
+SEED     ?= 0
+QUICK    ?=
+BENCHDIR ?=
 
-.PHONY: help deps build install test differential race lint demo clean
+.PHONY: help deps build install test differential race lint demo bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +36,8 @@ deps: ## install what a fresh Debian machine lacks (as root); nothing if all is 
 	command -v java >/dev/null || missing="$$missing default-jre-headless"; \
 	[ -e /usr/share/java/zookeeper.jar ] || missing="$$missing zookeeper"; \
 	/usr/bin/python3 -c 'import kazoo' 2>/dev/null || missing="$$missing python3-kazoo"; \
+	[ "$$(id -u)" = 0 ] || command -v fusermount3 >/dev/null || missing="$$missing fuse3"; \
+	for program in $(PEERS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
 	[ -z "$$missing" ] && exit 0; \
 	echo "installing:$$missing"; \
 	[ "$$(id -u)" = 0 ] || { echo "not root, please run: sudo apt-get install$$missing" >&2; exit 1; }; \
@@ -61,7 +66,7 @@ test: deps ## all tests, against a real ZooKeeper, rsync and kazoo
 	$(GO) test -timeout 20m ./...
 
 differential: deps ## random trees against single rsync: ROUNDS=300 SEED=n
-	$(GO) test -count=1 -timeout 0 -v -run TestRandom ./internal/differential -rounds=$(ROUNDS) -seed=$(SEED)
+	$(GO) test -count=1 -timeout 0 -v -run TestRandom ./internal/differential -rounds=$(or $(ROUNDS),300) -seed=$(SEED)
 
 race: deps ## all tests with the race detector (needs gcc)
 	CGO_ENABLED=1 $(GO) test -race -timeout 25m ./...
@@ -73,6 +78,12 @@ lint: ## gofmt, go vet, staticcheck
 
 demo: deps build ## a whole run: SRC=dir DST=dir SOURCES=n DESTS=n DEPTH=n
 	$(GO) run ./internal/demo -bin $(BIN) -examples examples -src '$(SRC)' -dst '$(DST)' -sources $(SOURCES) -dests $(DESTS) -depth $(DEPTH)
+
+# A program of its own, not "go run", so that a signal to make reaches it.
+bench: PEERS := fpart
+bench: deps build ## how fast, beside rsync and fpsync (root, 10 min): ROUNDS=3 QUICK=1 DEPTH=3
+	$(GO) build -o $(BIN)/bench ./internal/bench
+	@exec $(BIN)/bench -bin $(BIN) -examples examples -rounds $(or $(ROUNDS),3) -quick=$(if $(QUICK),true,false) -depth $(DEPTH) $(if $(BENCHDIR),-dir '$(BENCHDIR)')
 
 clean: ## remove what was built
 	rm -rf $(BIN)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"vsc-zk/internal/cli"
 	"vsc-zk/internal/rsyncrunner"
@@ -133,7 +134,7 @@ func showPaths(ctx context.Context, cfg session.Config, stdout io.Writer) error 
 	if err != nil {
 		return err
 	}
-	line := fmt.Sprintf("Building with depth %d took %f seconds walltime. there are %d paths in the Queue", cfg.Depth, built.Took.Seconds(), built.Paths)
+	line := fmt.Sprintf("Building with depth %d took %f seconds walltime. there are %d paths in the Queue", built.Depth, built.Took.Seconds(), built.Paths)
 	cfg.Logger.Info(line)
 	fmt.Fprintln(stdout, line)
 	return nil
@@ -184,7 +185,8 @@ func (o *options) config(log *cli.Log, stdout io.Writer) session.Config {
 		Zookeeper: zkclient.Config{Servers: o.servers, User: o.user, Password: o.passwd},
 		Session:   o.session, Path: o.rsyncPath, Host: o.host, Domain: o.domain,
 		VerifyPath: o.verifyPath, Netcat: o.netcat,
-		Depth: o.depth, Subpaths: o.subpaths, Exclude: o.excludeRe, ExcludeUser: o.excludeUser, ExcludeBelow: o.excludeBelow,
+		Jobs: o.jobs, Slots: o.slots, Batch: o.batch, BatchTime: time.Duration(o.batchSeconds) * time.Second,
+		Depth: o.depth, Walkers: o.walkers, Subpaths: o.subpaths, Exclude: o.excludeRe, ExcludeUser: o.excludeUser, ExcludeBelow: o.excludeBelow,
 		PathsFrom: o.pathsFrom, DoneFile: o.doneFile, Report: o.report, Failed: o.failed,
 		Rsync: rsyncrunner.Options{
 			Delete: o.delete, Checksum: o.checksum, HardLinks: o.hardLinks, Inplace: o.inplace, DryRun: o.dryRun,

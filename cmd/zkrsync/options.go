@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"vsc-zk/internal/cli"
+	"vsc-zk/internal/session"
 )
 
 // options are the values of the command line, the environment and the config
@@ -36,7 +37,8 @@ type options struct {
 	excludeBelow bool
 	pathsFrom    string
 
-	depth       int
+	depth       int // session.AutoDepth: auto
+	walkers     int
 	subpaths    []string       // "<depth>_<path>"
 	excludeRe   *regexp.Regexp // nil: nothing
 	excludeUser string         // "": any owner
@@ -45,6 +47,11 @@ type options struct {
 	verbose   bool
 	dropCache bool
 	arbitOpts []string // "key" or "key:value"
+
+	jobs         int // 0: one, and none beside leading a run
+	batch        int
+	batchSeconds int
+	slots        int
 
 	rsyncPort int // 0: search from startPort
 	startPort int
@@ -67,20 +74,24 @@ type options struct {
 // newProgram registers all options, with their defaults in o.
 func newProgram(o *options) *cli.Program {
 	*o = options{
-		user:        "root",
-		passwd:      "admin",
-		session:     "default",
-		depth:       3,
-		maxDelete:   -1,
-		excludeRe:   regexp.MustCompile(`/\.snapshots(/.*|$)`),
-		excludeUser: "root",
-		startPort:   4444,
-		verifyPath:  true,
-		pidFile:     "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
-		logFile:     "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log",
-		maxBytes:    100 << 20,
-		backupCount: 5,
-		logFormat:   "text",
+		user:         "root",
+		passwd:       "admin",
+		session:      "default",
+		depth:        3,
+		walkers:      8,
+		batch:        1000,
+		slots:        1,
+		maxDelete:    -1,
+		excludeRe:    regexp.MustCompile(`/\.snapshots(/.*|$)`),
+		excludeUser:  "root",
+		batchSeconds: 5,
+		startPort:    4444,
+		verifyPath:   true,
+		pidFile:      "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
+		logFile:      "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log",
+		maxBytes:     100 << 20,
+		backupCount:  5,
+		logFormat:    "text",
 	}
 	p := cli.New("zkrsync", "Spread the rsync of one large directory tree over many processes and nodes, which ZooKeeper coordinates.")
 
@@ -129,8 +140,10 @@ func newProgram(o *options) *cli.Program {
 		Help: "Test the session without rsync: sources send a line for each of fifteen made-up paths, destinations print them."})
 
 	g = p.Group("Path building", "How the tree is cut into pieces; for sources and --pathsonly.")
-	g.Int(&o.depth, cli.Opt{Name: "depth", Arg: "NUMBER",
-		Help: "Levels of directories below the base that become pieces of their own; everything deeper goes with its piece. At least 1."})
+	g.IntOr("auto", session.AutoDepth, &o.depth, cli.Opt{Name: "depth", Arg: "NUMBER",
+		Help: "Levels of directories below the base that become pieces of their own; everything deeper goes with its piece. At least 1; auto to begin with about a hundred pieces, which are cut further where that is needed."})
+	g.Int(&o.walkers, cli.Opt{Name: "walkers", Arg: "NUMBER", Added: true,
+		Help: "Directories that the master reads at the same time."})
 	g.Strings(&o.subpaths, cli.Opt{Name: "rsubpaths", Arg: "LIST",
 		Help: "Cut some directories into smaller pieces: DEPTH_PATH, separated by commas, deepest paths last. 4_home/big goes four levels below home/big; each has to reach at least as deep as --depth and those before it."})
 	g.Regexp(&o.excludeRe, cli.Opt{Name: "excludere", Arg: "REGEX",
@@ -143,6 +156,14 @@ func newProgram(o *options) *cli.Program {
 		Help: "Apply --excludere only to directories of this user; empty for those of any user."})
 
 	g = p.Group("rsync", "How this client runs rsync.")
+	g.Int(&o.jobs, cli.Opt{Name: "jobs", Short: "j", Arg: "NUMBER", Added: true,
+		Help: "Transfers that this source runs at once, each to a destination (slot) of its own. A master that is given it transfers too, so that one source and one destination make a session.", Note: "default: 1, and none for the master"})
+	g.Int(&o.slots, cli.Opt{Name: "slots", Arg: "NUMBER", Added: true,
+		Help: "Transfers that this destination receives at once."})
+	g.Int(&o.batch, cli.Opt{Name: "batch", Arg: "NUMBER", Added: true,
+		Help: "Most pieces that one run of rsync may carry; 1 for one run a piece."})
+	g.Int(&o.batchSeconds, cli.Opt{Name: "batch-seconds", Arg: "SECONDS", Added: true,
+		Help: "How long a run of rsync with several pieces should take: as many go together as recent runs let expect."})
 	g.Int(&o.timeout, cli.Opt{Name: "timeout", Arg: "SECONDS",
 		Help: "End a transfer that moves nothing for so many seconds (rsync --timeout); 0 for no limit."})
 	g.Bool(&o.verbose, cli.Opt{Name: "verbose",
@@ -218,7 +239,7 @@ func (o *options) validate() error {
 		return refusal("No servers given!")
 	case o.rsyncPath == "":
 		return refusal("Path is mandatory!")
-	case o.depth <= 0:
+	case o.depth <= 0 && o.depth != session.AutoDepth:
 		return refusal("Invalid depth!")
 	case o.source && o.destination:
 		return refusal("Client can not be the source AND the destination")
@@ -226,6 +247,9 @@ func (o *options) validate() error {
 		return errors.New("cannot start without a role: give --source, --destination, --state or --pathsonly")
 	case o.user == "" || strings.Contains(o.user, ":"):
 		return fmt.Errorf("cannot use the ZooKeeper user %q: a name has no colon and is not empty", o.user)
+	}
+	if o.depth == session.AutoDepth && len(o.subpaths) > 0 {
+		return errors.New("cannot use --rsubpaths with --depth=auto: give a depth, or leave the subpaths out")
 	}
 	if why := badSession(o.session); why != "" {
 		return fmt.Errorf("cannot use the session name %q: it %s", o.session, why)
@@ -240,6 +264,11 @@ func (o *options) validate() error {
 		value       int64
 		least, most int64
 	}{
+		{"walkers", int64(o.walkers), 1, 1024},
+		{"jobs", int64(o.jobs), 0, 1024},
+		{"slots", int64(o.slots), 1, 1024},
+		{"batch", int64(o.batch), 1, 1000},
+		{"batch-seconds", int64(o.batchSeconds), 1, 86400},
 		{"rsyncport", int64(o.rsyncPort), 0, 65535},
 		{"startport", int64(o.startPort), 1, 65535},
 		{"timeout", int64(o.timeout), 0, 1<<31 - 1},

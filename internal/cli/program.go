@@ -123,6 +123,12 @@ func (g *Group) Strings(v *[]string, o Opt) { g.add(o, (*listValue)(v)) }
 // Int registers an integer.
 func (g *Group) Int(v *int, o Opt) { g.add(o, intValue[int]{v}) }
 
+// IntOr registers an integer in place of which a word may be given, for a value
+// that no number of the user's means.
+func (g *Group) IntOr(word string, means int, v *int, o Opt) {
+	g.add(o, intOrValue{intValue[int]{v}, word, means})
+}
+
 // Int64 registers an integer.
 func (g *Group) Int64(v *int64, o Opt) { g.add(o, intValue[int64]{v}) }
 

@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -59,6 +60,34 @@ func (v intValue[T]) Set(text string) error {
 		return fmt.Errorf("integer value out of range: %s", quote(text))
 	}
 	*v.target = T(n)
+	return nil
+}
+
+// intOrValue is an integer, or a word that stands for one.
+type intOrValue struct {
+	intValue[int]
+	word  string
+	means int
+}
+
+func (v intOrValue) String() string {
+	if *v.target == v.means {
+		return v.word
+	}
+	return v.intValue.String()
+}
+
+func (v intOrValue) Set(text string) error {
+	if text == v.word {
+		*v.target = v.means
+		return nil
+	}
+	if err := v.intValue.Set(text); err != nil {
+		return err
+	}
+	if *v.target == v.means { // which only the word may say
+		*v.target = math.MinInt
+	}
 	return nil
 }
 

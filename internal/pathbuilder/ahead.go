@@ -10,7 +10,7 @@ import (
 
 const (
 	defaultWalkers = 8
-	defaultLimit   = 1 << 16 // children
+	defaultLimit   = 1 << 16 // directories and children
 )
 
 // readAhead reads directories before the walk comes to them.
@@ -21,12 +21,12 @@ const (
 // something nobody does, whatever the limit.
 type readAhead struct {
 	read  func(context.Context, *dir)
-	limit int // stop when this many children are read and not yet emitted
+	limit int // stop when so many directories and their children are read ahead of the walk
 
 	mu      sync.Mutex
 	wake    sync.Cond // there may be something to read, or it is over
-	todo    list.List // of *dir, in the order of the walk: not read yet, or being read
-	held    int       // children read and not yet released
+	todo    list.List // of *dir, in the order of the walk: being read, or with children to read
+	held    int       // what is read ahead of the walk
 	stopped bool
 }
 
@@ -57,25 +57,37 @@ func (r *readAhead) start(ctx context.Context, n int) (stop func()) {
 	}
 }
 
-// add makes the first directory known.
-func (r *readAhead) add(d *dir) {
+// first reads the directory that the walk begins with.
+func (r *readAhead) first(ctx context.Context, d *dir) error {
 	r.mu.Lock()
 	d.place = r.todo.PushBack(d)
 	r.mu.Unlock()
+	return r.load(ctx, d, true)
 }
 
-// load returns when d is read.
-func (r *readAhead) load(ctx context.Context, d *dir) error {
+// pass gives a child of a directory that was read, which the walk has come to,
+// and forgets it. If it is mine the caller has to read it.
+func (r *readAhead) pass(d *dir, i int) (c child, mine bool) {
 	r.mu.Lock()
-	mine := !d.taken
-	d.taken = true
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	if i == d.unread {
+		r.claim(d)
+		mine = true
+	}
+	c = d.children[i]
+	d.children[i] = child{}
+	return c, mine
+}
+
+// load returns when d is read, which the caller does if it is mine.
+func (r *readAhead) load(ctx context.Context, d *dir, mine bool) error {
 	if mine {
 		r.read(ctx, d)
 		r.finish(d)
 	}
 	select {
 	case <-d.done:
+		r.release(d)
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil { // d.err may be but its echo
@@ -92,9 +104,8 @@ func (r *readAhead) next() *dir {
 		if r.held < r.limit {
 			// At most one directory per reader is passed over.
 			for e := r.todo.Front(); e != nil; e = e.Next() {
-				if d := e.Value.(*dir); !d.taken {
-					d.taken = true
-					return d
+				if d := e.Value.(*dir); d.unread >= 0 {
+					return r.claim(d)
 				}
 			}
 		}
@@ -103,28 +114,48 @@ func (r *readAhead) next() *dir {
 	return nil
 }
 
-// finish puts the subdirectories of a directory in its place.
-func (r *readAhead) finish(d *dir) {
-	r.mu.Lock()
-	for _, c := range d.children {
-		if c.dir != nil {
-			c.dir.place = r.todo.InsertBefore(c.dir, d.place)
+// claim puts the first unread child of a directory before it.
+func (r *readAhead) claim(d *dir) *dir {
+	c := &d.children[d.unread]
+	c.dir = newDir(join(d.path, c.name), d.level+1, int(c.depth))
+	c.dir.place = r.todo.InsertBefore(c.dir, d.place)
+	r.advance(d)
+	return c.dir
+}
+
+// advance finds the next child to be read.
+func (r *readAhead) advance(d *dir) {
+	for d.unread++; d.unread < len(d.children); d.unread++ {
+		if d.children[d.unread].kind == shallow {
+			return
 		}
 	}
 	r.todo.Remove(d.place)
-	r.held += len(d.children)
-	r.mu.Unlock()
-	close(d.done)
-	r.wake.Broadcast()
+	d.place = nil
 }
 
-// release is called for each child the walk has come to.
-func (r *readAhead) release() {
+// finish makes the children of a directory known.
+func (r *readAhead) finish(d *dir) {
 	r.mu.Lock()
-	r.held--
-	below := r.held == r.limit-1
+	r.advance(d)
+	r.held += 1 + len(d.children)
+	more := d.place != nil
 	r.mu.Unlock()
-	if below {
+	close(d.done)
+	if more {
+		r.wake.Broadcast()
+	}
+}
+
+// release is for a directory that the walk has come to: what it needs now is
+// not ahead of it, however much that is.
+func (r *readAhead) release(d *dir) {
+	r.mu.Lock()
+	was := r.held
+	r.held -= 1 + len(d.children)
+	free := was >= r.limit && r.held < r.limit
+	r.mu.Unlock()
+	if free {
 		r.wake.Broadcast()
 	}
 }

@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"regexp"
 	"slices"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,11 +43,11 @@ func (x *Excluder) Children(ctx context.Context, dir string) ([]string, error) {
 	if x.pattern == nil {
 		return nil, nil
 	}
-	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	f, err := openByPath(dir)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open directory %s: %w", printable(dir), cause(err))
+		return nil, err
 	}
-	defer f.Close()
+	defer f.close()
 	out, _, err := x.sort(ctx, dir, f)
 	slices.Sort(out)
 	return out, err
@@ -74,7 +72,7 @@ func (x *Excluder) Below(ctx context.Context, dir string) ([]string, error) {
 	var mu sync.Mutex
 	var found []string
 	s := scan{tree: tree, readers: x.Readers, denied: true}
-	s.read = func(ctx context.Context, rel string, f *os.File) ([]string, error) {
+	s.read = func(ctx context.Context, rel string, f openDir) ([]string, error) {
 		path := dir
 		if rel != "" {
 			path = join(dir, rel)
@@ -103,27 +101,26 @@ func (x *Excluder) Below(ctx context.Context, dir string) ([]string, error) {
 }
 
 // sort parts the subdirectories of a directory, open as f.
-func (x *Excluder) sort(ctx context.Context, path string, f *os.File) (out, in []string, err error) {
-	err = readNames(ctx, f, func(n fs.DirEntry) error {
-		if !n.IsDir() {
+func (x *Excluder) sort(ctx context.Context, path string, f openDir) (out, in []string, err error) {
+	err = f.names(ctx, func(n dirName) error {
+		if !n.isDir() {
 			return nil
 		}
-		excluded, err := x.excludes(join(path, n.Name()), func(stat *unix.Stat_t) error {
-			return unix.Fstatat(int(f.Fd()), n.Name(), stat, unix.AT_SYMLINK_NOFOLLOW)
-		})
+		name := string(n.bytes)
+		excluded, err := x.excludes(join(path, name), func(stat *unix.Stat_t) error { return f.look(name, stat) })
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case err != nil:
-			return fmt.Errorf("cannot learn the owner of %s: %w", printable(join(path, n.Name())), err)
+			return fmt.Errorf("cannot learn the owner of %s: %w", printable(join(path, name)), err)
 		case excluded:
-			out = append(out, n.Name())
+			out = append(out, name)
 		default:
-			in = append(in, n.Name())
+			in = append(in, name)
 		}
 		return nil
 	})
-	return out, in, readError(path, err)
+	return out, in, err
 }
 
 // Excluded reports whether the directory of this absolute path is left out

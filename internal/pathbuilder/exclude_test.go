@@ -279,7 +279,7 @@ func TestScanOfChangingTree(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen := make(chan string, 100)
-		s := scan{tree: tree, readers: readers, read: func(ctx context.Context, rel string, dir *os.File) (deeper []string, err error) {
+		s := scan{tree: tree, readers: readers, read: func(ctx context.Context, rel string, dir openDir) (deeper []string, err error) {
 			if rel == "" {
 				if err := errors.Join(os.RemoveAll(base+"/b"), os.RemoveAll(base+"/c"), os.Symlink("/etc", base+"/c"),
 					os.RemoveAll(base+"/d"), os.WriteFile(base+"/d", nil, 0o644)); err != nil {
@@ -288,7 +288,7 @@ func TestScanOfChangingTree(t *testing.T) {
 				return []string{"a", "b", "c", "d"}, nil
 			}
 			seen <- rel
-			err = readNames(ctx, dir, func(n fs.DirEntry) error { deeper = append(deeper, n.Name()); return nil })
+			err = dir.names(ctx, func(n dirName) error { deeper = append(deeper, string(n.bytes)); return nil })
 			return deeper, err
 		}}
 		if err := s.run(t.Context(), ""); err != nil {
@@ -318,7 +318,7 @@ func TestScanEnds(t *testing.T) {
 		for _, cancelled := range []bool{false, true} {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			stop := errors.New("told to stop")
-			s := scan{tree: tree, readers: readers, read: func(ctx context.Context, rel string, dir *os.File) (deeper []string, err error) {
+			s := scan{tree: tree, readers: readers, read: func(ctx context.Context, rel string, dir openDir) (deeper []string, err error) {
 				if strings.Contains(rel, "e7") {
 					if cancelled {
 						cancel(stop)
@@ -327,7 +327,7 @@ func TestScanEnds(t *testing.T) {
 					}
 					return nil, stop
 				}
-				err = readNames(ctx, dir, func(n fs.DirEntry) error { deeper = append(deeper, n.Name()); return nil })
+				err = dir.names(ctx, func(n dirName) error { deeper = append(deeper, string(n.bytes)); return nil })
 				return deeper, err
 			}}
 			if err := s.run(ctx, ""); err != stop {
@@ -346,9 +346,9 @@ func TestScanErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := scan{tree: tree, denied: true, read: func(ctx context.Context, rel string, dir *os.File) ([]string, error) {
+	s := scan{tree: tree, denied: true, read: func(ctx context.Context, rel string, dir openDir) ([]string, error) {
 		if rel == "a/b" {
-			return nil, readError(dir.Name(), &fs.PathError{Op: "readdirent", Path: dir.Name(), Err: syscall.EIO})
+			return nil, &readError{dir.path, syscall.EIO}
 		}
 		_, deeper, err := x.sort(ctx, rel, dir)
 		return deeper, err

@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"sync"
 
@@ -42,16 +40,17 @@ func ScanLinks(ctx context.Context, base, rel string, recursive bool, skip func(
 	}
 	var visiting sync.Mutex
 	s := scan{tree: tree}
-	s.read = func(ctx context.Context, rel string, dir *os.File) (deeper []string, err error) {
-		err = readNames(ctx, dir, func(n fs.DirEntry) error {
-			path := joinRel(rel, n.Name())
-			if n.IsDir() {
+	s.read = func(ctx context.Context, rel string, dir openDir) (deeper []string, err error) {
+		err = dir.names(ctx, func(n dirName) error {
+			name := string(n.bytes)
+			path := joinRel(rel, name)
+			if n.isDir() {
 				if recursive && (skip == nil || !skip(path)) {
-					deeper = append(deeper, n.Name())
+					deeper = append(deeper, name)
 				}
 				return nil
 			}
-			link, several, err := lookAtLink(dir, n.Name(), path)
+			link, several, err := lookAtLink(dir, name, path)
 			if err != nil || !several {
 				return err
 			}
@@ -59,20 +58,20 @@ func ScanLinks(ctx context.Context, base, rel string, recursive bool, skip func(
 			defer visiting.Unlock()
 			return visit(link)
 		})
-		return deeper, readError(dir.Name(), err)
+		return deeper, err
 	}
 	return s.run(ctx, rel)
 }
 
 // lookAtLink is false for what has one name only, or none any more.
-func lookAtLink(dir *os.File, name, path string) (Link, bool, error) {
+func lookAtLink(dir openDir, name, path string) (Link, bool, error) {
 	var stat unix.Stat_t
-	err := ignoreInterrupts(func() error { return unix.Fstatat(int(dir.Fd()), name, &stat, unix.AT_SYMLINK_NOFOLLOW) })
+	err := dir.look(name, &stat)
 	switch {
 	case err == unix.ENOENT:
 		return Link{}, false, nil
 	case err != nil:
-		return Link{}, false, fmt.Errorf("cannot count the links of %s: %w", printable(join(dir.Name(), name)), err)
+		return Link{}, false, fmt.Errorf("cannot count the links of %s: %w", printable(join(dir.path, name)), err)
 	case stat.Nlink < 2 || stat.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return Link{}, false, nil
 	}

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
-	"syscall"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,36 +24,37 @@ type dir struct {
 	level int // below the base
 	depth int // level at which the entries below are recursive
 
-	place *list.Element // in readAhead.todo
-	taken bool          // by a reader; guarded by readAhead.mu
+	// Guarded by readAhead.mu.
+	place  *list.Element // in readAhead.todo, while it is there
+	unread int           // the first child that is to be read and nobody does; -1: it is not read itself
 
-	// Set by the one read, before done is closed.
+	// Set by the one read, before done is closed; each child's dir later.
 	children []child // sorted by the bytes of their names
+	names    int     // what else there is
 	stamp    stamp
 	err      error
 	done     chan struct{}
 }
 
-// child is a subdirectory found by reading its parent.
+// child is a subdirectory found by reading its parent. There may be millions in
+// one directory.
 type child struct {
 	name  string
 	kind  kind
-	dir   *dir  // to be read too; nil at the depth
-	stamp stamp // at the depth
+	depth int32 // of a shallow one's dir
+	dir   *dir  // of a shallow one, once somebody reads it
+	stamp stamp // of a recursive one
 }
 
 type kind uint8
 
 const (
-	entry    kind = iota
-	link          // to a directory
-	excluded      // by pattern and owner
-	vanished      // since its name was read
+	recursive kind = iota
+	shallow        // above the depth: to be read too
+	link           // to a directory
+	excluded       // by pattern and owner
+	vanished       // since its name was read
 )
-
-// chunk is how many names are asked for at once: directories may hold millions
-// of files, none of which is kept.
-const chunk = 1024
 
 // read fills in the children of a directory. A directory that was swapped for
 // a link since its parent was read is not followed.
@@ -63,20 +66,20 @@ func (w *walker) read(ctx context.Context, d *dir) {
 }
 
 func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
-	flags := os.O_RDONLY | syscall.O_DIRECTORY
-	if d.level > 0 {
-		flags |= syscall.O_NOFOLLOW
-	}
-	f, err := os.OpenFile(d.path, flags, 0)
+	fd, err := w.open(d)
 	if err != nil {
 		d.stamp = w.stamper.path(d.path, unix.AT_SYMLINK_NOFOLLOW)
 		return nil, err
 	}
-	defer f.Close()
+	f := openDir{fd: fd, path: d.path, buffers: &w.buffers}
+	defer f.close()
 	// Before the content, so that what changes meanwhile shows the next time.
 	d.stamp = w.stamper.open(d.path, f)
 	var children []child
-	err = readNames(ctx, f, func(n fs.DirEntry) error {
+	err = f.names(ctx, func(n dirName) error {
+		if !n.isDir() {
+			d.names++
+		}
 		if c, ok := w.classify(d, f, n); ok {
 			children = append(children, c)
 		}
@@ -86,22 +89,38 @@ func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
 		return nil, err
 	}
 	slices.SortFunc(children, func(a, b child) int { return cmp.Compare(a.name, b.name) })
+	w.stampChildren(ctx, f, children)
 	return children, nil
 }
 
+// openDirOf is how a walk opens a directory.
+func openDirOf(d *dir) (int, error) {
+	flags := unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
+	if d.level > 0 { // the base may be a link
+		flags |= unix.O_NOFOLLOW
+	}
+	fd := -1
+	err := ignoreInterrupts(func() (err error) {
+		fd, err = unix.Open(d.path, flags, 0)
+		return err
+	})
+	return fd, err
+}
+
 // classify is false for whatever the walk has nothing to do with or to say of.
-func (w *walker) classify(d *dir, f *os.File, n fs.DirEntry) (child, bool) {
-	c := child{name: n.Name()}
-	if n.Type() == fs.ModeSymlink && w.noteLinks {
-		c.kind = link
+func (w *walker) classify(d *dir, f openDir, n dirName) (child, bool) {
+	if n.kind == unix.DT_LNK && w.noteLinks {
+		c := child{name: string(n.bytes), kind: link}
 		info, err := os.Stat(join(d.path, c.name))
 		return c, err == nil && info.IsDir()
 	}
-	if !n.IsDir() {
-		return c, false
+	if !n.isDir() {
+		return child{}, false
 	}
+	c := child{name: string(n.bytes)}
 	path := join(d.path, c.name)
-	switch out, err := w.excluded(path, unix.AT_SYMLINK_NOFOLLOW); {
+	out, err := w.excluder.excludes(path, func(stat *unix.Stat_t) error { return f.look(c.name, stat) })
+	switch {
 	case out:
 		c.kind = excluded
 		return c, true
@@ -112,17 +131,63 @@ func (w *walker) classify(d *dir, f *os.File, n fs.DirEntry) (child, bool) {
 		w.log.Error(fmt.Sprintf("cannot learn the owner of %s: %v; it is not excluded", printable(path), cause(err)))
 	}
 	level, depth := d.level+1, max(d.depth, w.levels[path])
-	if level < depth {
-		c.dir = newDir(path, level, depth)
-		return c, true
+	if level == depth && w.deeper(path) {
+		depth++
 	}
-	var err error
-	if c.stamp, err = w.stamper.at(path, f, c.name); err != nil {
-		c.kind = vanished
+	if level < depth {
+		c.kind, c.depth = shallow, int32(min(depth, math.MaxInt32))
 	}
 	return c, true
 }
 
+// share is how many children one goroutine takes at once to look at.
+const share = 32
+
+// stampChildren takes the stamps of recursive children, several at once where
+// there are many: each may have to be asked of a file server.
+func (w *walker) stampChildren(ctx context.Context, f openDir, children []child) {
+	if w.stamper == nil {
+		return
+	}
+	var taken atomic.Int64
+	look := func() {
+		for ctx.Err() == nil {
+			end := int(taken.Add(share))
+			if end-share >= len(children) {
+				return
+			}
+			for i := end - share; i < min(end, len(children)); i++ {
+				w.stampChild(f, &children[i])
+			}
+		}
+	}
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	for n := share; n < len(children); n += share {
+		select {
+		case w.helpers <- struct{}{}:
+			helpers.Go(func() {
+				look()
+				<-w.helpers
+			})
+			continue
+		default: // the others are busy
+		}
+		break
+	}
+	look()
+}
+
+func (w *walker) stampChild(f openDir, c *child) {
+	if c.kind != recursive {
+		return
+	}
+	var err error
+	if c.stamp, err = w.stamper.at(join(f.path, c.name), f, c.name); err != nil {
+		c.kind = vanished
+	}
+}
+
 func newDir(path string, level, depth int) *dir {
-	return &dir{path: path, level: level, depth: depth, done: make(chan struct{})}
+	return &dir{path: path, level: level, depth: depth, unread: -1, done: make(chan struct{})}
 }

@@ -5,10 +5,7 @@ package pathbuilder
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -24,12 +21,13 @@ type scan struct {
 	// read looks at one directory, whose path below the tree's base is rel, and
 	// gives the names of the subdirectories to read too. Called by several
 	// goroutines.
-	read func(ctx context.Context, rel string, dir *os.File) (deeper []string, err error)
+	read func(ctx context.Context, rel string, dir openDir) (deeper []string, err error)
 
 	// denied lets what may not be read pass.
 	denied bool
 
-	base int // open while it runs
+	base    int // open while it runs
+	buffers buffers
 
 	mu      sync.Mutex
 	wake    sync.Cond // there may be something to read, or it is over
@@ -95,8 +93,8 @@ func (s *scan) look(ctx context.Context, rel string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := os.NewFile(uintptr(fd), s.tree.path(rel))
-	defer dir.Close()
+	dir := openDir{fd: fd, path: s.tree.path(rel), buffers: &s.buffers}
+	defer dir.close()
 	return s.read(ctx, rel, dir)
 }
 
@@ -151,32 +149,4 @@ func joinRel(rel, name string) string {
 		return name
 	}
 	return rel + "/" + name
-}
-
-// readNames calls each for what is in a directory, until ctx ends.
-func readNames(ctx context.Context, dir *os.File, each func(fs.DirEntry) error) error {
-	for {
-		names, err := dir.ReadDir(chunk)
-		for _, n := range names {
-			if err := each(n); err != nil {
-				return err
-			}
-		}
-		switch {
-		case err == io.EOF: // fewer names than asked for do not mean the end
-			return nil
-		case err != nil:
-			return err
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// readError names the directory that readNames had trouble with.
-func readError(path string, err error) error {
-	if errors.As(err, new(*fs.PathError)) {
-		return fmt.Errorf("cannot read directory %s: %w", printable(path), cause(err))
-	}
-	return err
 }

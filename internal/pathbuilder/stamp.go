@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"os"
 	"sync"
 	"time"
 
@@ -19,6 +18,7 @@ type Found struct {
 	Entry
 	Stamp uint64 // hash of path, device, inode and ctime as they were before the content was read
 	Young bool   // the directory may change again, or have changed, without another stamp
+	Names int    // what is in the directory besides directories; 0 for recursive entries and an excluded base, which are not read
 }
 
 // WalkStamped is Walk with stamps. The package comment says what they tell.
@@ -65,23 +65,21 @@ func newStamper(clockSlack time.Duration) *stamper {
 }
 
 // open takes the stamp of an open directory.
-func (s *stamper) open(path string, f *os.File) stamp {
+func (s *stamper) open(path string, f openDir) stamp {
 	if s == nil {
 		return stamp{}
 	}
-	st, _ := s.take(path, func(stat *unix.Stat_t) error { return unix.Fstat(int(f.Fd()), stat) })
+	st, _ := s.take(path, func(stat *unix.Stat_t) error { return unix.Fstat(f.fd, stat) })
 	return st
 }
 
 // at takes the stamp of a directory by its name in an open directory. It is an
 // error if it is no longer there, or no directory.
-func (s *stamper) at(path string, parent *os.File, name string) (stamp, error) {
+func (s *stamper) at(path string, parent openDir, name string) (stamp, error) {
 	if s == nil {
 		return stamp{}, nil
 	}
-	return s.take(path, func(stat *unix.Stat_t) error {
-		return unix.Fstatat(int(parent.Fd()), name, stat, unix.AT_SYMLINK_NOFOLLOW)
-	})
+	return s.take(path, func(stat *unix.Stat_t) error { return parent.look(name, stat) })
 }
 
 // path takes the stamp of a directory that could not be opened, or need not be.

@@ -191,29 +191,42 @@ func TestStampIsTakenBeforeReading(t *testing.T) {
 }
 
 func TestVanishedAtTheDepth(t *testing.T) {
-	base := tree(t, "a/", "b/")
-	f, err := os.Open(base)
-	if err != nil {
-		t.Fatal(err)
+	const many = 20 * share // several helpers
+	var names []string
+	for i := range many {
+		names = append(names, fmt.Sprintf("%04d/", i))
 	}
-	defer f.Close()
-	list, err := f.ReadDir(-1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.Remove(base+"/a"), os.Remove(base+"/b"), os.Symlink("/etc", base+"/b")); err != nil {
-		t.Fatal(err)
-	}
-	w := newWalker(Options{Base: base, Depth: 1}, nil)
+	base := tree(t, names...)
 	for _, stamped := range []bool{false, true} {
-		want := entry
+		w := newWalker(Options{Base: base, Depth: 1}, nil)
 		if stamped {
-			w.stamper, want = newStamper(0), vanished
+			w.stamper = newStamper(0)
 		}
-		for _, n := range list {
-			if c, ok := w.classify(newDir(base, 0, 1), f, n); !ok || c.kind != want {
-				t.Errorf("stamped %v: %s is %v, want %v", stamped, n.Name(), c.kind, want)
+		f, err := openByPath(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.close()
+		children := make([]child, many)
+		for i := range children {
+			c, ok := w.classify(newDir(base, 0, 1), f, dirName{fmt.Appendf(nil, "%04d", i), unix.DT_DIR})
+			if !ok {
+				t.Fatal("not a child")
 			}
+			children[i] = c
+		}
+		os.Remove(base + "/0077")
+		os.Remove(base + "/0078")
+		os.Symlink("/etc", base+"/0078")
+		w.stampChildren(t.Context(), f, children)
+		for i, c := range children {
+			gone := stamped && (i == 77 || i == 78)
+			if (c.kind == vanished) != gone || !gone && (c.stamp.hash != 0) != stamped {
+				t.Errorf("stamped %v: %s is %v with stamp %x", stamped, c.name, c.kind, c.stamp.hash)
+			}
+		}
+		if len(w.helpers) > 0 {
+			t.Errorf("%d helpers did not come back", len(w.helpers))
 		}
 	}
 }

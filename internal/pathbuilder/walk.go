@@ -3,7 +3,6 @@
 package pathbuilder
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +26,12 @@ type Options struct {
 	ClockSlack  time.Duration  // WalkStamped: how far a file server's clock may be off; 0: 1 minute
 	Walkers     int            // directories read at once, 0: 8
 	Logger      *slog.Logger   // nil: silent
+
+	// Deeper is asked once of each directory that would be a recursive entry. If it
+	// says true the directory is a shallow one, and its children are recursive
+	// unless Deeper says true of them too. It is called by several goroutines, in
+	// no order, for directories far ahead of the walk. nil: never.
+	Deeper func(path string) bool
 }
 
 // Walk calls emit for each entry, in the order the package comment gives. It
@@ -42,7 +47,7 @@ func Check(ctx context.Context, opts Options) error {
 	return newWalker(opts, nil).prepare(ctx)
 }
 
-// walker is one Walk. What follows ahead belongs to the caller's goroutine.
+// walker is one Walk. open is how it opens a directory to read it. What follows ahead belongs to the caller's goroutine.
 type walker struct {
 	opts      Options
 	log       *slog.Logger
@@ -50,6 +55,9 @@ type walker struct {
 	excluder  *Excluder
 	levels    map[string]int // see checkSubpaths
 	stamper   *stamper       // nil: no stamps
+	open      func(*dir) (fd int, err error)
+	buffers   buffers
+	helpers   chan struct{} // as many as may look at children besides the readers
 	ahead     *readAhead
 
 	emit  func(Found) error
@@ -57,11 +65,15 @@ type walker struct {
 }
 
 func newWalker(opts Options, emit func(Found) error) *walker {
-	w := &walker{opts: opts, log: opts.Logger, emit: emit, excluder: NewExcluder(opts.Exclude, nil)}
+	if opts.Walkers <= 0 {
+		opts.Walkers = defaultWalkers
+	}
+	w := &walker{opts: opts, log: opts.Logger, emit: emit, open: openDirOf, excluder: NewExcluder(opts.Exclude, nil)}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
 	w.ahead = newReadAhead(w.read)
+	w.helpers = make(chan struct{}, w.opts.Walkers-1)
 	return w
 }
 
@@ -71,7 +83,7 @@ func (w *walker) walk(ctx context.Context) error {
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
-	stop := w.ahead.start(ctx, cmp.Or(w.opts.Walkers, defaultWalkers))
+	stop := w.ahead.start(ctx, w.opts.Walkers)
 	defer stop()
 	defer cancel() // ends the reads that stop waits for
 
@@ -112,17 +124,22 @@ func walkError(base string, err error) error {
 
 // cause drops the path of a file error, which would be there twice, unquoted.
 func cause(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		return path.Err
+	}
+	if read := (*readError)(nil); errors.As(err, &read) {
+		return read.err
 	}
 	return err
 }
 
 func (w *walker) walkBase(ctx context.Context) error {
 	base := newDir(w.opts.Base, 0, w.levels[w.opts.Base])
+	if base.level == base.depth && w.deeper(base.path) {
+		base.depth++
+	}
 	if base.level == base.depth {
-		return w.put(ctx, base.path, true, w.stamper.path(base.path, 0))
+		return w.put(ctx, base.path, true, w.stamper.path(base.path, 0), 0)
 	}
 	excluded, err := w.excluded(base.path, 0) // the base may be a link
 	if err != nil {
@@ -130,10 +147,9 @@ func (w *walker) walkBase(ctx context.Context) error {
 	}
 	if excluded {
 		w.log.Info("excluding path " + printable(base.path))
-		return w.put(ctx, base.path, false, w.stamper.path(base.path, 0))
+		return w.put(ctx, base.path, false, w.stamper.path(base.path, 0), 0)
 	}
-	w.ahead.add(base)
-	if err := w.ahead.load(ctx, base); err != nil {
+	if err := w.ahead.first(ctx, base); err != nil {
 		return err
 	}
 	if base.err != nil {
@@ -144,23 +160,23 @@ func (w *walker) walkBase(ctx context.Context) error {
 
 // walkDir emits a directory that was read, and what is below it.
 func (w *walker) walkDir(ctx context.Context, d *dir) error {
-	if err := w.put(ctx, d.path, false, d.stamp); err != nil {
+	if err := w.put(ctx, d.path, false, d.stamp, d.names); err != nil {
 		return err
 	}
 	for i := range d.children {
-		c := d.children[i]
-		d.children[i] = child{} // what was emitted need not be kept
-		w.ahead.release()
-		if err := w.walkChild(ctx, d, c); err != nil {
+		c, mine := w.ahead.pass(d, i)
+		if err := w.walkChild(ctx, join(d.path, c.name), c, mine); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *walker) walkChild(ctx context.Context, parent *dir, c child) error {
-	path := join(parent.path, c.name)
+// walkChild emits a child and what is below it. If it is mine it has to be read.
+func (w *walker) walkChild(ctx context.Context, path string, c child, mine bool) error {
 	switch c.kind {
+	case recursive:
+		return w.put(ctx, path, true, c.stamp, 0)
 	case link:
 		w.log.Info("directory symlink not added " + printable(path))
 		return nil
@@ -171,10 +187,7 @@ func (w *walker) walkChild(ctx context.Context, parent *dir, c child) error {
 		w.warnVanished(path)
 		return nil
 	}
-	if c.dir == nil {
-		return w.put(ctx, path, true, c.stamp)
-	}
-	if err := w.ahead.load(ctx, c.dir); err != nil {
+	if err := w.ahead.load(ctx, c.dir, mine); err != nil {
 		return err
 	}
 	switch err := c.dir.err; {
@@ -186,7 +199,7 @@ func (w *walker) walkChild(ctx context.Context, parent *dir, c child) error {
 	default:
 		w.log.Error(fmt.Sprintf("cannot read directory %s: %v; everything below it is one recursive entry",
 			printable(path), cause(err)))
-		return w.put(ctx, path, true, c.dir.stamp)
+		return w.put(ctx, path, true, c.dir.stamp, 0)
 	}
 }
 
@@ -194,13 +207,15 @@ func (w *walker) warnVanished(path string) {
 	w.log.Warn(fmt.Sprintf("directory %s vanished during the walk", printable(path)))
 }
 
-func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp) error {
+func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp, names int) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	w.count++
-	return w.emit(Found{Entry: Entry{Path: path, Recursive: recursive}, Stamp: s.hash, Young: s.young})
+	return w.emit(Found{Entry: Entry{Path: path, Recursive: recursive}, Stamp: s.hash, Young: s.young, Names: names})
 }
+
+func (w *walker) deeper(path string) bool { return w.opts.Deeper != nil && w.opts.Deeper(path) }
 
 // isGone reports whether a directory is no longer there, or is now a link or
 // a file, which its parent's entry takes care of.

@@ -10,6 +10,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -39,6 +40,8 @@ type account struct {
 	// warned: it was said what they do not know.
 	python []string
 	warned bool
+
+	goSources atomic.Bool // at the last look there was one that works
 
 	// failed holds what has failed so far: a later walk may queue it again, and
 	// then its later end is what counts.
@@ -73,9 +76,6 @@ func (a *account) first(r result) bool {
 // one does not know. Who is seen only once may be joining or leaving: the two
 // parties are not read at the same time.
 func (a *account) look(ctx context.Context, m *member) error {
-	if a.mixed && a.warned {
-		return nil
-	}
 	sources, err := m.parties[partySources].Members(ctx)
 	if err != nil {
 		return err
@@ -84,6 +84,9 @@ func (a *account) look(ctx context.Context, m *member) error {
 	if err != nil {
 		return err
 	}
+	a.goSources.Store(slices.ContainsFunc(sources, func(name string) bool {
+		return slices.Contains(ext, name) && (name != a.whoami || a.cfg.Jobs > 0)
+	}))
 	before := a.python
 	a.python = slices.DeleteFunc(sources, func(name string) bool { return slices.Contains(ext, name) })
 	a.mixed = a.mixed || len(a.python) > 0

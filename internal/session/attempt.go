@@ -6,16 +6,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/zkclient"
 )
 
 // retry says how to go on after an attempt at a path.
@@ -26,109 +30,326 @@ const (
 	atOnce                 // it changed under rsync's hands
 	later                  // it failed
 	elsewhere              // its destination is gone
-	byOthers               // it, or its destination, is at fault: other slaves may have another one
+	byOthers               // it, or its destination, is at fault: other jobs may have another one
+	handOver               // the master wants it, to cut it
 )
 
-// attempt tries a path once and says in res what became of it. An error is one
-// that ends this client.
-func (t *turn) attempt(ctx context.Context, w work, dest *heldDest, res *result) (retry, error) {
-	if paths, ok, err := decodeLinks(w.Value); err != nil {
-		res.Outcome, res.Errors = outcomeFailed, []string{err.Error()}
-		return no, nil
-	} else if ok {
-		return t.attemptLinks(ctx, w, paths, dest, res)
-	}
-	if t.cfg.Netcat {
-		return t.sendLine(ctx, w, dest, res)
-	}
-	entry, err := pathbuilder.Decode(w.Value)
-	if err != nil {
-		res.Outcome, res.Errors = outcomeFailed, []string{err.Error()}
-		return no, nil
-	}
-	rel, err := entry.Rel(t.base)
-	if err != nil {
-		return no, fmt.Errorf("%w (--rsyncpath of the master is another than of this source)", err)
-	}
-	state, err := t.guard.before(entry, rel)
-	if err != nil {
-		return t.failed(res, err.Error()), nil
-	}
-	if res.Outcome = gone(state); res.Outcome != "" {
-		t.log.Warn(fmt.Sprintf("Path %s is not there any more, or no directory: what stands there now is left to the directory above", w.name()))
-		return no, nil
-	}
-	job := rsyncrunner.Job{
-		Base: t.guard.tree.Root(), Names: []string{rel}, Recursive: entry.Recursive,
-		Rules: t.guard.protected(),
-		URL:   rsyncrunner.URL(dest.host, dest.port, t.tree.module()),
-	}
-	excluded, err := t.guard.excluded(ctx, entry, rel)
-	if err == nil {
-		job.Filters, err = filters(excluded)
-	}
-	if err != nil {
-		return t.failed(res, err.Error()), nil
-	}
-	budget, err := t.m.reserveDeletes(ctx)
-	if err != nil {
-		return no, err
-	}
-	job.MaxDelete = budget.limit()
+// part is one path of a run.
+type part struct {
+	task     task
+	rel      string          // of its directory, below the base
+	excluded map[string]bool // directories that are left out, below the base
+}
 
-	t.log.Info(fmt.Sprintf("%s is sending path %s to %s %d", t.whoami, printable(entry.Path), dest.host, dest.port))
-	run, err := t.run(ctx, job, dest, res)
-	if errors.Is(err, errDestLost) {
+// holds tells whether a file, by its path below the base, is one of the part's:
+// one of another range of the same directory is not.
+func (p part) holds(path string) bool {
+	r := p.task.names
+	if r == nil {
+		return true
+	}
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	return name >= string(r.From) && (r.To == "" || name < string(r.To))
+}
+
+// transfer is a run of rsync.
+type transfer struct {
+	rsyncrunner.Job
+	parts []part
+	name  string // in log lines
+}
+
+func (t *transfer) links() bool { return t.parts[0].task.links != nil }
+
+// add puts a path into the run. fate says that nothing is to be sent, and why;
+// problem why the path cannot be sent now. err is one that ends this client.
+func (w *worker) add(ctx context.Context, t *transfer, value []byte) (fate outcome, problem, err error) {
+	job, err := decodeTask(value)
+	if err != nil {
+		return outcomeFailed, err, nil
+	}
+	rel, err := job.within(w.base)
+	if err != nil {
+		return "", nil, fmt.Errorf("%w (--rsyncpath of the master is another than of this source)", err)
+	}
+	p := part{task: job, rel: rel}
+	if job.links != nil {
+		t.Files, t.Names = true, w.linkNames(job.links)
+	} else if fate, problem := w.addDirectory(ctx, t, &p); fate != "" || problem != nil {
+		return fate, problem, nil
+	}
+	if t.Files && len(t.Names) == 0 {
+		return w.nothing(job), nil, nil
+	}
+	t.parts = append(t.parts, p)
+	return "", nil, nil
+}
+
+// nothing is the fate of a task about files none of which is there.
+func (w *worker) nothing(job task) outcome {
+	if job.links != nil {
+		return outcomeVanished
+	}
+	return outcomeCompleted // a range of names may have lost all of its files
+}
+
+// addDirectory is add for what lies in one directory.
+func (w *worker) addDirectory(ctx context.Context, t *transfer, p *part) (fate outcome, problem error) {
+	state, err := w.guard.before(p.task.entry, p.rel)
+	if err != nil {
+		return "", err
+	}
+	if fate := gone(state); fate != "" {
+		w.log.Warn(fmt.Sprintf("Path %s is not there any more, or no directory: what stands there now is left to the directory above", printable(p.task.entry.Path)))
+		return fate, nil
+	}
+	if r := p.task.names; r != nil {
+		t.Files = true
+		return "", w.guard.tree.NamesIn(ctx, p.rel, pathbuilder.Range{From: string(r.From), To: string(r.To)}, func(name string) error {
+			t.Names = append(t.Names, strings.TrimPrefix(p.rel+"/"+name, "/"))
+			return nil
+		})
+	}
+	if p.excluded, err = w.guard.excluded(ctx, p.task.entry, p.rel); err != nil {
+		return "", err
+	}
+	patterns, err := filters(p.excluded)
+	if err != nil {
+		return "", err
+	}
+	t.Recursive = p.task.entry.Recursive
+	t.Names = append(t.Names, p.rel)
+	t.Filters = append(t.Filters, patterns...)
+	t.Rules = w.guard.protected()
+	return "", nil
+}
+
+// linkNames are those of a task's files that are still there.
+func (w *worker) linkNames(paths []text) (names []string) {
+	for _, path := range paths {
+		dir := string(path)[:max(strings.LastIndexByte(string(path), '/'), 0)]
+		if state, err := w.guard.tree.Check(dir); err != nil || state != pathbuilder.Present {
+			continue // sent by the pass that finds it changed
+		}
+		if _, err := os.Lstat(w.guard.tree.Root() + "/" + string(path)); errors.Is(err, fs.ErrNotExist) {
+			continue // a name that the file has lost meanwhile
+		}
+		names = append(names, string(path))
+	}
+	return names
+}
+
+// newTransfer is a run that carries nothing yet.
+func (w *worker) newTransfer(dest *heldDest, name string) *transfer {
+	return &transfer{name: name, Job: rsyncrunner.Job{
+		Base: w.guard.tree.Root(), URL: rsyncrunner.URL(dest.host, dest.port, w.tree.module()),
+	}}
+}
+
+// attempt tries one path once and says in res what became of it. An error is one
+// that ends this client.
+func (w *worker) attempt(ctx context.Context, b batch, dest *heldDest, res *result) (retry, error) {
+	value := b.entries[0].Value
+	if w.cfg.Netcat {
+		return w.sendLine(ctx, value, dest, res)
+	}
+	t := w.newTransfer(dest, b.name())
+	fate, problem, err := w.add(ctx, t, value)
+	switch {
+	case err != nil:
+		return no, err
+	case fate != "" && problem != nil:
+		res.Outcome, res.Errors = fate, []string{problem.Error()}
+		return no, nil
+	case problem != nil:
+		return failed(res, problem.Error()), nil
+	case fate != "":
+		res.Outcome = fate
+		return no, nil
+	}
+	run, err := w.send(ctx, t, b, dest, res)
+	if err != nil {
+		return w.notRun(ctx, err, dest, res)
+	}
+	if run.Class() == rsyncrunner.Fine {
+		w.pace.ran(w.kind(value), 1, run.Duration)
+	}
+	return w.judge(ctx, value, t, dest, run, res)
+}
+
+// shared is what became of paths that were sent together.
+type shared struct {
+	ended   []*zkclient.Entry // whose fate the results tell
+	results []result
+	rest    []*zkclient.Entry // to be tried one by one
+	again   bool              // files vanished: try all once more
+}
+
+// attemptTogether tries several paths in one run. The errors errAsked and
+// errDestLost leave all of them as they were.
+func (w *worker) attemptTogether(ctx context.Context, b batch, dest *heldDest, res *result) (shared, error) {
+	began := time.Now()
+	if w.cfg.Netcat {
+		return w.sendLines(ctx, b, dest)
+	}
+	var s shared
+	fates := map[outcome]*result{}
+	t := w.newTransfer(dest, b.name())
+	var sent []*zkclient.Entry
+	for _, entry := range b.entries {
+		fate, problem, err := w.add(ctx, t, entry.Value)
+		switch {
+		case err != nil:
+			return s, err
+		case problem != nil:
+			s.rest = append(s.rest, entry)
+		case fate != "":
+			if fates[fate] == nil {
+				fates[fate] = &result{Outcome: fate, Who: w.whoami}
+			}
+			fates[fate].Paths = append(fates[fate].Paths, text(entry.Value))
+			s.ended = append(s.ended, entry)
+		default:
+			sent = append(sent, entry)
+		}
+	}
+	for _, r := range fates {
+		s.results = append(s.results, *r)
+	}
+	if len(sent) == 0 {
+		return s, nil
+	}
+	run, err := w.send(ctx, t, b, dest, res)
+	switch {
+	case errors.Is(err, errAsked):
+		w.log.Info(fmt.Sprintf("The %s are shared with idle jobs", t.name))
+		return s, err
+	case err != nil && ctx.Err() == nil && !errors.Is(err, errDestLost) && !unable(err):
+		w.log.Warn(err.Error())
+		s.rest = append(s.rest, sent...)
+		return s, nil
+	case err != nil:
+		return s, err
+	}
+	switch run.Class() {
+	case rsyncrunner.Fine:
+		if err := w.settled(ctx, t); err != nil {
+			break
+		}
+		w.dests.works()
+		w.pace.ran(w.kind(sent[0].Value), len(sent), run.Duration)
+		res.Paths, res.Outcome, res.Seconds = batch{entries: sent}.values(), outcomeCompleted, time.Since(began).Seconds()
+		s.ended, s.results = append(s.ended, sent...), append(s.results, *res)
+		return s, nil
+	case rsyncrunner.Vanished:
+		s.again = true
+		return s, nil
+	}
+	w.log.Debug(fmt.Sprintf("rsync of %s: %s; trying one by one", t.name, run))
+	s.rest = append(s.rest, sent...)
+	return s, nil
+}
+
+// settled is what is left to do after a run without an error: to look whether it
+// can count, and to note the hard links of what it sent.
+func (w *worker) settled(ctx context.Context, t *transfer) error {
+	for _, p := range t.parts {
+		if err := w.guard.after(p.task.entry, p.rel); err != nil {
+			return err
+		}
+	}
+	return w.noteLinks(ctx, t.parts)
+}
+
+// send runs rsync within the budget of deletions.
+func (w *worker) send(ctx context.Context, t *transfer, b batch, dest *heldDest, res *result) (rsyncrunner.Result, error) {
+	share := &budget{}
+	if !t.Files { // there is nothing to delete among files that are listed one by one
+		var err error
+		if share, err = w.m.reserveDeletes(ctx); err != nil {
+			return rsyncrunner.Result{}, err
+		}
+	}
+	t.MaxDelete = share.limit()
+	for _, p := range t.parts {
+		w.log.Info(fmt.Sprintf("%s is sending %s to %s %d", w.whoami, p.what(), dest.host, dest.port))
+	}
+	run, err := w.run(ctx, t, b, dest, res)
+	if errors.Is(err, errDestLost) || errors.Is(err, errAsked) {
 		run.Deleted = -1 // nobody knows
 	}
 	if ctx.Err() == nil { // else the session ends, and the share is spent
-		if err := budget.settle(ctx, run.Deleted); err != nil {
-			return no, err
+		if err := share.settle(ctx, run.Deleted); err != nil {
+			return run, err
 		}
 	}
 	if err != nil {
-		return t.notRun(ctx, err, dest, res)
+		return run, err
 	}
-	t.collect(run.Stats)
+	w.collect(run.Stats)
 	res.Bytes += run.Stats["Total_transferred_file_size"]
 	res.Deleted += max(run.Deleted, 0) // -1: not said
-	if t.cfg.Rsync.Verbose {
-		t.log.Info("Verbose file list output is: " + run.FileList)
+	if w.cfg.Rsync.Verbose {
+		w.log.Info("Verbose file list output is: " + run.FileList)
 	}
-	return t.judge(ctx, w, entry, rel, excluded, dest, run, res)
+	return run, nil
+}
+
+// what is a part in a log line.
+func (p part) what() string {
+	switch {
+	case p.task.links != nil:
+		return fmt.Sprintf("%d files that are hard links", len(p.task.links))
+	case p.task.names != nil:
+		return fmt.Sprintf("files of path %s from %q on", printable(p.task.entry.Path), string(p.task.names.From))
+	case p.task.leftovers:
+		return fmt.Sprintf("deletions in path %s", printable(p.task.entry.Path))
+	}
+	return "path " + printable(p.task.entry.Path)
 }
 
 // run is rsync. It is ended, with errDestLost, when the destination has left:
-// rsync itself would wait for ever for one that has lost its power.
-func (t *turn) run(ctx context.Context, job rsyncrunner.Job, dest *heldDest, res *result) (rsyncrunner.Result, error) {
-	options := t.cfg.Rsync
-	if job.Files {
-		options.Delete = false // nothing to delete among files that are listed one by one
-		if hasRules(options.Extra) {
+// rsync itself would wait for ever for one that has lost its power; and with
+// errAsked when others should have a share of its paths.
+func (w *worker) run(ctx context.Context, t *transfer, b batch, dest *heldDest, res *result) (rsyncrunner.Result, error) {
+	options := w.cfg.Rsync
+	switch {
+	case t.Files:
+		options.Delete = false
+		if t.links() && hasRules(options.Extra) {
 			// They do not hold for what lies below a directory that they leave out: only
 			// what earlier runs have sent is listed here rightly.
 			options.Extra = append(slices.Clip(options.Extra), "existing")
 		}
+	case t.parts[0].task.leftovers:
+		options.Extra = append(slices.Clip(options.Extra), "existing", "ignore-existing")
 	}
 	sender := &rsyncrunner.Sender{
-		Options: options, Output: t.cfg.Output, Logger: t.log, StopGrace: t.grace(),
+		Options: options, Output: w.cfg.Output, Logger: w.log, StopGrace: w.grace(),
 	}
-	if t.cfg.Rsync.Verify || t.cfg.Rsync.DryRun && t.cfg.Rsync.Delete {
+	if w.cfg.Rsync.Verify || w.cfg.Rsync.DryRun && w.cfg.Rsync.Delete {
 		res.Differences, res.Examples = 0, nil
 		sender.Changes = func(c rsyncrunner.Change) {
-			if concerns(job, c) {
-				t.change(c, res)
+			if t.concerns(c) {
+				w.change(c, res)
 			}
 		}
 	}
 	limited, cancel := context.WithCancelCause(ctx)
+	var heeding sync.WaitGroup
+	defer heeding.Wait()
 	defer cancel(nil)
+	heeding.Go(func() { w.heed(limited, b, func() { cancel(errAsked) }) })
 	defer context.AfterFunc(dest.lost, func() {
 		if errors.Is(context.Cause(dest.lost), errDestLost) {
 			cancel(errDestLost)
 		}
 	})()
-	return sender.Run(limited, job)
+	run, err := sender.Run(limited, t.Job)
+	if errors.Is(err, errAsked) && !sleep(ctx, w.cfg.Timing.Settle) { // the receiver ends a little later
+		err = context.Cause(ctx)
+	}
+	return run, err
 }
 
 // hasRules tells whether the user leaves something out by rsync's own rules.
@@ -140,23 +361,25 @@ func hasRules(extra []string) bool {
 }
 
 // notRun says how to go on when rsync could not be run to its end.
-func (t *turn) notRun(ctx context.Context, err error, dest *heldDest, res *result) (retry, error) {
+func (w *worker) notRun(ctx context.Context, err error, dest *heldDest, res *result) (retry, error) {
 	switch {
 	case ctx.Err() != nil:
 		return no, context.Cause(ctx)
+	case errors.Is(err, errAsked):
+		return handOver, nil
 	case errors.Is(err, errDestLost):
-		t.log.Warn(fmt.Sprintf("Destination %s has left while it was receiving", dest.whoami))
+		w.log.Warn(fmt.Sprintf("Destination %s has left while it was receiving", dest.whoami))
 		return elsewhere, nil
 	case unable(err):
 		return no, err // this client cannot run rsync at all
 	}
-	return t.failed(res, err.Error()), nil
+	return failed(res, err.Error()), nil
 }
 
 // grace is how long an rsync may take to end after SIGTERM: it has to be dead
 // before the ZooKeeper session whose loss ends it can have expired, and half of
 // the margin zkclient leaves (a sixth of the timeout) is for SIGKILL.
-func (t *turn) grace() time.Duration { return min(t.m.SessionTimeout()/12, maxGrace) }
+func (w *worker) grace() time.Duration { return min(w.m.SessionTimeout()/12, maxGrace) }
 
 // maxGrace is enough for rsync to tidy up, which takes it 0.4 s.
 const maxGrace = time.Second
@@ -167,68 +390,76 @@ func unable(err error) bool {
 	return errors.As(err, &errno) && errno != syscall.E2BIG || errors.Is(err, exec.ErrNotFound)
 }
 
-// judge turns the end of an rsync into what to do next.
-func (t *turn) judge(ctx context.Context, w work, entry pathbuilder.Entry, rel string, excluded map[string]bool, dest *heldDest, run rsyncrunner.Result, res *result) (retry, error) {
+// judge turns the end of an rsync about one path into what to do next.
+func (w *worker) judge(ctx context.Context, value []byte, t *transfer, dest *heldDest, run rsyncrunner.Result, res *result) (retry, error) {
 	class := run.Class()
 	if class != rsyncrunner.Fine {
-		t.log.Warn(strings.Join(append([]string{
-			fmt.Sprintf("rsync of path %s to %s %d: %s", w.name(), dest.host, dest.port, run)}, run.Errors...), "\n"))
+		w.log.Warn(strings.Join(append([]string{
+			fmt.Sprintf("rsync of %s to %s %d: %s", t.name, dest.host, dest.port, run)}, run.Errors...), "\n"))
 	}
 	if class != rsyncrunner.Destination {
-		t.dests.works()
+		w.dests.works()
 	}
-	if err := t.guard.after(entry, rel); err != nil {
-		return t.failed(res, err.Error()), nil
+	p := t.parts[0]
+	if err := w.guard.after(p.task.entry, p.rel); err != nil {
+		return failed(res, err.Error()), nil
 	}
 	switch class {
 	case rsyncrunner.Fine:
-		if err := t.noteLinks(ctx, entry, rel, excluded); err != nil {
-			return t.failed(res, err.Error()), nil
+		if err := w.noteLinks(ctx, t.parts); err != nil {
+			return failed(res, err.Error()), nil
 		}
 		res.Attempts++
 		res.Outcome = outcomeCompleted
 		return no, nil
 	case rsyncrunner.DeletesStopped:
-		if more, err := t.m.moreDeletes(ctx); err != nil || more {
+		if more, err := w.m.moreDeletes(ctx); err != nil || more {
 			return atOnce, err // with another share
 		}
-		if err := t.noteLinks(ctx, entry, rel, excluded); err != nil {
-			return t.failed(res, err.Error()), nil
+		if err := w.noteLinks(ctx, t.parts); err != nil {
+			return failed(res, err.Error()), nil
 		}
-		t.log.Warn(fmt.Sprintf("Deletions below path %s stopped: the session has deleted as much as --max-delete allows", w.name()))
+		w.log.Warn(fmt.Sprintf("Deletions below %s stopped: the session has deleted as much as --max-delete allows", t.name))
 		res.Attempts++
 		res.Outcome, res.Exhausted = outcomeCompleted, true
 		return no, nil
 	case rsyncrunner.Fatal:
-		return no, fmt.Errorf("cannot go on: rsync of path %s: %s: %s", w.name(), run, strings.Join(run.Errors, "; "))
+		return no, fmt.Errorf("cannot go on: rsync of %s: %s: %s", t.name, run, strings.Join(run.Errors, "; "))
 	case rsyncrunner.Destination:
-		answers, err := t.dests.fault(ctx, w.name())
+		answers, err := w.dests.fault(ctx, t.name)
 		if err != nil {
 			return no, err
 		}
 		if !answers {
 			return elsewhere, nil
 		}
-		return t.blame(w, res, append([]string{run.String()}, run.Errors...)), nil
+		// It may be the path's fault as well as the destination's: only after three of
+		// them, with other paths in between if there are any, the path has failed.
+		if !w.blame(string(value)) {
+			return byOthers, nil
+		}
+		res.Attempts = attempts
+		res.Outcome, res.Errors = outcomeFailed, append([]string{run.String()}, run.Errors...)
+		return no, nil
 	case rsyncrunner.Vanished:
 		if res.Attempts++; res.Attempts < attempts {
 			return atOnce, nil
 		}
-		if err := t.noteLinks(ctx, entry, rel, excluded); err != nil {
-			return t.failed(res, err.Error()), nil
+		if err := w.noteLinks(ctx, t.parts); err != nil {
+			return failed(res, err.Error()), nil
 		}
 		res.Outcome, res.Errors = outcomeVanished, run.Errors
 		return no, nil
 	}
 	// Some files were not sent: perhaps because the whole path is gone by now.
-	if state, err := t.guard.before(entry, rel); err == nil && gone(state) != "" {
+	if state, err := w.guard.before(p.task.entry, p.rel); err == nil && gone(state) != "" {
 		res.Attempts++
 		res.Outcome = gone(state)
 		return no, nil
 	}
-	again := t.failed(res, append([]string{run.String()}, run.Errors...)...)
+	again := failed(res, append([]string{run.String()}, run.Errors...)...)
 	if again == no { // what was sent has its links to other paths all the same
-		if err := t.noteLinks(ctx, entry, rel, excluded); err != nil {
+		if err := w.noteLinks(ctx, t.parts); err != nil {
 			res.Errors = append(res.Errors, err.Error())
 		}
 	}
@@ -236,27 +467,13 @@ func (t *turn) judge(ctx context.Context, w work, entry pathbuilder.Entry, rel s
 }
 
 // failed counts an attempt that failed; after the last one the path has.
-func (t *turn) failed(res *result, lines ...string) retry {
+func failed(res *result, lines ...string) retry {
 	res.Attempts++
 	res.Outcome, res.Errors = outcomeFailed, lines
 	if res.Attempts == attempts {
 		return no
 	}
 	return later
-}
-
-// blame counts a failure that may be the path's fault as well as the
-// destination's: only after three of them, with other paths in between if there
-// are any, the path has failed.
-func (t *turn) blame(w work, res *result, lines []string) retry {
-	path := string(w.Value)
-	if t.blamed[path]++; t.blamed[path] < attempts {
-		return byOthers
-	}
-	delete(t.blamed, path)
-	res.Attempts = attempts
-	res.Outcome, res.Errors = outcomeFailed, lines
-	return no
 }
 
 // gone is the outcome of a path that is not as it was queued, "" if it is.
@@ -270,19 +487,45 @@ func gone(state pathbuilder.State) outcome {
 	return ""
 }
 
-func (t *turn) sendLine(ctx context.Context, w work, dest *heldDest, res *result) (retry, error) {
-	line := fmt.Sprintf("%s is sending %s", t.whoami, w.Value)
-	err := rsyncrunner.SendLine(ctx, net.JoinHostPort(dest.host, strconv.Itoa(dest.port)), line)
+// sendLine is the netcat test's attempt.
+func (w *worker) sendLine(ctx context.Context, value []byte, dest *heldDest, res *result) (retry, error) {
+	line := fmt.Sprintf("%s is sending %s", w.whoami, value)
+	err := w.cfg.sendLine(ctx, net.JoinHostPort(dest.host, strconv.Itoa(dest.port)), line)
 	switch {
 	case ctx.Err() != nil:
 		return no, context.Cause(ctx)
 	case err != nil:
-		t.log.Warn(err.Error())
-		return t.failed(res, err.Error()), nil
+		w.log.Warn(err.Error())
+		return failed(res, err.Error()), nil
 	}
 	res.Attempts++
 	res.Outcome = outcomeCompleted
 	return no, nil
+}
+
+// sendLines is sendLine for several paths.
+func (w *worker) sendLines(ctx context.Context, b batch, dest *heldDest) (s shared, err error) {
+	began := time.Now()
+	for _, entry := range b.entries {
+		r := result{Paths: []text{text(entry.Value)}, Who: w.whoami}
+		again, err := w.sendLine(ctx, entry.Value, dest, &r)
+		if err != nil {
+			return s, err
+		}
+		if again != no {
+			s.rest = append(s.rest, entry)
+			continue
+		}
+		s.ended = append(s.ended, entry)
+	}
+	if len(s.ended) > 0 {
+		took := time.Since(began)
+		w.pace.ran(shallow, len(s.ended), took)
+		s.results = []result{{
+			Paths: batch{entries: s.ended}.values(), Outcome: outcomeCompleted, Attempts: 1, Seconds: took.Seconds(), Who: w.whoami,
+		}}
+	}
+	return s, nil
 }
 
 // maxExamples is how many differences of a run the master is told of; all are
@@ -290,27 +533,34 @@ func (t *turn) sendLine(ctx context.Context, w work, dest *heldDest, res *result
 const maxExamples = 100
 
 // concerns tells whether a run is the one to say so. Every run compares the
-// directories above its paths too, which have runs of their own; and the pass for
-// hard links is about nothing else.
-func concerns(job rsyncrunner.Job, c rsyncrunner.Change) bool {
-	if job.Files {
+// directories above its paths too, and one that is not recursive those directly
+// below, which have runs of their own; and the pass for hard links is about
+// nothing else.
+func (t *transfer) concerns(c rsyncrunner.Change) bool {
+	if t.links() {
 		return strings.HasPrefix(c.Code, "h")
 	}
-	above, isDir := strings.CutSuffix(c.Path, "/")
+	dir, isDir := strings.CutSuffix(c.Path, "/")
 	if !isDir || strings.HasPrefix(c.Code, "*") {
 		return true
 	}
-	return !slices.ContainsFunc(job.Names, func(name string) bool {
-		return above == "." && name != "" || strings.HasPrefix(name, above+"/")
+	if dir == "." {
+		dir = ""
+	}
+	if slices.Contains(t.Names, dir) {
+		return true
+	}
+	return t.Recursive && !slices.ContainsFunc(t.Names, func(name string) bool {
+		return dir == "" || strings.HasPrefix(name, dir+"/")
 	})
 }
 
 // change tells what rsync would change at the destination.
-func (t *turn) change(c rsyncrunner.Change, res *result) {
+func (w *worker) change(c rsyncrunner.Change, res *result) {
 	line := c.Code + " " + printable(c.Path)
-	fmt.Fprintln(t.cfg.Stdout, line)
-	t.log.Info("Would change " + line)
-	if !t.cfg.Rsync.Verify {
+	fmt.Fprintln(w.cfg.Stdout, line)
+	w.log.Info("Would change " + line)
+	if !w.cfg.Rsync.Verify {
 		return
 	}
 	if res.Differences++; len(res.Examples) < maxExamples {

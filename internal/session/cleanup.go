@@ -24,11 +24,11 @@ func (ms *master) cleanup(ctx context.Context, m *member, lock *zkclient.Lock) e
 	}
 	if ms.counts == nil {
 		counts := ms.ledger.now().Ended
-		paths, ext, err := remaining(ctx, m)
+		queues, err := remaining(ctx, m)
 		if err != nil {
 			return err
 		}
-		left := paths + ext
+		left := queues.total()
 		// What was queued and is neither ended nor in a queue was removed by
 		// somebody else: nobody can say that it was done.
 		counts.Unfinished = max(left, ms.ledger.now().paths()-counts.ended())
@@ -37,14 +37,17 @@ func (ms *master) cleanup(ctx context.Context, m *member, lock *zkclient.Lock) e
 		}
 		ms.counts = &counts
 	}
+	unfinished := func(value []byte) error {
+		ms.log.Warn("Unfinished Path " + printable(string(value)))
+		return ms.report.unfinished(value)
+	}
 	for _, queue := range []string{m.tree.pathQueue(), m.tree.extQueue()} {
-		err := m.drain(ctx, queue, func(value []byte) error {
-			ms.log.Warn("Unfinished Path " + printable(string(value)))
-			return ms.report.unfinished(value)
-		})
-		if err != nil {
+		if err := m.drain(ctx, queue, unfinished); err != nil {
 			return err
 		}
+	}
+	if err := ms.splitter.drain(ctx, m, unfinished); err != nil {
+		return err
 	}
 	if err := m.logStats(ctx); err != nil {
 		return err

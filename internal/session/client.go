@@ -51,7 +51,7 @@ func newClient(ctx context.Context, cfg Config, logger, domain string) (*client,
 	if cfg.Stdout == nil {
 		cfg.Stdout = io.Discard
 	}
-	cfg.Timing = cfg.Timing.withDefaults()
+	cfg = cfg.withDefaults()
 	cfg.Zookeeper.Logger = cfg.Logger.With("logger", "zkclient")
 	joined := cfg.Joined
 	if joined == nil {

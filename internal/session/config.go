@@ -3,6 +3,8 @@
 package session
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -35,8 +37,14 @@ type Config struct {
 	VerifyPath bool // watch the base path while running
 	Netcat     bool // same everywhere: send a line a path, no rsync
 
+	// Sources.
+	Jobs      int           // runs of rsync at once; 0: one, and none beside leading a run
+	Batch     int           // most paths in a run; 1: no batches, 0: 1000
+	BatchTime time.Duration // how long a run with several paths should take; 0: 5 s
+
 	// Master.
-	Depth       int
+	Depth       int // AutoDepth: as the tree asks for
+	Walkers     int // directories read at once, 0: 8
 	Subpaths    []string
 	Exclude     *regexp.Regexp
 	ExcludeUser string
@@ -55,6 +63,7 @@ type Config struct {
 	// Destination.
 	Port      int // 0: the first free one from StartPort
 	StartPort int
+	Slots     int // sources' jobs served at once, 0: one
 
 	// Joined is called once, when the client has its role in the session and
 	// nothing is left that can be wrong with the way it was started; nil: nothing.
@@ -65,7 +74,16 @@ type Config struct {
 	Output  io.Writer // output of children, as it comes; nil: none
 	Logger  *slog.Logger
 	Timing  Timing
+
+	// Tests replace these; zero: as it should be.
+	window   int                                                // most entries that wait or are in work
+	flat     int                                                // files in a directory that make it be sent in ranges
+	paths    int                                                // of the netcat test run
+	sendLine func(ctx context.Context, addr, line string) error // its transfer
 }
+
+// AutoDepth stands for a depth that is found by looking at the tree.
+const AutoDepth = -1
 
 // Timing has every period a role waits for; zero fields get the value in
 // parentheses. Tests shorten them.
@@ -79,9 +97,27 @@ type Timing struct {
 	StatsFlush time.Duration // (3 s) between two additions to the shared counters
 	Reconnect  time.Duration // (2 s) between two tries to reach ZooKeeper again
 	SetAside   time.Duration // (60 s) a failing destination is not used
+	Idle       time.Duration // (1 s) until a job without work says so
+	SplitAfter time.Duration // (5 s) a path may be in work before it is cut for idle jobs
+	Settle     time.Duration // (1 s) the receiver of a run that was stopped has to end
 	Leave      time.Duration // (30 s) until the master names the clients it waits for
 	NeedGo     time.Duration // (30 s) until the master says that there are paths only a Go source may take, and none to take them
 	GiveUp     time.Duration // (10 min) until it ends the run without such paths, once they are all that is left
+}
+
+// withDefaults replaces what is zero and stands for something else.
+func (c Config) withDefaults() Config {
+	c.Timing = c.Timing.withDefaults()
+	c.Jobs, c.Slots = max(c.Jobs, 0), max(c.Slots, 1)
+	c.Batch = cmp.Or(c.Batch, 1000)
+	c.BatchTime = cmp.Or(c.BatchTime, 5*time.Second)
+	c.window = cmp.Or(c.window, 10_000)
+	c.flat = cmp.Or(c.flat, 50_000)
+	c.paths = cmp.Or(c.paths, 15)
+	if c.sendLine == nil {
+		c.sendLine = rsyncrunner.SendLine
+	}
+	return c
 }
 
 func (t Timing) withDefaults() Timing {
@@ -98,6 +134,9 @@ func (t Timing) withDefaults() Timing {
 		{&t.StatsFlush, 3 * time.Second},
 		{&t.Reconnect, 2 * time.Second},
 		{&t.SetAside, 60 * time.Second},
+		{&t.Idle, time.Second},
+		{&t.SplitAfter, 5 * time.Second},
+		{&t.Settle, time.Second},
 		{&t.Leave, 30 * time.Second},
 		{&t.NeedGo, 30 * time.Second},
 		{&t.GiveUp, 10 * time.Minute},

@@ -27,6 +27,7 @@ func (c *Counts) add(r result) {
 		c.Vanished += len(r.Paths)
 	case outcomeChanged:
 		c.Changed += len(r.Paths)
+	case outcomeNone:
 	default:
 		c.Failed += max(len(r.Paths), 1)
 	}

@@ -93,6 +93,9 @@ func (d *destination) serve(ctx context.Context, m *member, watch *readyWatch) (
 		}
 	}()
 
+	if err := m.publishSlots(ctx); err != nil {
+		return err
+	}
 	present := d.available() // what the sources have been told of the base path
 	if err := d.tell(ctx, m, port, present); err != nil {
 		return err

@@ -37,7 +37,7 @@ func (d *dests) hold(dest *heldDest) {
 	d.held = dest
 	d.m.background(func() {
 		port := strconv.Itoa(dest.port)
-		err := d.m.WatchData(ctx, d.m.tree.portMap(dest.whoami), func(data []byte, _ zkclient.Stat, exists bool) {
+		err := d.m.WatchData(ctx, d.tree.portMap(dest.whoami), func(data []byte, _ zkclient.Stat, exists bool) {
 			if !exists || string(data) != port {
 				cancel(errDestLost)
 			}
@@ -62,7 +62,7 @@ func (d *dests) letGo() *heldDest {
 func (d *dests) release() {
 	if held := d.letGo(); held != nil {
 		if err := held.entry.Release(d.waiting); err != nil && !errors.Is(err, zkclient.ErrNotHeld) && d.waiting.Err() == nil {
-			d.m.log.Warn(err.Error())
+			d.log.Warn(err.Error())
 		}
 	}
 }
@@ -78,20 +78,15 @@ func parseDest(entry *zkclient.Entry) (*heldDest, error) {
 	return &heldDest{entry: entry, host: host, port: number, whoami: name}, nil
 }
 
-// dests takes destinations for a slave, one at a time, and keeps the one it has
+// dests takes destinations for a worker, one at a time, and keeps the one it has
 // as long as that is fine.
 type dests struct {
-	m       *member
-	waiting context.Context // ends with the run
-	queue   *zkclient.Queue
-	held    *heldDest
-	warned  bool
-	faulty  map[string][]string // paths a destination has failed at, in a row
+	*crew
+	held   *heldDest
+	faulty map[string][]string // paths a destination has failed at, in a row
 }
 
-func newDests(m *member, waiting context.Context) *dests {
-	return &dests{m: m, waiting: waiting, queue: m.Queue(m.tree.destQueue()), faulty: map[string][]string{}}
-}
+func newDests(c *crew) *dests { return &dests{crew: c, faulty: map[string][]string{}} }
 
 // get returns a destination that is connected, active and has the right port;
 // it waits for one until ctx ends.
@@ -104,7 +99,7 @@ func (d *dests) get(ctx context.Context) (*heldDest, error) {
 			}
 			held, err := parseDest(entry)
 			if err != nil {
-				d.m.log.Error(err.Error())
+				d.log.Error(err.Error())
 				if err := entry.Consume(ctx); err != nil && !errors.Is(err, zkclient.ErrNotHeld) {
 					return nil, err
 				}
@@ -128,18 +123,14 @@ func (d *dests) get(ctx context.Context) (*heldDest, error) {
 
 // take waits for an entry, saying once if that takes long.
 func (d *dests) take(ctx context.Context) (*zkclient.Entry, error) {
-	if d.warned {
-		return d.queue.Take(ctx)
-	}
-	short, cancel := context.WithTimeout(ctx, d.m.cfg.Timing.Retry)
+	short, cancel := context.WithTimeout(ctx, d.cfg.Timing.Retry)
 	defer cancel()
-	entry, err := d.queue.Take(short)
+	entry, err := d.crew.dests.Take(short)
 	if err == nil || short.Err() == nil || ctx.Err() != nil {
 		return entry, err
 	}
-	d.warned = true
-	d.m.log.Warn("No free destination, waiting for one (a slave needs a destination of its own)")
-	return d.queue.Take(ctx)
+	d.noDest()
+	return d.crew.dests.Take(ctx)
 }
 
 // works says that the held destination has served a run.
@@ -160,24 +151,24 @@ const faultsInRow = 3
 // at fault.
 func (d *dests) fault(ctx context.Context, path string) (answers bool, err error) {
 	held := d.letGo()
-	problem := rsyncrunner.Probe(ctx, net.JoinHostPort(held.host, strconv.Itoa(held.port)), d.m.tree.module())
+	problem := rsyncrunner.Probe(ctx, net.JoinHostPort(held.host, strconv.Itoa(held.port)), d.tree.module())
 	if !slices.Contains(d.faulty[held.whoami], path) {
 		d.faulty[held.whoami] = append(d.faulty[held.whoami], path)
 	}
 	if problem == nil && len(d.faulty[held.whoami]) < faultsInRow {
-		err := held.entry.Consume(ctx, d.queue.PutOp(held.entry.Value, zkclient.DefaultPriority))
+		err := held.entry.Consume(ctx, d.crew.dests.PutOp(held.entry.Value, zkclient.DefaultPriority))
 		if errors.Is(err, zkclient.ErrNotHeld) {
 			err = nil
 		}
 		return true, err
 	}
-	pause := d.m.cfg.Timing.SetAside
+	pause := d.cfg.Timing.SetAside
 	why := fmt.Sprintf("failed at %d paths in a row", len(d.faulty[held.whoami]))
 	if problem != nil {
 		why = problem.Error()
 	}
 	delete(d.faulty, held.whoami)
-	d.m.log.Error(fmt.Sprintf("Destination %s is set aside for %v: %s", held.whoami, pause, why))
+	d.log.Error(fmt.Sprintf("Destination %s is set aside for %v: %s", held.whoami, pause, why))
 	if err := held.entry.Consume(ctx); err != nil && !errors.Is(err, zkclient.ErrNotHeld) {
 		return false, err
 	}
@@ -195,7 +186,13 @@ func (m *member) putBack(ctx context.Context, dest *heldDest, after time.Duratio
 		connected, err = m.hasPort(ctx, dest)
 	}
 	if err == nil && connected {
-		err = m.underDestsLock(ctx, func() error { return m.offer(ctx, string(dest.entry.Value)) })
+		err = m.underDestsLock(ctx, func() error {
+			slots, err := m.slotsOf(ctx, dest.whoami)
+			if err != nil {
+				return err
+			}
+			return m.offer(ctx, string(dest.entry.Value), slots)
+		})
 	}
 	if err != nil && ctx.Err() == nil {
 		m.log.Warn(fmt.Sprintf("cannot offer destination %s again: %v", dest.whoami, err))

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"vsc-zk/internal/zkclient"
 )
 
@@ -87,24 +89,36 @@ const (
 	faultPort = "port"
 )
 
-// destFault says what is wrong with a destination, "" if nothing is.
+// destFault says what is wrong with a destination, "" if nothing is. One whose
+// port is published is connected: the node goes with its ZooKeeper session.
 func (m *member) destFault(ctx context.Context, dest *heldDest) (string, error) {
-	connected, err := m.all.Has(ctx, dest.whoami)
-	if err != nil || !connected {
-		return faultGone, err
-	}
-	valid, err := m.hasPort(ctx, dest)
-	if err != nil || !valid {
-		return faultPort, err
-	}
-	state, _, err := m.Get(ctx, m.tree.dest(dest.whoami))
-	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+	valid := false
+	var state []byte
+	group, limited := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		valid, err = m.hasPort(limited, dest)
+		return err
+	})
+	group.Go(func() (err error) {
+		if state, _, err = m.Get(limited, m.tree.dest(dest.whoami)); errors.Is(err, zkclient.ErrNoNode) {
+			err = nil
+		}
+		return err
+	})
+	if err := group.Wait(); err != nil {
 		return "", err
 	}
-	if s := string(state); s == statePaused || s == stateDisabled {
-		return s, nil
+	if valid {
+		if s := string(state); s == statePaused || s == stateDisabled {
+			return s, nil
+		}
+		return "", nil
 	}
-	return "", nil
+	connected, err := m.all.Has(ctx, dest.whoami)
+	if err == nil && !connected {
+		return faultGone, nil
+	}
+	return faultPort, err
 }
 
 // hasPort tells whether the port of a queue entry is still the destination's.
@@ -184,50 +198,94 @@ func (m *member) pause(ctx context.Context) error {
 	})
 }
 
-// enqueueDest puts this destination into S/destQueue, unless it is there.
+// enqueueDest puts this destination into S/destQueue, as often as it has slots.
 func (m *member) enqueueDest(ctx context.Context, port int) error {
-	return m.offer(ctx, destValue(port, m.whoami))
+	return m.offer(ctx, destValue(port, m.whoami), m.cfg.Slots)
 }
 
 // destValue is an entry of S/destQueue.
 func destValue(port int, whoami string) string { return fmt.Sprintf("%d:%s", port, whoami) }
 
-// destQueued tells whether this destination is in S/destQueue.
+// destQueued tells whether this destination is in S/destQueue with all its slots.
 func (m *member) destQueued(ctx context.Context, port int) (bool, error) {
-	return m.inDestQueue(ctx, destValue(port, m.whoami))
+	n, err := m.inDestQueue(ctx, destValue(port, m.whoami))
+	return n >= m.cfg.Slots, err
 }
 
-func (m *member) inDestQueue(ctx context.Context, value string) (bool, error) {
+// inDestQueue counts the entries of S/destQueue that have a value.
+func (m *member) inDestQueue(ctx context.Context, value string) (int, error) {
 	entries := m.tree.destQueue() + "/entries"
 	names, err := m.Children(ctx, entries)
 	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
-		return false, fmt.Errorf("cannot read the queue of destinations: %w", err)
+		return 0, fmt.Errorf("cannot read the queue of destinations: %w", err)
 	}
+	n := 0
 	for _, name := range names {
 		data, _, err := m.Get(ctx, entries+"/"+name)
 		if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
-			return false, fmt.Errorf("cannot read the queue of destinations: %w", err)
+			return 0, fmt.Errorf("cannot read the queue of destinations: %w", err)
 		}
 		if err == nil && string(data) == value {
-			return true, nil
+			n++
 		}
 	}
-	return false, nil
+	return n, nil
 }
 
-// offer puts a destination into S/destQueue, unless it is there: a second entry
-// would send it a second source. The caller holds S/destslock.
-func (m *member) offer(ctx context.Context, value string) error {
-	queued, err := m.inDestQueue(ctx, value)
-	if err != nil || queued {
+// publishSlots says how many entries of S/destQueue this destination has, if that
+// is more than one: whoever sets one aside has to know how many there should be.
+func (m *member) publishSlots(ctx context.Context) error {
+	if m.cfg.Slots == 1 {
+		return nil
+	}
+	path, data := m.tree.slots(m.whoami), strconv.AppendInt(nil, int64(m.cfg.Slots), 10)
+	for {
+		_, err := m.CreatePath(ctx, path, data, zkclient.Ephemeral)
+		if !errors.Is(err, zkclient.ErrNodeExists) {
+			return err
+		}
+		stat, found, err := m.Exists(ctx, path)
+		if err != nil || found && stat.EphemeralOwner == m.SessionID() {
+			return err
+		}
+		// One of a lost ZooKeeper session of this client.
+		if err := m.Delete(ctx, path); err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+			return err
+		}
+	}
+}
+
+// slotsOf is how many entries of S/destQueue a destination should have.
+func (m *member) slotsOf(ctx context.Context, whoami string) (int, error) {
+	data, _, err := m.Get(ctx, m.tree.slots(whoami))
+	if errors.Is(err, zkclient.ErrNoNode) {
+		return 1, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cannot read the slots of destination %s: %w", whoami, err)
+	}
+	n, err := strconv.Atoi(string(data))
+	if err != nil || n < 1 {
+		return 1, nil
+	}
+	return n, nil
+}
+
+// offer puts a destination into S/destQueue until it is there so many times: one
+// entry too much would send it a source too much. The caller holds S/destslock.
+func (m *member) offer(ctx context.Context, value string, times int) error {
+	there, err := m.inDestQueue(ctx, value)
+	if err != nil || there >= times {
 		return err
 	}
 	queue := m.Queue(m.tree.destQueue())
 	if err := queue.Ensure(ctx); err != nil {
 		return fmt.Errorf("cannot make the queue of destinations: %w", err)
 	}
-	if err := queue.Put(ctx, zkclient.DefaultPriority, []byte(value)); err != nil {
-		return fmt.Errorf("cannot put a destination into the queue: %w", err)
+	for ; there < times; there++ {
+		if err := queue.Put(ctx, zkclient.DefaultPriority, []byte(value)); err != nil {
+			return fmt.Errorf("cannot put a destination into the queue: %w", err)
+		}
 	}
 	port, name, _ := strings.Cut(value, ":")
 	m.log.Info(fmt.Sprintf("Added destination %s to queue with port %s", name, port))

@@ -20,23 +20,21 @@ const (
 	feedOverhead = 150 // bytes of an operation beside its value: path, ACL, headers
 )
 
-// netcatPaths are queued instead of a tree in the netcat test run.
-const netcatPaths = 15
-
-// feed queues what its source emits. The source goes on over a lost ZooKeeper
-// session.
+// feed queues what its source emits, while that goes on, and so that no more
+// than a window of entries wait or are in work. The source goes on over a lost
+// ZooKeeper session.
 type feed struct {
 	life    context.Context // of the process
 	client  *client
 	ledger  *ledger
 	source  entrySource // the entries, encoded
 	cancel  context.CancelFunc
-	batches chan [][]byte
-	walkErr error // valid once batches is closed
+	values  chan []byte
+	walkErr error // valid once values is closed
 
 	finished string // logged when all is queued
 
-	pending [][]byte // taken from batches, not yet known to be queued
+	pending [][]byte // taken from values, not yet known to be queued
 	after   int      // number of entries queued once pending is; 0: not yet tried
 	count   int      // entries queued by this feed
 	done    bool
@@ -53,10 +51,17 @@ func newFeed(life context.Context, c *client, l *ledger, source entrySource) *fe
 func (f *feed) start() {
 	ctx, cancel := context.WithCancel(f.life) // outlives a ZooKeeper session; ended by close
 	f.cancel = cancel
-	f.batches = make(chan [][]byte, 4)
+	f.values = make(chan []byte, feedEntries)
 	go func() {
-		defer close(f.batches)
-		f.walkErr = f.walk(ctx)
+		defer close(f.values)
+		f.walkErr = f.source(ctx, func(value []byte) error {
+			select {
+			case f.values <- value:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
 	}()
 }
 
@@ -65,57 +70,52 @@ func (f *feed) close() {
 		return
 	}
 	f.cancel()
-	for range f.batches {
+	for range f.values {
 	}
 }
 
-// walk sends the entries in batches.
-func (f *feed) walk(ctx context.Context) error {
-	var batch [][]byte
+// next takes what the walk has found since the last time, at least one entry;
+// false at the end.
+func (f *feed) next(ctx context.Context) (bool, error) {
 	size := 0
-	flush := func() error {
-		select {
-		case f.batches <- batch:
-			batch, size = nil, 0
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	err := f.source(ctx, func(value []byte) error {
-		batch = append(batch, value)
+	add := func(value []byte) {
+		f.pending = append(f.pending, value)
 		size += len(value) + feedOverhead
-		if len(batch) < feedEntries && size < feedBytes {
-			return nil
-		}
-		return flush()
-	})
-	if err == nil && len(batch) > 0 {
-		err = flush()
 	}
-	return err
+	select {
+	case value, more := <-f.values:
+		if !more {
+			return false, nil
+		}
+		add(value)
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+	for len(f.pending) < min(feedEntries, f.client.cfg.window) && size < feedBytes {
+		select {
+		case value, more := <-f.values:
+			if more {
+				add(value)
+				continue
+			}
+		default:
+		}
+		break
+	}
+	return true, nil
 }
 
-// stamps remembers the directories that the walks of a run have queued, in the
-// state they had then.
-type stamps map[uint64]struct{}
-
-// walk emits what has changed since the last walk with these stamps; everything
-// in the first one.
-func (s stamps) walk(ctx context.Context, c *client, emit func([]byte) error) error {
-	err := pathbuilder.WalkStamped(ctx, c.walkOptions(), func(found pathbuilder.Found) error {
-		if _, seen := s[found.Stamp]; seen {
-			return nil
+// room waits until the window has room for what is pending.
+func (f *feed) room(ctx context.Context, m *member) error {
+	for {
+		left, err := remaining(ctx, m)
+		if err != nil || left.total() == 0 || left.total()+len(f.pending) <= f.client.cfg.window {
+			return err
 		}
-		if !found.Young { // else the next walk could not tell a change from none
-			s[found.Stamp] = struct{}{}
+		if !sleep(ctx, f.client.cfg.Timing.Poll/3) {
+			return context.Cause(ctx)
 		}
-		return emit(found.Encode())
-	})
-	if err != nil {
-		return err
 	}
-	return c.checkNotEmpty() // what was there at the start may have been unmounted meanwhile
 }
 
 // walksAgain tells whether a run looks, at its end, for what has changed.
@@ -124,16 +124,14 @@ func (c *client) walksAgain() bool { return !c.cfg.Netcat && c.cfg.PathsFrom == 
 // entries emits all encoded entries of the source.
 func (c *client) entries(ctx context.Context, emit func([]byte) error) error {
 	if c.cfg.PathsFrom != "" {
-		entries, _, err := readEntries(c.cfg.PathsFrom, c.base)
-		for _, entry := range entries {
-			if err == nil {
-				err = emit(entry)
-			}
+		file, err := readEntries(c.cfg.PathsFrom, c.base)
+		if err != nil {
+			return err
 		}
-		return err
+		return emitAll(file.entries)(ctx, emit)
 	}
 	if c.cfg.Netcat {
-		for i := range netcatPaths {
+		for i := range c.cfg.paths {
 			if err := emit([]byte(strconv.Itoa(i))); err != nil {
 				return err
 			}
@@ -146,9 +144,27 @@ func (c *client) entries(ctx context.Context, emit func([]byte) error) error {
 	return c.checkNotEmpty() // what was there at the start may have been unmounted meanwhile
 }
 
+// autoEntries is how many entries AutoDepth is for: enough to begin with for
+// some tens of jobs. What turns out to be large is cut later.
+const autoEntries = 100
+
+// chooseDepth finds the depth if it is to be found.
+func (c *client) chooseDepth(ctx context.Context) error {
+	if c.cfg.Depth != AutoDepth || !c.walksAgain() {
+		return nil
+	}
+	depth, err := pathbuilder.AutoDepth(ctx, c.walkOptions(), autoEntries)
+	if err != nil {
+		return err
+	}
+	c.cfg.Depth = depth
+	c.log.Info(fmt.Sprintf("Depth %d is chosen for this tree", depth))
+	return nil
+}
+
 func (c *client) walkOptions() pathbuilder.Options {
 	return pathbuilder.Options{
-		Base: c.base, Depth: c.cfg.Depth, Subpaths: c.cfg.Subpaths,
+		Base: c.base, Depth: c.cfg.Depth, Subpaths: c.cfg.Subpaths, Walkers: c.cfg.Walkers,
 		Exclude: c.cfg.Exclude, ExcludeUser: c.cfg.ExcludeUser,
 		Logger: c.cfg.Logger.With("logger", "zkrsync"),
 	}
@@ -160,19 +176,17 @@ func (f *feed) run(ctx context.Context, m *member) error {
 	if f.done {
 		return nil
 	}
-	if f.batches == nil {
+	if f.values == nil {
 		f.start()
 	}
 	for {
 		if f.pending == nil {
-			select {
-			case batch, more := <-f.batches:
-				if !more {
-					return f.finish()
-				}
-				f.pending = batch
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			more, err := f.next(ctx)
+			if err != nil {
+				return err
+			}
+			if !more {
+				return f.finish()
 			}
 		}
 		if err := f.put(ctx, m); err != nil {
@@ -181,29 +195,39 @@ func (f *feed) run(ctx context.Context, m *member) error {
 	}
 }
 
-// put queues the pending batch exactly once: the ledger tells whether a
+// put queues what is pending exactly once: the ledger tells whether a
 // transaction of an earlier ZooKeeper session was applied.
 func (f *feed) put(ctx context.Context, m *member) error {
 	if f.after == 0 {
 		f.after = f.ledger.now().Queued + len(f.pending)
 	}
 	if f.ledger.now().Queued < f.after {
-		var ops []zkclient.Op
-		paths, ext := m.Queue(m.tree.pathQueue()), m.Queue(m.tree.extQueue())
-		for _, value := range f.pending {
-			queue := paths
-			if m.onlyForGo(value) {
-				queue = ext
-			}
-			ops = append(ops, queue.PutOp(value, zkclient.DefaultPriority))
+		if err := f.room(ctx, m); err != nil {
+			return err
 		}
-		if err := f.ledger.update(ctx, m, func(mt *meta) { mt.Queued = f.after }, ops...); err != nil {
+		last := text(f.pending[len(f.pending)-1])
+		err := f.ledger.update(ctx, m, func(mt *meta) { mt.Queued, mt.Cursor = f.after, last }, m.putOps(f.pending)...)
+		if err != nil {
 			return fmt.Errorf("cannot queue paths: %w", err)
 		}
 	}
 	f.count += len(f.pending)
 	f.pending, f.after = nil, 0
 	return nil
+}
+
+// putOps puts each value into the queue that it belongs to.
+func (m *member) putOps(values [][]byte) []zkclient.Op {
+	ops := make([]zkclient.Op, len(values))
+	paths, ext := m.Queue(m.tree.pathQueue()), m.Queue(m.tree.extQueue())
+	for i, value := range values {
+		queue := paths
+		if m.onlyForGo(value) {
+			queue = ext
+		}
+		ops[i] = queue.PutOp(value, zkclient.DefaultPriority)
+	}
+	return ops
 }
 
 // finish is the end of the walk, if it came to its end.
@@ -227,7 +251,7 @@ func (c *client) onlyForGo(value []byte) bool {
 	}
 	entry, err := pathbuilder.Decode(value)
 	if err != nil {
-		return true // the pass for hard links
+		return true // one of those that only Go clients know
 	}
 	rel, err := entry.Rel(c.base)
 	if err != nil {

@@ -23,7 +23,10 @@ type meta struct {
 	Epoch  int64  `json:"epoch"`  // czxid of S/watch/ready; that of another run: void
 	Step   int    `json:"step"`   // transactions so far: no two contents are the same
 	Queued int    `json:"queued"` // entries put into the queues of paths
+	Cuts   int    `json:"cuts"`   // transactions that have put pieces of paths in their place
 	Again  int    `json:"again"`  // failures among them that were queued again, and then ended
+	Pass   int    `json:"pass"`   // walks that are done
+	Cursor text   `json:"cursor"` // the last entry of this pass that was queued; all before it, in the walk's order, are
 	Ended  Counts `json:"ended"`  // what became of them; Unfinished is not counted here
 }
 

@@ -3,22 +3,18 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"vsc-zk/internal/pathbuilder"
-	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/zkclient"
 )
 
@@ -52,19 +48,27 @@ const (
 	maxLinkBytes  = 64 << 20
 )
 
-// noteLinks records the open groups of a path that was sent. An entry without a
-// path is the pass for the links itself.
-func (t *turn) noteLinks(ctx context.Context, entry pathbuilder.Entry, rel string, excluded map[string]bool) error {
-	if !t.cfg.Rsync.HardLinks || t.cfg.Rsync.DryRun || entry.Path == "" {
+// noteLinks records the open groups of paths that were sent together. Not those
+// of the pass for the links itself.
+func (w *worker) noteLinks(ctx context.Context, parts []part) error {
+	if !w.cfg.Rsync.HardLinks || w.cfg.Rsync.DryRun || parts[0].task.links != nil || parts[0].task.leftovers {
 		return nil
 	}
-	if _, _, ok, err := t.m.readMeta(ctx); err != nil || !ok {
+	if _, _, ok, err := w.m.readMeta(ctx); err != nil || !ok {
 		return err // a Python master has no use for it, and would leave it behind
 	}
 	groups := pathbuilder.LinkGroups{Limit: maxLinkGroups}
-	skip := func(path string) bool { return excluded[path] }
-	if err := pathbuilder.ScanLinks(ctx, t.guard.tree.Root(), rel, entry.Recursive, skip, groups.Add); err != nil {
-		return err
+	for _, p := range parts {
+		skip := func(path string) bool { return p.excluded[path] }
+		err := pathbuilder.ScanLinks(ctx, w.guard.tree.Root(), p.rel, p.task.entry.Recursive, skip, func(l pathbuilder.Link) error {
+			if !p.holds(l.Path) {
+				return nil
+			}
+			return groups.Add(l)
+		})
+		if err != nil {
+			return err
+		}
 	}
 	var note []linkGroup
 	size := 0
@@ -76,7 +80,7 @@ func (t *turn) noteLinks(ctx context.Context, entry pathbuilder.Entry, rel strin
 		if err != nil {
 			return fmt.Errorf("cannot note hard links: %w", err)
 		}
-		if _, err := t.m.CreatePath(ctx, t.tree.links()+"/note-", data, zkclient.Sequential); err != nil {
+		if _, err := w.m.CreatePath(ctx, w.tree.links()+"/note-", data, zkclient.Sequential); err != nil {
 			return err
 		}
 		note, size = nil, 0
@@ -106,9 +110,11 @@ func (t *turn) noteLinks(ctx context.Context, entry pathbuilder.Entry, rel strin
 // groups beyond the bounds, which are named in the log.
 func (ms *master) linkEntries(ctx context.Context, m *member) (entries [][]byte, lost int, err error) {
 	if ms.cfg.PathsFrom != "" {
-		if _, entries, err = readEntries(ms.cfg.PathsFrom, ms.base); err != nil {
+		file, err := readEntries(ms.cfg.PathsFrom, ms.base)
+		if err != nil {
 			return nil, 0, err
 		}
+		entries = file.links
 	}
 	if _, ok, err := m.Exists(ctx, m.tree.links()); err != nil || !ok {
 		return entries, 0, err
@@ -244,66 +250,11 @@ func packLinks(groups linkGroups) [][]byte {
 	return entries
 }
 
-// linksPrefix begins an entry of the last pass: "l_" and a JSON array of files.
-const linksPrefix = "l_"
-
+// encodeLinks makes an entry of the last pass.
 func encodeLinks(paths []text) []byte {
 	data, err := json.Marshal(paths)
 	if err != nil {
 		panic(err) // strings
 	}
 	return append([]byte(linksPrefix), data...)
-}
-
-// checkLinks refuses an entry of the last pass that names files elsewhere.
-func checkLinks(paths []text, base string) error {
-	for _, path := range paths {
-		if _, err := (pathbuilder.Entry{Path: base + "/" + string(path)}).Rel(base); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// decodeLinks returns the files of an entry of the last pass; ok is false for
-// any other entry.
-func decodeLinks(value []byte) (paths []text, ok bool, err error) {
-	data, ok := bytes.CutPrefix(value, []byte(linksPrefix))
-	if !ok {
-		return nil, false, nil
-	}
-	if err := json.Unmarshal(data, &paths); err != nil {
-		return nil, true, fmt.Errorf("cannot read an entry of hard links: %w", err)
-	}
-	return paths, true, nil
-}
-
-// attemptLinks sends the members of groups of hard links, those that are still
-// there.
-func (t *turn) attemptLinks(ctx context.Context, w work, paths []text, dest *heldDest, res *result) (retry, error) {
-	job := rsyncrunner.Job{
-		Base: t.guard.tree.Root(), Files: true,
-		URL: rsyncrunner.URL(dest.host, dest.port, t.tree.module()),
-	}
-	for _, path := range paths {
-		dir := string(path)[:max(strings.LastIndexByte(string(path), '/'), 0)]
-		if state, err := t.guard.tree.Check(dir); err != nil || state != pathbuilder.Present {
-			continue // sent by the pass that finds it changed
-		}
-		if _, err := os.Lstat(t.guard.tree.Root() + "/" + string(path)); errors.Is(err, fs.ErrNotExist) {
-			continue // a name that the file has lost meanwhile
-		}
-		job.Names = append(job.Names, string(path))
-	}
-	if len(job.Names) == 0 {
-		res.Outcome = outcomeVanished
-		return no, nil
-	}
-	t.log.Info(fmt.Sprintf("%s is linking %d files at %s %d", t.whoami, len(job.Names), dest.host, dest.port))
-	run, err := t.run(ctx, job, dest, res)
-	if err != nil {
-		return t.notRun(ctx, err, dest, res)
-	}
-	t.collect(run.Stats)
-	return t.judge(ctx, w, pathbuilder.Entry{}, "", nil, dest, run, res)
 }

@@ -29,14 +29,20 @@ type master struct {
 	ledger    *ledger
 	account   *account
 	report    *report
+	slave     *slave // works beside leading; nil: not
 	stamps    stamps
-	feed      *feed   // of this pass; nil before the run has begun
-	pass      int     // walks that are done
-	linking   bool    // the pass for hard links has come
-	over      bool    // all passes are done
-	linksLost int     // groups of hard links beyond the bounds
-	broken    error   // why the run could not be led to its end
-	counts    *Counts // set once the clean-up has begun
+	deeper    map[string]bool // directories whose entries were cut
+	splitter  *splitter
+	leftovers [][]byte // entries about what is to be deleted in directories that are sent in ranges
+	feed      *feed    // of this pass; nil before the run has begun
+	pass      int      // walks that are done
+	walked    bool     // this pass is a walk
+	changed   int      // entries of the last walk
+	linking   bool     // the pass for hard links has come
+	over      bool     // all passes are done
+	linksLost int      // groups of hard links beyond the bounds
+	broken    error    // why the run could not be led to its end
+	counts    *Counts  // set once the clean-up has begun
 }
 
 func newMaster(life context.Context, c *client) (*master, error) {
@@ -45,10 +51,18 @@ func newMaster(life context.Context, c *client) (*master, error) {
 		return nil, err
 	}
 	ledger := &ledger{}
-	return &master{
+	ms := &master{
 		client: c, life: life, id: rand.Text(), began: time.Now(),
-		ledger: ledger, report: report, account: newAccount(c, ledger, report), stamps: stamps{},
-	}, nil
+		ledger: ledger, report: report, account: newAccount(c, ledger, report), stamps: stamps{}, deeper: map[string]bool{},
+	}
+	ms.splitter = newSplitter(ms)
+	if c.cfg.Jobs > 0 {
+		if ms.slave, err = newSlave(life, c); err != nil {
+			return nil, err
+		}
+		ms.slave.leads = true
+	}
+	return ms, nil
 }
 
 func (ms *master) close() {
@@ -58,7 +72,7 @@ func (ms *master) close() {
 }
 
 // start is the first time as the master.
-func (ms *master) start(ctx context.Context, m *member, lock *zkclient.Lock) error {
+func (ms *master) start(ctx context.Context, m *member, lock *zkclient.Lock, watch *readyWatch) error {
 	err := ms.begin(ctx, m)
 	if errors.Is(err, ErrUnclean) {
 		return ms.recover(ctx, m, lock, err)
@@ -67,7 +81,7 @@ func (ms *master) start(ctx context.Context, m *member, lock *zkclient.Lock) err
 		return err
 	}
 	ms.joined()
-	return ms.lead(ctx, m, lock)
+	return ms.lead(ctx, m, lock, watch)
 }
 
 // resume goes on in a new ZooKeeper session. The lock of the lost one may still
@@ -96,20 +110,21 @@ func (ms *master) resume(ctx context.Context, m *member, watch *readyWatch) erro
 		return err
 	}
 	if ms.feed == nil { // lost before it was known that the run has begun
-		return ms.start(ctx, m, lock)
+		return ms.start(ctx, m, lock, watch)
 	}
-	return ms.lead(ctx, m, lock)
+	return ms.lead(ctx, m, lock, watch)
 }
 
 // lead leads the run from where it is to its end. If the master cannot go on, the
 // run ends all the same: the other clients must not wait for it.
-func (ms *master) lead(ctx context.Context, m *member, lock *zkclient.Lock) error {
+func (ms *master) lead(ctx context.Context, m *member, lock *zkclient.Lock, watch *readyWatch) error {
 	if ms.counts == nil {
 		if err := ms.ledger.settle(ctx, m); err != nil {
 			return err
 		}
+		working := ms.employ(ctx, m, watch)
 		if ms.broken == nil {
-			err := ms.passes(ctx, m)
+			err := ms.passes(ctx, m, working)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -118,12 +133,18 @@ func (ms *master) lead(ctx context.Context, m *member, lock *zkclient.Lock) erro
 			}
 			if ms.broken = err; err != nil {
 				ms.log.Error(err.Error() + ". The run ends here")
+				ms.feed.close()
+				if err := ms.ledger.settle(ctx, m); err != nil { // what it was about to queue may be there
+					return err
+				}
 			}
 		}
 		if err := m.Multi(ctx, zkclient.OpSet(m.tree.ready(), []byte(watchStop), -1)); err != nil && !errors.Is(err, zkclient.ErrConnectionLoss) {
 			return err
 		}
 		ms.log.Debug("watch set to stop")
+		for range working { // what it has in hand
+		}
 		if err := ms.waitAlone(ctx, m); err != nil {
 			return err
 		}
@@ -131,15 +152,32 @@ func (ms *master) lead(ctx context.Context, m *member, lock *zkclient.Lock) erro
 	return ms.cleanup(ctx, m, lock)
 }
 
+// employ lets this source work too, if it is to. The channel gives the error that
+// ends that, and is closed at its end.
+func (ms *master) employ(ctx context.Context, m *member, watch *readyWatch) <-chan error {
+	working := make(chan error, 1)
+	if ms.slave == nil {
+		close(working)
+		return working
+	}
+	m.background(func() {
+		defer close(working)
+		if err := ms.slave.play(ctx, m, watch); err != nil {
+			working <- err
+		}
+	})
+	return working
+}
+
 // passes works through the tree, and then, a few times, through what has
 // changed in it meanwhile: a directory made after its parent was listed would
 // otherwise arrive empty. The last pass is for hard links.
-func (ms *master) passes(ctx context.Context, m *member) error {
+func (ms *master) passes(ctx context.Context, m *member, working <-chan error) error {
 	for !ms.over {
-		if err := ms.work(ctx, m); err != nil {
+		if err := ms.work(ctx, m, working); err != nil {
 			return err
 		}
-		if ms.over = ms.over || ms.linking; ms.over {
+		if ms.over = ms.over || ms.linking && len(ms.leftovers) == 0; ms.over {
 			return nil
 		}
 		next, err := ms.nextPass(ctx, m)
@@ -157,17 +195,30 @@ func (ms *master) passes(ctx context.Context, m *member) error {
 
 // nextPass gives what is to be queued now that a pass is done, nil if nothing is.
 func (ms *master) nextPass(ctx context.Context, m *member) (entrySource, error) {
-	changed := ms.feed.count
-	ms.pass++
-	again := ms.walksAgain() && (ms.pass == 1 || changed > 0)
+	if ms.walked {
+		ms.pass++
+		ms.walked = false
+		ms.changed = ms.feed.count
+	}
+	if leftovers := ms.leftovers; len(leftovers) > 0 { // the ranges have been sent
+		ms.leftovers = nil
+		if ms.cfg.Rsync.Delete {
+			return emitAll(leftovers), nil
+		}
+	}
+	if ms.linking {
+		return nil, nil
+	}
+	again := ms.walksAgain() && (ms.pass == 1 || ms.changed > 0)
 	switch {
 	case again && ms.pass > morePasses:
-		ms.log.Warn(fmt.Sprintf("The source is still changing: in walk %d, the last, %d directories differed from the walk before", ms.pass, changed))
+		ms.log.Warn(fmt.Sprintf("The source is still changing: in walk %d, the last, %d directories differed from the walk before", ms.pass, ms.changed))
 	case again:
 		if ms.pass > 1 {
-			ms.log.Info(fmt.Sprintf("%d directories had changed and were sent again", changed))
+			ms.log.Info(fmt.Sprintf("%d directories had changed and were sent again", ms.changed))
 		}
-		return ms.walkAgain, nil
+		ms.walked = true
+		return ms.walk, nil
 	}
 	entries, lost, err := ms.linkEntries(ctx, m)
 	if err != nil {
@@ -179,6 +230,11 @@ func (ms *master) nextPass(ctx context.Context, m *member) (entrySource, error) 
 		return nil, nil
 	}
 	ms.log.Info(fmt.Sprintf("Linking files that lie in different paths: %d more entries", len(entries)))
+	return emitAll(entries), nil
+}
+
+// emitAll is a source of the entries given.
+func emitAll(entries [][]byte) entrySource {
 	return func(_ context.Context, emit func([]byte) error) error {
 		for _, entry := range entries {
 			if err := emit(entry); err != nil {
@@ -186,19 +242,15 @@ func (ms *master) nextPass(ctx context.Context, m *member) (entrySource, error) 
 			}
 		}
 		return nil
-	}, nil
+	}
 }
 
-// firstPass emits what a run is about.
+// firstPass is what a run is about.
 func (ms *master) firstPass(ctx context.Context, emit func([]byte) error) error {
 	if ms.walksAgain() {
-		return ms.stamps.walk(ctx, ms.client, emit)
+		return ms.walk(ctx, emit)
 	}
 	return ms.entries(ctx, emit)
-}
-
-func (ms *master) walkAgain(ctx context.Context, emit func([]byte) error) error {
-	return ms.stamps.walk(ctx, ms.client, emit)
 }
 
 // begin makes the nodes of a new run; ErrUnclean if those of an earlier one are
@@ -222,6 +274,7 @@ func (ms *master) begin(ctx context.Context, m *member) error {
 		return err
 	}
 	ms.epoch.Store(stat.Czxid)
+	ms.walked = ms.walksAgain()
 	ms.feed = newFeed(ms.life, ms.client, ms.ledger, ms.firstPass)
 	ms.feed.finished = "pathqueue building finished"
 	return nil
@@ -250,13 +303,18 @@ func (ms *master) started(ctx context.Context, m *member) (bool, error) {
 // the watch node and S/meta in one transaction.
 func (ms *master) prepare(ctx context.Context, m *member) error {
 	if ms.walksAgain() {
+		if err := ms.chooseDepth(ctx); err != nil {
+			return err
+		}
 		if err := pathbuilder.Check(ctx, ms.walkOptions()); err != nil {
 			return err
 		}
 	} else if ms.cfg.PathsFrom != "" {
-		if _, _, err := readEntries(ms.cfg.PathsFrom, ms.base); err != nil {
+		file, err := readEntries(ms.cfg.PathsFrom, ms.base)
+		if err != nil {
 			return err
 		}
+		ms.leftovers = file.leftovers
 	}
 	ms.log.Info("removing old queue and building new queue")
 	for _, path := range m.tree.ofRun() {
@@ -272,7 +330,7 @@ func (ms *master) prepare(ctx context.Context, m *member) error {
 			return err
 		}
 	}
-	for _, path := range []string{m.tree.results(), path.Dir(m.tree.ready())} {
+	for _, path := range []string{m.tree.results(), m.tree.split(), m.tree.wanted(), m.tree.idle(), path.Dir(m.tree.ready())} {
 		if err := m.EnsurePath(ctx, path); err != nil {
 			return err
 		}
@@ -330,7 +388,7 @@ func (ms *master) adopt(ctx context.Context, m *member) error {
 		return err
 	} else if !ok {
 		// What is in S/extQueue is of yet another run, whose clean-up did not know it.
-		for _, path := range []string{m.tree.extQueue(), m.tree.results(), m.tree.links()} {
+		for _, path := range []string{m.tree.extQueue(), m.tree.results(), m.tree.links(), m.tree.split()} {
 			if err := m.DeleteTree(ctx, path); err != nil {
 				return err
 			}
@@ -349,55 +407,92 @@ func (ms *master) adopt(ctx context.Context, m *member) error {
 // work queues the tree and returns when all of it is queued and every queue of
 // paths is empty, entries in work included, or when what is left is stranded. It
 // logs the progress meanwhile.
-func (ms *master) work(ctx context.Context, m *member) error {
+func (ms *master) work(ctx context.Context, m *member, working <-chan error) (err error) {
+	feeding, stop := context.WithCancel(ctx)
 	fed := make(chan error, 1)
-	m.background(func() { fed <- ms.feed.run(ctx, m) })
+	m.background(func() {
+		defer close(fed)
+		fed <- ms.feed.run(feeding, m)
+	})
+	defer func() {
+		stop()
+		for range fed { // nothing is queued any more
+		}
+	}()
 	progress, stranded := newProgress(ms.client), &stranded{client: ms.client}
-	tick := time.NewTicker(ms.cfg.Timing.Poll)
-	defer tick.Stop()
+	ended := fed
 	for walking := true; ; {
 		total := ms.ledger.now().Queued
-		paths, ext, err := remaining(ctx, m)
+		left, err := remaining(ctx, m)
 		if err != nil {
 			return err
 		}
-		left := paths + ext
 		if err := ms.account.drain(ctx, m); err != nil { // after the look at the queues: all that left them
 			return err
 		}
-		done := left == 0 && !walking
+		done := left.total() == 0 && !walking
 		if !done {
-			if ms.over, err = stranded.giveUp(ctx, m, ext, paths == 0 && !walking); err != nil {
+			if ms.over, err = stranded.giveUp(ctx, m, left.ext, left.paths+left.split == 0 && !walking); err != nil {
 				return err
 			}
 			done = ms.over
 		}
-		if err := progress.show(ctx, m, left, total, ms.ledger.now().Ended.Failed, done); err != nil {
+		if err := progress.show(ctx, m, left.total(), total, ms.ledger.now().Ended.Failed, done); err != nil {
 			return err
 		}
 		if done {
 			return nil
 		}
+		if !walking {
+			if err := ms.splitter.step(ctx, m); err != nil {
+				return err
+			}
+		}
 		select {
-		case err := <-fed:
+		case err := <-ended:
 			if err != nil {
 				return err
 			}
-			walking, fed = false, nil
-		case <-tick.C:
+			walking, ended = false, nil
+		case err, more := <-working:
+			if more {
+				return err
+			}
+			working = nil
+		case <-time.After(ms.poll()):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
 }
 
-// remaining counts the entries of the path queues: those for every source, and
-// those for Go sources only.
-func remaining(ctx context.Context, m *member) (paths, ext int, err error) {
-	if paths, err = m.Queue(m.tree.pathQueue()).Len(ctx); err == nil {
-		ext, err = m.Queue(m.tree.extQueue()).Len(ctx)
+// poll is how long to wait between two looks: short runs are over at once, and
+// long ones cost little.
+func (ms *master) poll() time.Duration {
+	return max(10*time.Millisecond, min(time.Since(ms.began)/32, ms.cfg.Timing.Poll))
+}
+
+// backlog is what has not ended.
+type backlog struct {
+	paths int // for every source
+	ext   int // for Go sources only
+	split int // with the master, to be cut
+}
+
+func (b backlog) total() int { return b.paths + b.ext + b.split }
+
+// remaining counts the entries of the path queues. What is cut meanwhile is
+// counted twice rather than not at all.
+func remaining(ctx context.Context, m *member) (left backlog, err error) {
+	if left.paths, err = m.Queue(m.tree.pathQueue()).Len(ctx); err != nil {
+		return left, err
 	}
-	return paths, ext, err
+	if left.ext, err = m.Queue(m.tree.extQueue()).Len(ctx); err != nil {
+		return left, err
+	}
+	stat, _, err := m.Exists(ctx, m.tree.split())
+	left.split = int(stat.NumChildren)
+	return left, err
 }
 
 // waitAlone returns when all other clients have left.
@@ -418,7 +513,7 @@ func (ms *master) waitAlone(ctx context.Context, m *member) error {
 			ms.log.Warn(fmt.Sprintf("The run is over, still waiting for %d clients to leave: %s", n-1, others(names, ms.whoami)))
 			since = time.Now()
 		}
-		if !sleep(ctx, ms.cfg.Timing.Poll) {
+		if !sleep(ctx, ms.poll()) {
 			return context.Cause(ctx)
 		}
 	}

@@ -17,7 +17,6 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"vsc-zk/internal/pathbuilder"
 )
 
 // report writes what became of every path, while it becomes known: to --report
@@ -76,10 +75,14 @@ func (r *report) add(res result) error {
 			Seconds     *float64 `json:"seconds"`
 			Bytes       *int64   `json:"bytes"`
 			Who         *string  `json:"who"`
+			Batch       int      `json:"batch,omitempty"` // paths in the run, which seconds and bytes are of
 			Errors      []string `json:"errors,omitempty"`
 			Differences int      `json:"differences,omitempty"`
 			Examples    []string `json:"examples,omitempty"` // the first of them
 		}{Type: "path", Path: path, Outcome: res.Outcome, Errors: res.Errors, Differences: res.Differences, Examples: res.Examples}
+		if len(res.Paths) > 1 {
+			line.Batch = len(res.Paths)
+		}
 		if res.Who != unknownSlave {
 			line.Attempts, line.Seconds, line.Bytes, line.Who = &res.Attempts, &res.Seconds, &res.Bytes, &res.Who
 		}
@@ -133,13 +136,19 @@ func entryLine(entry string) string {
 	return entry
 }
 
-// readEntries reads a file that --failed has written. Every line has to be an
-// entry below base. Those of the pass for hard links are given apart, as nothing
-// else may be sent after them.
-func readEntries(path, base string) (entries, links [][]byte, err error) {
+// entryFile is what a file that --failed has written holds. Its parts have to be
+// sent one after the other.
+type entryFile struct {
+	entries   [][]byte
+	leftovers [][]byte // deletions in directories that were sent in ranges
+	links     [][]byte // nothing else may be sent after them
+}
+
+// readEntries reads such a file. Every line has to be an entry below base.
+func readEntries(path, base string) (f entryFile, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read the paths: %w", err)
+		return f, fmt.Errorf("cannot read the paths: %w", err)
 	}
 	number := 0
 	for line := range strings.Lines(string(data)) {
@@ -149,25 +158,23 @@ func readEntries(path, base string) (entries, links [][]byte, err error) {
 		}
 		if strings.HasPrefix(line, `"`) {
 			if line, err = strconv.Unquote(line); err != nil {
-				return nil, nil, fmt.Errorf("cannot read %s, line %d: the quotes are not closed rightly", path, number)
+				return f, fmt.Errorf("cannot read %s, line %d: the quotes are not closed rightly", path, number)
 			}
 		}
-		files, isLinks, err := decodeLinks([]byte(line))
+		job, err := decodeTask([]byte(line))
+		if err == nil {
+			_, err = job.within(base)
+		}
 		switch {
 		case err != nil:
-		case isLinks:
-			err = checkLinks(files, base)
-			links = append(links, []byte(line))
+			return f, fmt.Errorf("cannot read %s, line %d: %w", path, number, err)
+		case job.links != nil:
+			f.links = append(f.links, []byte(line))
+		case job.leftovers:
+			f.leftovers = append(f.leftovers, []byte(line))
 		default:
-			var entry pathbuilder.Entry
-			if entry, err = pathbuilder.Decode([]byte(line)); err == nil {
-				_, err = entry.Rel(base)
-			}
-			entries = append(entries, []byte(line))
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("cannot read %s, line %d: %w", path, number, err)
+			f.entries = append(f.entries, []byte(line))
 		}
 	}
-	return entries, links, nil
+	return f, nil
 }

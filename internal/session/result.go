@@ -13,6 +13,7 @@ import (
 type outcome string
 
 const (
+	outcomeNone      outcome = "" // it was given back; of no path
 	outcomeCompleted outcome = "completed"
 	outcomeFailed    outcome = "failed"   // after the last attempt
 	outcomeVanished  outcome = "vanished" // it, or files in it, were gone before they could be sent
@@ -25,8 +26,8 @@ type result struct {
 	Paths    []text   `json:"paths"` // entries, "1_/data/a"
 	Outcome  outcome  `json:"outcome"`
 	Attempts int      `json:"attempts"`
-	Seconds  float64  `json:"seconds"` // all attempts together
-	Bytes    int64    `json:"bytes"`   // size of the files transferred
+	Seconds  float64  `json:"seconds"` // of the run, or of all attempts together
+	Bytes    int64    `json:"bytes"`   // size of the files transferred, for all paths together
 	Who      string   `json:"who"`     // the slave
 	Errors   []string `json:"errors,omitempty"`
 

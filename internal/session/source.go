@@ -69,7 +69,7 @@ func (s *source) play(ctx context.Context, m *member) error {
 			if s.master, err = newMaster(s.life, s.client); err != nil {
 				return err
 			}
-			return s.master.start(ctx, m, lock)
+			return s.master.start(ctx, m, lock, watch)
 		}
 		// Somebody else has the lock. As long as there is no run this need not be
 		// a master: perhaps one that has just ended, or a test of the walk.

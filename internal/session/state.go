@@ -30,7 +30,7 @@ func State(ctx context.Context, cfg Config) (Status, error) {
 	}
 	defer zk.Close()
 	m := &member{Client: zk, client: c}
-	paths, ext, err := remaining(ctx, m)
+	left, err := remaining(ctx, m)
 	if err != nil {
 		return Status{}, err
 	}
@@ -38,7 +38,7 @@ func State(ctx context.Context, cfg Config) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	status := Status{Remaining: paths, Failed: failed, Running: paths > 0}
+	status := Status{Remaining: left.paths, Failed: failed, Running: left.paths > 0}
 	// A Go master says that a run is under way also while its queue is empty, and
 	// takes failed paths out of theirs.
 	stat, ok, err := m.Exists(ctx, m.tree.ready())
@@ -50,7 +50,7 @@ func State(ctx context.Context, cfg Config) (Status, error) {
 	if err != nil || !ok {
 		return status, err
 	}
-	status.Remaining += ext
+	status.Remaining = left.total()
 	status.Failed += state.Ended.Failed
 	status.Running = true
 	return status, nil
@@ -59,6 +59,7 @@ func State(ctx context.Context, cfg Config) (Status, error) {
 // Built is what --pathsonly tells of a walk.
 type Built struct {
 	Paths int
+	Depth int // that of the walk
 	Took  time.Duration
 }
 
@@ -103,6 +104,10 @@ func buildOnly(ctx context.Context, m *member) (built Built, err error) {
 	}
 
 	begin := time.Now()
+	if err := m.chooseDepth(ctx); err != nil {
+		return Built{}, err
+	}
+	built.Depth = m.cfg.Depth
 	queue := m.Queue(m.tree.pathQueue())
 	if err := m.DeleteTree(ctx, queue.Path()); err != nil {
 		return Built{}, fmt.Errorf("cannot remove the old path queue: %w", err)

@@ -35,6 +35,14 @@
 // [ErrConnectionLoss]. What a call was about to own when it was abandoned (a lock, a queue entry) is given back in
 // the background.
 //
+// # Queues
+//
+// A Queue works from a local copy of the free names: it is read when it has none left, or is as old as PollInterval, or has
+// been wrong too often. A take reads the values first, then makes the taken nodes in one transaction with a check that the
+// entries are there: one read and one transaction for an entry, n reads side by side and one transaction for n (and
+// one read of who has taken what, if that has changed). Completing entries is one transaction too. Before it, the
+// servers are asked if the entries are still ours, unless the client has a fence, which proves it (see entry.go).
+//
 // Errors begin with "cannot", name the znode, and match one of the Err variables with errors.Is; the end of the context
 // matches its cause. No error or log line holds the password.
 //

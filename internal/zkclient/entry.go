@@ -5,6 +5,7 @@ package zkclient
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Entry is an entry of a Queue that this client has taken. It is held until Consume, Release or the end of the session.
@@ -12,81 +13,179 @@ type Entry struct {
 	Name  string // in the queue, with priority and number
 	Value []byte
 
-	q *Queue
+	q     *Queue
+	whole *watch // fires when the queue is deleted
 }
 
 func (e *Entry) path() string      { return join(e.q.entries(), e.Name) }
 func (e *Entry) takenPath() string { return join(e.q.takenBy(), e.Name) }
 
+func names(entries []*Entry) []string {
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name
+	}
+	return names
+}
+
 // Held asks the servers whether the entry is still ours.
 func (e *Entry) Held(ctx context.Context) (bool, error) {
-	held, err := await(ctx, e.q.c, func() (bool, error) { return e.held(ctx) }, nil)
+	held, err := await(ctx, e.q.c, func() (bool, error) {
+		if !e.known() {
+			return false, nil
+		}
+		return e.mine(ctx)
+	}, nil)
 	return held, e.q.c.fail("look who holds the queue entry", e.path(), err)
 }
 
-func (e *Entry) held(ctx context.Context) (bool, error) {
+// known says whether the entry is ours as far as this client knows.
+func (e *Entry) known() bool {
 	e.q.mu.Lock()
-	known := e.q.held[e.Name] == e
-	e.q.mu.Unlock()
-	if !known {
-		return false, nil
-	}
+	defer e.q.mu.Unlock()
+	return e.q.held[e.Name] == e
+}
+
+// mine looks whether the taken node is this object's, of this session.
+func (e *Entry) mine(ctx context.Context) (bool, error) {
 	mine, _, err := e.q.c.isMine(ctx, e.takenPath(), []byte(e.q.id), Ephemeral)
 	return mine, err
 }
 
-// Consume removes the entry from the queue, together with the given operations, before it, in one transaction: all or
-// nothing. After a lost connection it finds out whether that happened: entry and taken node are both gone. [ErrNotHeld]
-// if the entry is not ours any more; then, and when one of the operations is refused ([OpError]), nothing was done and
-// the entry, if ours, stays ours.
+// Consume is ConsumeAll for one entry.
 func (e *Entry) Consume(ctx context.Context, also ...Op) error {
-	err := e.q.c.do(ctx, func() error { return e.consume(ctx, also) })
-	return e.q.c.fail("consume the queue entry", e.path(), err)
+	return e.q.ConsumeAll(ctx, []*Entry{e}, also...)
 }
 
-func (e *Entry) consume(ctx context.Context, also []Op) error {
-	c := e.q.c
-	ops := make([]Op, 0, len(also)+2)
+// ConsumeAll removes entries of this queue, together with the given operations, before them, in one transaction: all or nothing.
+// After a lost connection it finds out whether that happened: entry and taken node are both gone. [ErrNotHeld] if an entry
+// is not ours any more, which one is in the error; then, and when one of the operations is refused ([OpError]), nothing
+// was done and the entries that are ours stay ours.
+func (q *Queue) ConsumeAll(ctx context.Context, entries []*Entry, also ...Op) error {
+	if len(entries) == 0 {
+		return q.c.Multi(ctx, also...)
+	}
+	err := q.c.do(ctx, func() error { return q.consume(ctx, entries, also) })
+	return q.failAll("consume", entries, err)
+}
+
+func (q *Queue) failAll(what string, entries []*Entry, err error) error {
+	if len(entries) > 1 {
+		return q.c.fail(fmt.Sprintf("%s %d queue entries, beginning with", what, len(entries)), entries[0].path(), err)
+	}
+	return q.c.fail(what+" the queue entry", entries[0].path(), err)
+}
+
+func (q *Queue) consume(ctx context.Context, entries []*Entry, also []Op) error {
+	ops := make([]Op, 0, len(also)+2*len(entries))
 	ops = append(ops, also...)
-	ops = append(ops, OpDelete(e.path()), OpDelete(e.takenPath()))
-	for {
-		held, err := e.held(ctx)
+	for _, e := range entries {
+		ops = append(ops, OpDelete(e.path()), OpDelete(e.takenPath()))
+	}
+	for sure := q.sure(entries); ; sure = false {
+		err := q.stillOurs(ctx, entries, !sure)
 		if err != nil {
 			return err
 		}
-		if !held {
-			e.drop()
-			return ErrNotHeld
-		}
-		_, err = c.multi(ctx, ops)
+		_, err = q.c.multi(ctx, ops)
 		if errors.Is(err, ErrConnectionLoss) {
-			if err = c.breathe(ctx); err != nil {
+			if err = q.c.breathe(ctx); err != nil {
 				return err
 			}
-			done, err := e.gone(ctx)
+			done, err := entries[0].gone(ctx)
 			if err != nil {
 				return err
 			}
 			if !done {
 				continue
 			}
-			e.drop()
+			q.drop(entries)
 			return nil
 		}
 		var refused *OpError
 		if errors.As(err, &refused) && refused.Index >= len(also) && errors.Is(err, ErrNoNode) {
-			if refused.Index == len(also) {
-				c.discard(e.takenPath()) // ours, of an entry that somebody has deleted
-			}
-			e.drop()
-			return ErrNotHeld
+			i := refused.Index - len(also)
+			return q.missing(entries[i/2], i%2 == 0)
 		}
 		if err == nil {
-			e.drop()
+			q.drop(entries)
 		}
 		return err
 	}
 }
+
+// sure says whether the transaction itself proves that entries that are known are ours. Behind a fence it does: it is carried out
+// only if the session lives, and then so do the taken nodes, which nobody deletes but their owner, and whoever
+// deletes a whole queue. That is a clean-up, which waits until the owner has left the party (the fence), or a
+// Python master that finds the queue of an earlier run when it begins; that one is seen by the watch, and may have made
+// a new queue with the same names.
+func (q *Queue) sure(entries []*Entry) bool {
+	if q.c.fencePath() == "" {
+		return false
+	}
+	for _, e := range entries {
+		if e.whole.has() {
+			return false
+		}
+	}
+	return true
+}
+
+// stillOurs returns ErrNotHeld unless all entries are ours: as far as is known here or, if asked, on the servers.
+func (q *Queue) stillOurs(ctx context.Context, entries []*Entry, ask bool) error {
+	for _, e := range entries {
+		if !e.known() {
+			return e.notHeld()
+		}
+	}
+	if !ask {
+		return nil
+	}
+	ours, err := q.ours(ctx, entries)
+	if err != nil {
+		return err
+	}
+	for i, e := range entries {
+		if !ours[i] {
+			q.drop([]*Entry{e})
+			err = e.notHeld()
+		}
+	}
+	return err
+}
+
+// ours looks which entries are.
+func (q *Queue) ours(ctx context.Context, entries []*Entry) ([]bool, error) {
+	if err := q.c.sync(ctx, q.path); err != nil {
+		return nil, err
+	}
+	ours := make([]bool, len(entries))
+	return ours, q.c.each(ctx, len(entries), func(ctx context.Context, i int) error {
+		data, st, err := q.c.get(ctx, entries[i].takenPath())
+		if errors.Is(err, ErrNoNode) {
+			return nil
+		}
+		ours[i] = err == nil && q.c.owned(st, Ephemeral) && string(data) == q.id
+		return err
+	})
+}
+
+// missing is what a refused transaction means in which the entry, or else its taken node, was not there.
+func (q *Queue) missing(e *Entry, entry bool) error {
+	if entry {
+		mine, err := e.mine(q.c.ctx)
+		if err != nil {
+			return err
+		}
+		if mine { // and somebody has deleted the entry
+			q.discard([]*Entry{e})
+		}
+	}
+	q.drop([]*Entry{e})
+	return e.notHeld()
+}
+
+func (e *Entry) notHeld() error { return fmt.Errorf("%s: %w", e.Name, ErrNotHeld) }
 
 // gone says whether both nodes are.
 func (e *Entry) gone(ctx context.Context) (bool, error) {
@@ -102,41 +201,63 @@ func (e *Entry) gone(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// drop forgets that the entry is held.
-func (e *Entry) drop() {
-	e.q.mu.Lock()
-	defer e.q.mu.Unlock()
-	if e.q.held[e.Name] == e {
-		delete(e.q.held, e.Name)
+// drop forgets that entries are held; they are not free for that.
+func (q *Queue) drop(entries []*Entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range entries {
+		if q.held[e.Name] == e {
+			delete(q.held, e.Name)
+		}
 	}
 }
 
-// Release makes the entry free for others. Once called this is done as soon as a connection stands, even if ctx ends before.
-// [ErrNotHeld] if it is not ours any more.
+// Release is ReleaseAll for one entry.
 func (e *Entry) Release(ctx context.Context) error {
-	c := e.q.c
+	return e.q.ReleaseAll(ctx, []*Entry{e})
+}
+
+// ReleaseAll makes entries of this queue free for others, in one transaction. Once called this is done as soon as a connection
+// stands, even if ctx ends before. [ErrNotHeld] if none is ours any more.
+func (q *Queue) ReleaseAll(ctx context.Context, entries []*Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
 	done := make(chan error, 1)
-	err := c.start(func() {
-		held, err := e.held(c.ctx)
-		if err == nil && !held {
-			err = ErrNotHeld
-		}
-		if err == nil {
-			if err = c.remove(c.ctx, e.takenPath()); errors.Is(err, ErrNoNode) {
-				err = ErrNotHeld
-			}
-		}
-		e.drop()
+	known := q.disown(entries) // at once: what is to be released must not be consumed
+	err := q.c.start(func() {
+		err := q.release(known)
+		q.forget(names(known))
 		done <- err
 	})
 	if err == nil {
 		select {
 		case err = <-done:
 		case <-ctx.Done():
-			err = c.check(ctx)
-		case <-c.ctx.Done():
-			err = c.check(ctx)
+			err = q.c.check(ctx)
+		case <-q.c.ctx.Done():
+			err = q.c.check(ctx)
 		}
 	}
-	return c.fail("release the queue entry", e.path(), err)
+	return q.failAll("release", entries, err)
+}
+
+func (q *Queue) release(known []*Entry) error {
+	if len(known) == 0 {
+		return ErrNotHeld
+	}
+	ours, err := q.ours(q.c.ctx, known)
+	if err != nil {
+		return err
+	}
+	var mine []*Entry
+	for i, e := range known {
+		if ours[i] {
+			mine = append(mine, e)
+		}
+	}
+	if len(mine) == 0 {
+		return ErrNotHeld
+	}
+	return q.untake(mine)
 }

@@ -159,7 +159,7 @@ func (l *Lock) queue(ctx context.Context, node string, wait bool) (bool, error) 
 		if err != nil {
 			return false, err
 		}
-		if err := c.wait(ctx, turn, w, nil); err != nil {
+		if err := c.wait(ctx, turn, nil, w, nil); err != nil {
 			return false, err
 		}
 	}

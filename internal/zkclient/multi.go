@@ -74,11 +74,14 @@ func (c *Client) failMulti(ops []Op, err error) error {
 	return c.fail(what, ops[0].path, err)
 }
 
-// multi runs ops once, in this goroutine, and returns the paths of what was created ("" for other operations).
+// multi runs ops once behind the fence, in this goroutine, and returns the paths of what was created ("" for other operations).
 func (c *Client) multi(ctx context.Context, ops []Op) (paths []string, err error) {
+	return c.multiBehind(ctx, c.fencePath(), ops)
+}
+
+func (c *Client) multiBehind(ctx context.Context, fence string, ops []Op) (paths []string, err error) {
 	requests := make([]any, 0, len(ops)+1)
 	size := 4 + 9
-	fence := c.fencePath()
 	if fence != "" {
 		requests = append(requests, &zk.CheckVersionRequest{Path: c.full(fence), Version: -1})
 		size += 9 + 8 + len(c.full(fence))
@@ -129,9 +132,9 @@ func (c *Client) multi(ctx context.Context, ops []Op) (paths []string, err error
 }
 
 // multiRetry repeats ops, which can stand it, through reconnects.
-func (c *Client) multiRetry(ctx context.Context, ops []Op) error {
+func (c *Client) multiRetry(ctx context.Context, fence string, ops []Op) error {
 	for {
-		_, err := c.multi(ctx, ops)
+		_, err := c.multiBehind(ctx, fence, ops)
 		if !errors.Is(err, ErrConnectionLoss) {
 			return err
 		}

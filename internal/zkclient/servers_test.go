@@ -3,8 +3,6 @@
 package zkclient
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -105,35 +103,5 @@ func TestPredecessor(t *testing.T) {
 	}
 	if _, err := predecessor(names, "zz__lock__0000000001"); err != errGone {
 		t.Errorf("own node not among the names: %v", err)
-	}
-}
-
-// What is free comes by priority; the number alone, one series for all priorities, does not order entries.
-func TestFree(t *testing.T) {
-	v := view{groups: free([]string{
-		"entry-100-0000000000", "entry-050-0000000002", "entry-100-0000000001", "entry-999-0000000003", "entry-050-0000000004",
-	}, []string{"entry-100-0000000000", "entry-100-0000000009"})}
-	var order []string
-	for name := v.pick(); name != ""; name = v.pick() {
-		order = append(order, name[:len("entry-050")])
-	}
-	if got := strings.Join(order, " "); got != "entry-050 entry-050 entry-100 entry-999" {
-		t.Errorf("order: %s", got)
-	}
-
-	// Of equal ones a random one is first, or all consumers would fight for the same.
-	var names []string
-	for i := range 50 {
-		names = append(names, fmt.Sprintf("entry-100-%010d", i))
-	}
-	v, order = view{groups: free(names, nil)}, nil
-	for name := v.pick(); name != ""; name = v.pick() {
-		order = append(order, name)
-	}
-	if slices.IsSorted(order) {
-		t.Error("entries of equal priority come in order")
-	}
-	if slices.Sort(order); !slices.Equal(order, names) {
-		t.Errorf("not each name once: %v", order)
 	}
 }

@@ -139,9 +139,22 @@ func (c *Client) childrenW(ctx context.Context, path string) (names []string, w 
 	return names, w, err
 }
 
-// wait returns nil when one of the watches fires, after a reconnect (turn, taken before the state was read), or when it
-// is time to look all the same.
-func (c *Client) wait(ctx context.Context, turn <-chan struct{}, first, second *watch) error {
+// has says whether the event has come; a watch that could not be set counts as fired.
+func (w *watch) has() bool {
+	if w == nil {
+		return true
+	}
+	select {
+	case <-w.fired:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait returns nil when one of the watches fires, after a reconnect (turn, taken before the state was read), when also is
+// closed, or when it is time to look all the same.
+func (c *Client) wait(ctx context.Context, turn, also <-chan struct{}, first, second *watch) error {
 	var a, b <-chan struct{}
 	if first != nil {
 		a = first.fired
@@ -155,6 +168,7 @@ func (c *Client) wait(ctx context.Context, turn <-chan struct{}, first, second *
 	case <-a:
 	case <-b:
 	case <-turn:
+	case <-also:
 	case <-t.C:
 	case <-ctx.Done():
 	case <-c.ctx.Done():
@@ -200,7 +214,7 @@ func (c *Client) WatchData(ctx context.Context, path string, fn func(data []byte
 				fn(nil, Stat{}, false)
 			}
 		}
-		if err := c.wait(ctx, turn, now.w, nil); err != nil {
+		if err := c.wait(ctx, turn, nil, now.w, nil); err != nil {
 			return c.fail("watch", path, err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 // Proxy stands between clients and a server and makes faults. It begins as one that makes none.
 type Proxy struct {
-	addr   string
+	gate   gate
 	target string
 	tasks  sync.WaitGroup
 
@@ -18,8 +18,7 @@ type Proxy struct {
 	changed   *sync.Cond
 	mode      mode
 	closed    bool
-	listener  net.Listener  // nil while it refuses
-	accepting chan struct{} // closed when the listener is
+	accepting chan struct{} // closed when nobody accepts any more; nil while it refuses
 	pairs     map[*pair]bool
 }
 
@@ -47,21 +46,19 @@ type pair struct {
 // NewProxy makes a proxy in front of target (host:port) that ends with the test.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
-	p := &Proxy{target: target, pairs: make(map[*pair]bool)}
-	p.changed = sync.NewCond(&p.mu)
-	addr, err := freeAddr()
-	if err == nil {
-		err = p.listen(addr)
-	}
+	g, err := newGate()
 	if err != nil {
 		t.Fatalf("cannot start the proxy: %v", err)
 	}
+	p := &Proxy{gate: g, target: target, pairs: make(map[*pair]bool)}
+	p.changed = sync.NewCond(&p.mu)
+	p.accept()
 	t.Cleanup(p.close)
 	return p
 }
 
 // Addr is host:port of the proxy.
-func (p *Proxy) Addr() string { return p.addr }
+func (p *Proxy) Addr() string { return p.gate.Addr().String() }
 
 // Cut drops all connections and refuses new ones.
 func (p *Proxy) Cut() { p.set(cut) }
@@ -112,42 +109,40 @@ func (p *Proxy) set(m mode) {
 	switch {
 	case m == cut:
 		p.refuse()
-	case p.listener == nil:
-		if err := p.listen(p.addr); err != nil {
-			panic("cannot listen again on the proxy's port " + p.addr + ": " + err.Error())
+	case p.accepting == nil:
+		if err := p.gate.open(); err != nil {
+			panic("cannot listen again at the proxy's " + p.Addr() + ": " + err.Error())
 		}
+		p.accept()
 	}
 	p.changed.Broadcast()
 }
 
-func (p *Proxy) listen(addr string) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
+func (p *Proxy) accept() {
 	done := make(chan struct{})
-	p.listener, p.addr, p.accepting = l, addr, done
-	p.tasks.Go(func() { defer close(done); p.accept(l) })
-	return nil
-}
-
-// refuse stops listening, and returns when the port is free to listen on again.
-func (p *Proxy) refuse() {
-	if p.listener != nil {
-		p.listener.Close()
-		<-p.accepting
-		p.listener = nil
-	}
-}
-
-func (p *Proxy) accept(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
+	p.accepting = done
+	p.tasks.Go(func() {
+		defer close(done)
+		for {
+			conn, err := p.gate.Accept()
+			if err != nil {
+				return
+			}
+			p.tasks.Go(func() { p.serve(conn) })
 		}
-		p.tasks.Go(func() { p.serve(conn) })
+	})
+}
+
+// refuse returns when no connection can be made any more.
+func (p *Proxy) refuse() {
+	if p.accepting == nil {
+		return
 	}
+	if err := p.gate.shut(); err != nil {
+		panic("cannot stop listening at the proxy's " + p.Addr() + ": " + err.Error())
+	}
+	<-p.accepting
+	p.accepting = nil
 }
 
 // serve connects a client to the server as soon as nothing is stalled, and carries both directions.
@@ -271,6 +266,7 @@ func (p *Proxy) close() {
 		p.drop(pr)
 	}
 	p.refuse()
+	p.gate.Close()
 	p.changed.Broadcast()
 	p.mu.Unlock()
 	p.tasks.Wait()

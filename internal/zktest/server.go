@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,7 +28,8 @@ const (
 // Server is a running ZooKeeper.
 type Server struct {
 	addr string
-	dir  string
+	port *os.File // the socket that keeps the port, also while the server is stopped
+	dir  string   // absolute
 
 	mu  sync.Mutex
 	run *run // nil: stopped
@@ -51,38 +52,25 @@ func Launch(ctx context.Context, dir string) (*Server, error) {
 	if _, err := exec.LookPath("java"); err != nil {
 		return nil, fmt.Errorf("cannot start ZooKeeper: there is no java; type: %s", install)
 	}
-	var err error
-	for range 3 { // somebody may take the free port before the server does
-		s := &Server{dir: dir}
-		if s.addr, err = freeAddr(); err != nil {
-			return nil, fmt.Errorf("cannot start ZooKeeper: %w", err)
-		}
-		if err = s.start(ctx); err == nil {
-			return s, nil
-		}
-		if ctx.Err() != nil {
-			break
-		}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start ZooKeeper: %w", err)
 	}
-	return nil, err
-}
-
-// freeAddr finds a port below those the kernel gives to outgoing connections (32768 and up), so that it stays free
-// while whoever listens there is stopped for a while.
-func freeAddr() (string, error) {
-	var err error
-	for range 100 {
-		var l net.Listener
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))); err == nil {
-			defer l.Close()
-			return l.Addr().String(), nil
-		}
+	s := &Server{dir: dir}
+	if s.addr, s.port, err = reserve(); err != nil {
+		return nil, fmt.Errorf("cannot start ZooKeeper: %w", err)
 	}
-	return "", err
+	if err := s.start(ctx); err != nil {
+		s.port.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // Addr is host:port of the server.
 func (s *Server) Addr() string { return s.addr }
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 func (s *Server) start(ctx context.Context) error {
 	_, port, _ := net.SplitHostPort(s.addr)
@@ -91,14 +79,14 @@ func (s *Server) start(ctx context.Context) error {
 		"tickTime=500",
 		"minSessionTimeout=1000",
 		"maxSessionTimeout=60000",
-		"dataDir=" + filepath.Join(s.dir, "data"),
+		"dataDir=" + s.data(),
 		"clientPort=" + port,
 		"clientPortAddress=127.0.0.1",
 		"maxClientCnxns=0",
 		"admin.enableServer=false",
 		"forceSync=no",
 		"preAllocSize=4096",
-		"4lw.commands.whitelist=srvr,mntr,cons,dump,wchs",
+		"4lw.commands.whitelist=conf,srvr,mntr,cons,dump,wchs",
 		"",
 	}, "\n")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
@@ -114,7 +102,7 @@ func (s *Server) start(ctx context.Context) error {
 		return fmt.Errorf("cannot start ZooKeeper: %w", err)
 	}
 	for {
-		if serving(s.addr) {
+		if s.serving() {
 			s.mu.Lock()
 			s.run = r
 			s.mu.Unlock()
@@ -169,17 +157,40 @@ func (r *run) stop(signal syscall.Signal) {
 	}
 }
 
-// serving asks the server whether it does.
-func serving(addr string) bool {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
+// serving says whether this very server does: another one may have the port.
+func (s *Server) serving() bool {
+	answer, err := s.ask("conf")
+	return err == nil && strings.Contains(answer, "dataDir="+s.data()+string(filepath.Separator))
+}
+
+// Zxid is the number of the last transaction: each request that changes something is one, a Multi as a whole, and so are the
+// beginning and the end of a session.
+func (s *Server) Zxid() (int64, error) {
+	answer, err := s.ask("srvr")
 	if err != nil {
-		return false
+		return 0, fmt.Errorf("cannot read the last transaction of ZooKeeper at %s: %w", s.addr, err)
+	}
+	for line := range strings.Lines(answer) {
+		if digits, ok := strings.CutPrefix(strings.TrimSpace(line), "Zxid: 0x"); ok {
+			return strconv.ParseInt(digits, 16, 64)
+		}
+	}
+	return 0, fmt.Errorf("cannot read the last transaction of ZooKeeper at %s: it answers %q", s.addr, answer)
+}
+
+// ask sends a four-letter word.
+func (s *Server) ask(word string) (string, error) {
+	conn, err := net.DialTimeout("tcp", s.addr, time.Second)
+	if err != nil {
+		return "", err
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Second))
-	io.WriteString(conn, "srvr")
-	answer, _ := io.ReadAll(conn)
-	return bytes.Contains(answer, []byte("Mode: "))
+	if _, err := io.WriteString(conn, word); err != nil {
+		return "", err
+	}
+	answer, err := io.ReadAll(conn)
+	return string(answer), err
 }
 
 func lastLines(s string) string {

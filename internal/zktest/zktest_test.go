@@ -5,10 +5,14 @@ package zktest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,7 +121,11 @@ func dial(t *testing.T, addr string) net.Conn {
 
 func expect(t *testing.T, conn net.Conn, want string, wantErr error) {
 	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	patience := 5 * time.Second
+	if wantErr == os.ErrDeadlineExceeded {
+		patience = 300 * time.Millisecond
+	}
+	conn.SetReadDeadline(time.Now().Add(patience))
 	buf := make([]byte, max(len(want), 1))
 	n, err := io.ReadFull(conn, buf)
 	if string(buf[:n]) != want || !errors.Is(err, wantErr) {
@@ -153,15 +161,90 @@ func TestProxyFaults(t *testing.T) {
 	expect(t, conn, "", io.EOF)
 
 	conn = dial(t, p.Addr())
+	io.WriteString(conn, frame("four"))
+	expect(t, conn, frame("four"), nil)
+	<-got
 	p.Cut()
 	expect(t, conn, "", io.EOF)
-	if _, err := net.Dial("tcp", p.Addr()); err == nil {
-		t.Error("a cut proxy accepts")
+	if _, err := net.Dial("tcp", p.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("a cut proxy: %v", err)
+	}
+	if l, err := net.Listen("tcp", p.Addr()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("the port of a cut proxy is up for grabs: %v, %v", l, err)
 	}
 	p.Heal()
 	conn = dial(t, p.Addr())
-	io.WriteString(conn, frame("four"))
-	expect(t, conn, frame("four"), nil)
+	io.WriteString(conn, frame("five"))
+	expect(t, conn, frame("five"), nil)
+}
+
+// Children that are being forked have copies of listening sockets: no port may be lost to them.
+func TestPortsAmongForks(t *testing.T) {
+	stop := make(chan struct{})
+	var forks sync.WaitGroup
+	for range 2 {
+		forks.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					exec.Command("/bin/true").Run()
+				}
+			}
+		})
+	}
+	defer forks.Wait()
+	defer close(stop)
+	target, got := echo(t)
+	for range 20 {
+		p := zktest.NewProxy(t, target)
+		for range 20 {
+			p.Cut()
+			p.Heal()
+		}
+		conn := dial(t, p.Addr())
+		io.WriteString(conn, frame("hello"))
+		expect(t, conn, frame("hello"), nil)
+		<-got
+		conn.Close()
+	}
+}
+
+// The port of a server that is stopped is not given to proxies and other servers, and the server starts there again.
+func TestServerKeepsPort(t *testing.T) {
+	s := zktest.Start(t)
+	c := connect(t, s.Addr())
+	before, err := s.Zxid()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		if err := c.Multi(t.Context(), zkclient.OpCreate(fmt.Sprintf("/a%d", i), nil, zkclient.Persistent),
+			zkclient.OpCreate(fmt.Sprintf("/b%d", i), nil, zkclient.Persistent)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after, err := s.Zxid(); err != nil || after-before != 5 {
+		t.Errorf("%d transactions, want 5 (%v)", after-before, err)
+	}
+	c.Close()
+	s.Stop()
+	if _, err := s.Zxid(); err == nil || !strings.Contains(err.Error(), "cannot read the last transaction") {
+		t.Errorf("stopped: %v", err)
+	}
+	exclusive := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		return errors.Join(c.Control(func(fd uintptr) {
+			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 0)
+		}), err)
+	}}
+	if l, err := exclusive.Listen(t.Context(), "tcp", s.Addr()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("the port of a stopped server is free: %v, %v", l, err)
+	}
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, s.Addr())
 }
 
 // frame is text as ZooKeeper's protocol would carry it: a length, then, for the proxy, eight bytes of head.

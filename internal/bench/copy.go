@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vsc-zk/internal/testtree"
+)
+
+// tool is something that copies a tree.
+type tool struct {
+	name  string
+	jobs  int
+	again bool // also measure it where nothing is left to do
+	copy  func(ctx context.Context, src, dst string) error
+}
+
+func (b *bench) rsync() tool {
+	return tool{name: "rsync", jobs: 1, copy: func(ctx context.Context, src, dst string) error {
+		_, err := b.command(ctx, "rsync", "-a", src+"/", dst+"/")
+		return err
+	}}
+}
+
+func (b *bench) fpsync(jobs int) tool {
+	return tool{name: "fpsync", jobs: jobs, copy: func(ctx context.Context, src, dst string) error {
+		_, err := b.command(ctx, "fpsync", "-n", fmt.Sprint(jobs), "-f", "100", "-t", filepath.Join(b.work, "fpsync"), src+"/", dst+"/")
+		return err
+	}}
+}
+
+// copies measures all tools on both trees, round by round.
+func (b *bench) copies(ctx context.Context, disk, slow *tree, jobs []int) error {
+	type run struct {
+		tree *tree
+		tool tool
+	}
+	again := func(t tool) tool { t.again = true; return t }
+	runs := []run{
+		{disk, b.rsync()}, {disk, b.fpsync(diskJobs)}, {disk, b.zkrsync(diskJobs)},
+		{slow, again(b.rsync())}, {slow, again(b.fpsync(slowJobs))},
+	}
+	for _, n := range jobs {
+		t := b.zkrsync(n)
+		t.again = n == slowJobs
+		runs = append(runs, run{slow, t})
+	}
+	for round := range b.rounds {
+		for i := range runs {
+			// Another one begins each time: what the run before has left to the machine is not always the same tool's.
+			r := runs[(i+round*2)%len(runs)]
+			if err := b.copy(ctx, r.tree, r.tool, round); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// diskJobs and slowJobs are how many jobs work at once on T1 and T2.
+const (
+	diskJobs = 2
+	slowJobs = 8
+)
+
+// copy makes one cold copy, and does it again if the tool wants that.
+func (b *bench) copy(ctx context.Context, t *tree, tool tool, round int) error {
+	dst := filepath.Join(b.work, "dst")
+	if err := os.Mkdir(dst, 0o755); err != nil {
+		return fmt.Errorf("cannot make a destination: %w", err)
+	}
+	defer os.RemoveAll(dst)
+	passes := []bool{false}
+	if tool.again {
+		passes = append(passes, true)
+	}
+	for _, again := range passes {
+		src, err := t.fresh()
+		if err != nil {
+			return err
+		}
+		if err := b.warm(ctx); err != nil {
+			return err
+		}
+		begin := time.Now()
+		if err := tool.copy(ctx, src, dst); err != nil {
+			return err
+		}
+		s := sample{seconds: time.Since(begin).Seconds(), operations: t.operations()}
+		if err := identical(t.disk, dst); err != nil {
+			return fmt.Errorf("%s with %d jobs on %s: %w", tool.name, tool.jobs, t.name, err)
+		}
+		b.samples.add(key{t.name, tool.name, tool.jobs, again}, s)
+		what := "cold"
+		if again {
+			what = "again"
+		}
+		fmt.Fprintf(b.log, "round %d of %d: %s %-8s %2d jobs %-6s %7.2f s %7.0f operations\n",
+			round+1, b.rounds, t.name, tool.name, tool.jobs, what, s.seconds, s.operations)
+	}
+	return t.close()
+}
+
+// warm reads the programs, so that a run does not pay for that.
+func (b *bench) warm(ctx context.Context) error {
+	for _, program := range [][]string{
+		{"rsync", "--version"}, {"fpart", "-V"}, {filepath.Join(b.bin, "zkrsync"), "--version"}, {"find", "--version"},
+	} {
+		if _, err := b.command(ctx, program[0], program[1:]...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func identical(a, b string) error {
+	differences, err := testtree.Compare(a, b)
+	if err != nil {
+		return err
+	}
+	if len(differences) > 0 {
+		return fmt.Errorf("the copy differs in %d places, first %s", len(differences), differences[0])
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// queueRate is one line of the benchmark of the queue.
+type queueRate struct {
+	batch   string
+	figures []string // value and unit by turns
+}
+
+// queue runs the benchmark that package zkclient has of its queue. It needs the source: the current directory is its root.
+func (b *bench) queue(ctx context.Context) ([]queueRate, error) {
+	text, err := b.command(ctx, "go", "test", "-run=^$", "-bench=^BenchmarkQueue$", "./internal/zkclient")
+	if err != nil {
+		return nil, err
+	}
+	rates := queueRates(text)
+	if len(rates) == 0 {
+		return nil, errors.New("cannot find the figures of BenchmarkQueue in what go test prints")
+	}
+	return rates, nil
+}
+
+// queueRates reads lines such as "BenchmarkQueue/batch=10-2   4000   123 ns/op   8100 paths/s".
+func queueRates(text string) []queueRate {
+	var rates []queueRate
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) < 4 {
+			continue
+		}
+		batch, found := strings.CutPrefix(fields[0], "BenchmarkQueue/batch=")
+		if !found {
+			continue
+		}
+		batch, _, _ = strings.Cut(batch, "-") // the number of cores
+		rates = append(rates, queueRate{batch: batch, figures: fields[2:]})
+	}
+	return rates
+}

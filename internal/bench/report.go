@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// report is what is printed at the end.
+type report struct {
+	*bench
+	machine, loads   string
+	disk, slow, wide *tree
+	jobs             []int
+	queue            []queueRate
+	took             time.Duration
+}
+
+func (r report) String() string {
+	var out strings.Builder
+	for _, part := range []string{r.setting(), r.main(), r.speedUp(), r.walk(), r.queueRates()} {
+		fmt.Fprintln(&out, part)
+	}
+	return strings.TrimSuffix(out.String(), "\n")
+}
+
+// table is a Markdown table; its first column holds text, the others numbers.
+func table(head []string, rows [][]string) string {
+	var out strings.Builder
+	line := func(cells []string) { fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | ")) }
+	line(head)
+	fmt.Fprintf(&out, "|---|%s\n", strings.Repeat("---:|", len(head)-1))
+	for _, row := range rows {
+		line(row)
+	}
+	return out.String()
+}
+
+func (r report) setting() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "Machine: %s. Load before and after: %s.\n\n", r.machine, r.loads)
+	fmt.Fprintf(&s, "T1: %s files of 1 kB in %s directories on a local disk. T2: the same behind a FUSE file system that adds %v\n"+
+		"to each lookup, getattr, opendir, open and create (names and attributes kept for 1 s, no readdirplus).\n",
+		grouped(float64(r.disk.files)), grouped(float64(r.disk.dirs)), delay)
+	if r.rounds == 1 {
+		s.WriteString("One run of each")
+	} else {
+		fmt.Fprintf(&s, "Seconds, median (least–most) of %d runs, all in turn", r.rounds)
+	}
+	s.WriteString("; the destination, on the local disk, was identical after every one. ")
+	if mayDrop() {
+		s.WriteString("Caches were dropped before every run.\n")
+	} else {
+		s.WriteString("Caches were NOT dropped: only root may.\n")
+	}
+	fmt.Fprintf(&s, "zkrsync: one source process (--jobs, --depth=%s) and one destination process (--slots), from their start to their end,\n"+
+		"ZooKeeper on the same machine. All of it took %v.\n", r.depth, r.took.Round(time.Second))
+	if r.quick {
+		s.WriteString("\nQUICK: half the tree and one round. These figures show that everything works, and nothing else.\n")
+	}
+	return s.String()
+}
+
+// main is the table of the tools.
+func (r report) main() string {
+	head := []string{"jobs on T1 / T2", "T1", "÷ rsync", "T2", "÷ rsync", "T2, nothing changed", "÷ rsync"}
+	var rows [][]string
+	for _, row := range []struct {
+		label, tool string
+		disk, slow  int
+	}{
+		{"one `rsync -a`, local", "rsync", 1, 1},
+		{fmt.Sprintf("fpsync, 100 files each, %d / %d", diskJobs, slowJobs), "fpsync", diskJobs, slowJobs},
+		{fmt.Sprintf("**zkrsync, %d / %d**", diskJobs, slowJobs), "zkrsync", diskJobs, slowJobs},
+	} {
+		cells := []string{row.label}
+		for _, k := range []key{{r.disk.name, row.tool, row.disk, false}, {r.slow.name, row.tool, row.slow, false}, {r.slow.name, row.tool, row.slow, true}} {
+			cells = append(cells, spread(r.samples.seconds(k)), short(r.toRsync(k)))
+		}
+		rows = append(rows, cells)
+	}
+	return table(head, rows) +
+		"\nMeasured earlier on this kind of machine, with the full trees (not in Debian, so not run here): msrsync with 2 / 8 processes and 100\n" +
+		"files each T1 2.7, T2 9.7, nothing changed 9.0; the Python zkrsync with 2+2 / 8+8 clients T1 151, T2 95.\n"
+}
+
+// toRsync is the median time as a share of that of a single rsync.
+func (r report) toRsync(k key) float64 {
+	return median(r.samples.seconds(k)) / median(r.samples.seconds(key{k.tree, "rsync", 1, k.again}))
+}
+
+func (r report) speedUp() string {
+	one := median(r.samples.seconds(key{r.slow.name, "zkrsync", r.jobs[0], false}))
+	rows := [][]string{}
+	row := func(label string, k key, speed string) {
+		rows = append(rows, []string{label, spread(r.samples.seconds(k)), speed, short(1 / r.toRsync(k)), grouped(r.samples.operations(k))})
+	}
+	for _, n := range r.jobs {
+		k := key{r.slow.name, "zkrsync", n, false}
+		row(fmt.Sprintf("zkrsync, %d", n), k, short(one/median(r.samples.seconds(k))))
+	}
+	row("one rsync", key{r.slow.name, "rsync", 1, false}, "")
+	row(fmt.Sprintf("fpsync, %d", slowJobs), key{r.slow.name, "fpsync", slowJobs, false}, "")
+	return table([]string{"T2, jobs", "seconds", "speed-up over 1 job", "over rsync", "metadata operations"}, rows)
+}
+
+func (r report) walk() string {
+	names := map[string]string{"find": "`find -type d`", "WalkDir": "filepath.WalkDir", "Walk": "**zkrsync's walk**"}
+	head := []string{"directories/s, all read"}
+	for _, t := range []*tree{r.wide, r.slow} {
+		where := "disk"
+		if t.at != "" {
+			where = t.name
+		}
+		head = append(head, fmt.Sprintf("%s (%s)", where, grouped(float64(t.dirs))), "÷ find", "metadata operations")
+	}
+	var rows [][]string
+	for _, walker := range walkers {
+		cells := []string{names[walker]}
+		for _, t := range []*tree{r.wide, r.slow} {
+			k := key{tree: t.name, tool: walker}
+			rate := float64(t.dirs) / median(r.samples.seconds(k))
+			find := float64(t.dirs) / median(r.samples.seconds(key{tree: t.name, tool: "find"}))
+			operations := ""
+			if t.at != "" {
+				operations = grouped(r.samples.operations(k))
+			}
+			cells = append(cells, grouped(rate), short(rate/find), operations)
+		}
+		rows = append(rows, cells)
+	}
+	return table(head, rows)
+}
+
+func (r report) queueRates() string {
+	head := []string{"Queue, paths a transaction"}
+	for i := 1; i < len(r.queue[0].figures); i += 2 {
+		head = append(head, r.queue[0].figures[i])
+	}
+	var rows [][]string
+	for _, rate := range r.queue {
+		cells := []string{rate.batch}
+		for i := 0; i < len(rate.figures); i += 2 {
+			cells = append(cells, rate.figures[i])
+		}
+		rows = append(rows, cells)
+	}
+	return table(head, rows)
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package pathbuilder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// oddTree makes a random tree of odd names and gives all its directories.
+func oddTree(t *testing.T, rnd *rand.Rand, size int) []string {
+	t.Helper()
+	base := filepath.Join(t.TempDir(), "tree")
+	dirs := []string{base}
+	if err := os.Mkdir(base, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for range size {
+		path := dirs[rnd.IntN(len(dirs))] + "/" + oddNames[rnd.IntN(len(oddNames))]
+		switch rnd.IntN(8) {
+		case 0:
+			os.WriteFile(path, nil, 0o644)
+		case 1:
+			os.Symlink(dirs[rnd.IntN(len(dirs))], path)
+		default:
+			if os.Mkdir(path, 0o755) == nil {
+				dirs = append(dirs, path)
+				if rnd.IntN(3) == 0 {
+					os.Lchown(path, 1, 1) // daemon; only root can
+				}
+			}
+		}
+	}
+	return dirs
+}
+
+// found walks and gives all there is to know of the entries.
+func found(t *testing.T, opts Options) []Found {
+	t.Helper()
+	var list []Found
+	if err := WalkStamped(t.Context(), opts, func(f Found) error { list = append(list, f); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func split(t *testing.T, opts Options, path string) []Found {
+	t.Helper()
+	var list []Found
+	if err := Split(t.Context(), opts, path, func(f Found) error { list = append(list, f); return nil }); err != nil {
+		t.Fatalf("Split(%q): %v", path, err)
+	}
+	return list
+}
+
+// settled makes stamps of two walks comparable: what is young now may not be in
+// a moment.
+func settled(list []Found) []Found {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Young = false
+	}
+	return list
+}
+
+// A walk in which Deeper is true of some directories is the walk without it,
+// with those entries split; whatever the names, excludes and depth are.
+func TestSplitIsDeeper(t *testing.T) {
+	splits, excludes := 0, 0
+	for seed := range uint64(100) {
+		rnd := rand.New(rand.NewPCG(seed, 8))
+		dirs := oddTree(t, rnd, rnd.IntN(80))
+		opts := Options{Base: dirs[0], Depth: rnd.IntN(4), Walkers: 1 + rnd.IntN(9)}
+		if rnd.IntN(2) == 0 {
+			opts.Exclude = snapshots
+		}
+		if rnd.IntN(2) == 0 {
+			opts.ExcludeUser = "daemon"
+		}
+		chosen := map[string]bool{}
+		for _, dir := range dirs {
+			chosen[dir] = rnd.IntN(3) == 0
+		}
+
+		var want []Found
+		var expand func(Found)
+		expand = func(f Found) {
+			if !f.Recursive || !chosen[f.Path] {
+				want = append(want, f)
+				return
+			}
+			splits++
+			for i, piece := range split(t, opts, f.Path) {
+				if i == 0 {
+					want = append(want, piece)
+				} else {
+					expand(piece)
+				}
+			}
+		}
+		for _, f := range found(t, opts) {
+			expand(f)
+		}
+
+		var mu sync.Mutex
+		asked := map[string]int{}
+		opts.Deeper = func(path string) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[path]++
+			return chosen[path]
+		}
+		if got := found(t, opts); !slices.Equal(settled(got), settled(want)) {
+			t.Fatalf("seed %d: got  %+v\nwant %+v", seed, got, want)
+		}
+		for path, n := range asked {
+			if n != 1 {
+				t.Errorf("seed %d: asked %d times of %q", seed, n, path)
+			}
+			if opts.Exclude != nil && opts.ExcludeUser == "" && snapshots.MatchString(path) {
+				t.Errorf("seed %d: asked of %q, which is excluded", seed, path)
+			}
+		}
+		if opts.Exclude != nil {
+			excludes++
+		}
+	}
+	if splits < 100 || excludes < 20 {
+		t.Errorf("the trees try too little: %d splits, %d walks with excludes", splits, excludes)
+	}
+}
+
+func TestNamesAreCounted(t *testing.T) {
+	base := tree(t, "f", "\n", "dead -> nowhere", "in -> a", "a/x/f", "a/x/g", "a/\xff", strings.Repeat("n", 255), ".snapshots/f")
+	if err := syscall.Mkfifo(base+"/fifo", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	names := func(list []Found) (got []string) {
+		for _, f := range list {
+			got = append(got, fmt.Sprintf("%s %d", strings.Replace(string(f.Encode()), base, "B", 1), f.Names))
+		}
+		return got
+	}
+	opts := Options{Base: base, Depth: 1, Exclude: snapshots}
+	equal(t, "depth 1", names(found(t, opts)), []string{"0_B 6", "1_B/a 0"})
+	opts.Depth = 2
+	equal(t, "depth 2", names(found(t, opts)), []string{"0_B 6", "0_B/a 1", "1_B/a/x 0"})
+	equal(t, "split", names(split(t, opts, base+"/a/x")), []string{"0_B/a/x 2"})
+	equal(t, "split of the base", names(split(t, opts, base)), []string{"0_B 6", "1_B/a 0"})
+}
+
+func TestSplitRefuses(t *testing.T) {
+	base := tree(t, "a/b/", "file", "in -> a", "a/up -> ..")
+	gone := []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP}
+	emit := func(f Found) error {
+		t.Errorf("%q was emitted", f.Path)
+		return nil
+	}
+	for path, want := range map[string]error{
+		"/gone": fs.ErrNotExist, "/gone/x": fs.ErrNotExist, "/a/\n": fs.ErrNotExist, "/file": syscall.ENOTDIR, "/file/x": syscall.ENOTDIR,
+		"/in": syscall.ELOOP, "/in/b": syscall.ELOOP, "/a/up/a/b": syscall.ELOOP,
+	} {
+		err := Split(t.Context(), Options{Base: base}, base+path, emit)
+		// Some kernels' ELOOP is ENOTDIR where a directory was asked for.
+		if want == syscall.ELOOP && errors.Is(err, syscall.ENOTDIR) {
+			want = syscall.ENOTDIR
+		}
+		if !errors.Is(err, want) || !strings.HasPrefix(err.Error(), "cannot ") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("Split(%q): %v, want %v", path, err, want)
+		}
+	}
+	for _, path := range []string{"/etc", base + "2", base + "/a/../a", base + "/a/"} {
+		if err := Split(t.Context(), Options{Base: base}, path, emit); err == nil {
+			t.Errorf("Split(%q): no error", path)
+		}
+	}
+	// A base that has gone does not make anything look vanished.
+	for _, lost := range []string{base + "/nothing", base + "/file", base + "/in/nothing"} {
+		for _, path := range []string{lost, lost + "/a"} {
+			err := Split(t.Context(), Options{Base: lost}, path, emit)
+			if err == nil || slices.ContainsFunc(gone, func(g error) bool { return errors.Is(err, g) }) {
+				t.Errorf("Split(%q) in a base that is none: %v", path, err)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("told to stop")
+	cancel(stop)
+	for _, path := range []string{"", "/a"} {
+		if err := Split(ctx, Options{Base: base}, base+path, emit); err != stop {
+			t.Errorf("ended context: %v", err)
+		}
+		count := 0
+		err := Split(t.Context(), Options{Base: base}, base+path, func(Found) error {
+			if count++; count == 2 {
+				return stop
+			}
+			return nil
+		})
+		if err != stop || count != 2 {
+			t.Errorf("error of emit: %v after %d entries", err, count)
+		}
+	}
+}

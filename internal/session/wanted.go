@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"vsc-zk/internal/zkclient"
+)
+
+// errAsked ends a run whose paths others should have a share of.
+var errAsked = errors.New("idle jobs wait for a share of this run's paths")
+
+// wanted is the content of S/wanted: entries in work that the master would like
+// to give to idle jobs, by queue and name. Their holders look at it when a run
+// takes long. Python slaves do not, and are not asked.
+type wanted struct {
+	Split []string `json:"split,omitempty"` // can be cut into smaller ones
+	Share []string `json:"share,omitempty"` // cannot, but may be one of several in a run
+}
+
+func (w wanted) encode() []byte {
+	data, err := json.Marshal(w)
+	if err != nil {
+		panic(err) // strings
+	}
+	return data
+}
+
+// wantedName is what wanted says of an entry.
+func wantedName(queue *zkclient.Queue, entry string) string { return queue.Path() + "/" + entry }
+
+// heed calls stop when the master wants what is in hand: any of several paths, to
+// spread them, or the only one, to cut it. It returns when ctx ends.
+func (w *worker) heed(ctx context.Context, b batch, stop func()) {
+	if w.bounded() || !w.extended() { // what a run that is stopped has deleted is not known
+		return
+	}
+	if !sleep(ctx, w.cfg.Timing.SplitAfter) {
+		return
+	}
+	names := make(map[string]bool, len(b.entries))
+	for _, entry := range b.entries {
+		names[wantedName(b.queue, entry.Name)] = true
+	}
+	mine := func(name string) bool { return names[name] }
+	err := w.m.WatchData(ctx, w.tree.wanted(), func(data []byte, _ zkclient.Stat, exists bool) {
+		var now wanted
+		if !exists || json.Unmarshal(data, &now) != nil {
+			return
+		}
+		if slices.ContainsFunc(now.Split, mine) || len(b.entries) > 1 && slices.ContainsFunc(now.Share, mine) {
+			stop()
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		w.log.Debug(err.Error()) // the run goes on by itself
+	}
+}

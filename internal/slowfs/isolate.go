@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package slowfs
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Isolate gives the process a mount namespace of its own, so that nobody else sees its mounts, and the kernel unmounts them
+// when it and its children have ended, even if they were killed. It runs the program again, in the same process, so call it
+// before anything else; the second call returns at once. Only root can do it, for others it does nothing.
+func Isolate() error {
+	const marker = "SLOWFS_ISOLATED" // the process that has been here; children inherit the variable, not the number
+	pid := strconv.Itoa(os.Getpid())
+	if os.Geteuid() != 0 || os.Getenv(marker) == pid {
+		return nil
+	}
+	runtime.LockOSThread() // for good: the namespace is this thread's alone until it becomes the program
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("cannot make a mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("cannot keep mounts to this process: %w", err)
+	}
+	if err := os.Setenv(marker, pid); err != nil {
+		return fmt.Errorf("cannot run the program again: %w", err)
+	}
+	return fmt.Errorf("cannot run the program again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+}

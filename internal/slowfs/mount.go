@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package slowfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	fuse "github.com/hanwen/go-fuse/v2/fs"
+	raw "github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+)
+
+// Options say how slow the file system is.
+type Options struct {
+	Delay time.Duration       // of each delayed operation; 0: none
+	Keep  time.Duration       // how long the kernel keeps names and attributes; 0: 1 s
+	Sleep func(time.Duration) // called with Delay for each delayed operation, by several goroutines; nil: time.Sleep
+}
+
+// FS is a mounted file system.
+type FS struct {
+	options Options
+	at      string
+	server  *raw.Server
+
+	lookup, getattr, opendir, open, create atomic.Int64
+}
+
+// Counts are the numbers of delayed operations since the mount.
+type Counts struct{ Lookup, Getattr, Opendir, Open, Create int64 }
+
+// Sum is the number of all delayed operations.
+func (c Counts) Sum() int64 { return c.Lookup + c.Getattr + c.Opendir + c.Open + c.Create }
+
+// Mount mounts the directory dir at the directory at, which must exist and not lie below dir. It returns when the file
+// system is ready.
+func Mount(dir, at string, o Options) (*FS, error) {
+	if o.Sleep == nil {
+		o.Sleep = time.Sleep
+	}
+	if o.Keep == 0 {
+		o.Keep = time.Second
+	}
+	below, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		below, err = filepath.Abs(below)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot mount %q: %w", dir, err)
+	}
+	loop, err := fuse.NewLoopbackRoot(below)
+	if err != nil {
+		return nil, fmt.Errorf("cannot mount %q: %w", dir, err)
+	}
+	f := &FS{options: o, at: at}
+	root := &node{LoopbackNode: loop.(*fuse.LoopbackNode), fs: f}
+	root.RootData.RootNode = root
+	asRoot := os.Geteuid() == 0
+	f.server, err = fuse.Mount(at, root, &fuse.Options{
+		EntryTimeout:    &o.Keep,
+		AttrTimeout:     &o.Keep,
+		NullPermissions: true, // mode 0000 stays 0000
+		MountOptions: raw.MountOptions{
+			Name:                 "slowfs",
+			FsName:               below,
+			Options:              []string{"default_permissions"}, // the kernel checks them: everything here is done by one user
+			AllowOther:           asRoot,
+			DirectMountStrict:    asRoot,
+			DisableReadDirPlus:   true,
+			DisabledCapabilities: raw.CAP_PASSTHROUGH, // else reads bypass the file system, for root and on new kernels only
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot mount at %q: %w%s", at, err, advice(asRoot))
+	}
+	return f, nil
+}
+
+// advice says what is missing on this machine, or nothing.
+func advice(asRoot bool) string {
+	if _, err := os.Stat("/dev/fuse"); errors.Is(err, fs.ErrNotExist) {
+		return "; there is no /dev/fuse: type modprobe fuse, in a container give it that device"
+	}
+	if _, err := exec.LookPath("fusermount3"); err != nil && !asRoot {
+		return "; whoever is not root needs fusermount3: type apt-get install fuse3"
+	}
+	return ""
+}
+
+// Counts says how many operations were delayed so far.
+func (f *FS) Counts() Counts {
+	return Counts{f.lookup.Load(), f.getattr.Load(), f.opendir.Load(), f.open.Load(), f.create.Load()}
+}
+
+// Unmount ends the file system and returns when nothing serves it any more. If it was still in use after a third of a second
+// it is unmounted all the same, and the error says so. Where not root mounted it, it then stays for those who use it.
+func (f *FS) Unmount() error {
+	err := f.server.Unmount()
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("cannot unmount %q in good order, was it still in use? %w", f.at, err)
+	if os.Geteuid() == 0 {
+		if force := unix.Unmount(f.at, unix.MNT_FORCE|unix.MNT_DETACH); force != nil {
+			return errors.Join(err, fmt.Errorf("cannot unmount %q by force: %w", f.at, force))
+		}
+		f.server.Wait()
+		return err
+	}
+	if out, lazy := exec.Command("fusermount3", "-u", "-z", f.at).CombinedOutput(); lazy != nil {
+		return errors.Join(err, fmt.Errorf("cannot unmount %q later: %w: %s", f.at, lazy, out))
+	}
+	return err
+}

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package zkclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// staleAfter is how many names in a row that turn out to be taken make the local copy not worth going on with.
+	staleAfter = 16
+	// maxTaken bounds the values taken at once, in bytes, so that they fit into one transaction with what becomes of them.
+	maxTaken = 256 << 10
+)
+
+// Take waits until it has an entry. What an abandoned Take still gets is released.
+func (q *Queue) Take(ctx context.Context) (*Entry, error) {
+	return first(q.TakeSome(ctx, 1, nil))
+}
+
+// TryTake takes an entry if one is free now, else it returns nil.
+func (q *Queue) TryTake(ctx context.Context) (*Entry, error) {
+	return first(q.TryTakeSome(ctx, 1, nil))
+}
+
+func first(entries []*Entry, err error) (*Entry, error) {
+	if len(entries) == 0 {
+		return nil, err
+	}
+	return entries[0], err
+}
+
+// TakeSome waits until it has an entry, and takes up to n of equal priority in one transaction: neighbours, as far as they
+// are free, same says that their value may go with the first one's (nil: all may), and their values have at most 256 KiB
+// together. n counts up to 500. When others are quicker with one of them, it takes a single one instead. What an
+// abandoned TakeSome still gets is released.
+func (q *Queue) TakeSome(ctx context.Context, n int, same func(first, value []byte) bool) ([]*Entry, error) {
+	entries, err := await(ctx, q.c, func() ([]*Entry, error) {
+		since := time.Now()
+		for {
+			freed := q.releases()
+			entries, v, err := q.take(ctx, since, n, same)
+			if len(entries) > 0 || err != nil {
+				return entries, err
+			}
+			if err := q.c.wait(ctx, v.turn, freed, v.entries, v.taken); err != nil {
+				return nil, err
+			}
+			since = v.changed()
+		}
+	}, q.abandon)
+	return entries, q.c.fail("take from the queue", q.path, err)
+}
+
+// TryTakeSome is TakeSome that returns nil if no entry is free now.
+func (q *Queue) TryTakeSome(ctx context.Context, n int, same func(first, value []byte) bool) ([]*Entry, error) {
+	entries, err := await(ctx, q.c, func() ([]*Entry, error) {
+		entries, _, err := q.take(ctx, time.Now(), n, same)
+		return entries, err
+	}, q.abandon)
+	return entries, q.c.fail("take from the queue", q.path, err)
+}
+
+// releases is closed when a name is held no longer by this object, be it that it was only tried.
+func (q *Queue) releases() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.freed
+}
+
+// abandon gives back what nobody waits for any more.
+func (q *Queue) abandon(entries []*Entry) {
+	if len(entries) == 0 {
+		return
+	}
+	q.disown(entries)
+	q.discard(entries)
+	q.forget(names(entries))
+}
+
+// discard deletes taken nodes that are ours, unless the session ends first, which does the same.
+func (q *Queue) discard(entries []*Entry) {
+	if err := q.untake(entries); err != nil && !q.c.over() {
+		q.c.log.Debug(fmt.Sprintf("Cannot release entries of the queue %s: %v", q.c.full(q.path), err))
+	}
+}
+
+// untake deletes taken nodes that are ours, in one transaction. That is not behind the fence, which may be taken down already.
+func (q *Queue) untake(entries []*Entry) error {
+	paths := make([]string, len(entries))
+	for i, e := range entries {
+		paths[i] = e.takenPath()
+	}
+	return q.c.removeAll(q.c.ctx, "", paths)
+}
+
+// take returns entries, or the view that showed none, read at or after since.
+func (q *Queue) take(ctx context.Context, since time.Time, n int, same func(first, value []byte) bool) ([]*Entry, *view, error) {
+	n = min(max(n, 1), maxOps/2) // two operations each
+	for {
+		names, v, err := q.next(ctx, since, n)
+		if err != nil || len(names) == 0 {
+			return nil, v, err
+		}
+		entries, refused, err := q.claim(ctx, v, names, same)
+		if len(entries) > 0 || err != nil {
+			return entries, v, err
+		}
+		if refused {
+			n = 1
+		}
+	}
+}
+
+// next picks names that may be free, and keeps them from the other goroutines. The queue is read again only when the local copy
+// has none and is older than since, as old as the poll interval, or proven stale.
+func (q *Queue) next(ctx context.Context, since time.Time, n int) ([]string, *view, error) {
+	select {
+	case q.reading <- struct{}{}:
+		defer func() { <-q.reading }()
+	case <-ctx.Done():
+		return nil, nil, q.c.check(ctx)
+	case <-q.c.ctx.Done():
+		return nil, nil, q.c.check(ctx)
+	}
+	for {
+		v := q.current()
+		if v != nil {
+			if n > 1 {
+				if err := q.refresh(ctx, v); err != nil {
+					return nil, nil, err
+				}
+			}
+			if names := q.pick(v, n); len(names) > 0 || !v.read.Before(since) {
+				return names, v, nil
+			}
+		}
+		v, err := q.look(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		q.mu.Lock()
+		q.view, q.misses = v, 0
+		q.mu.Unlock()
+	}
+}
+
+// current is the local copy if it is still worth anything.
+func (q *Queue) current() *view {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.misses >= staleAfter || q.view != nil && time.Since(q.view.read) > q.c.poll {
+		q.view, q.misses = nil, 0
+	}
+	return q.view
+}
+
+// pick keeps what it returns.
+func (q *Queue) pick(v *view, n int) []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	names := v.pick(n, func(name string) bool { _, ours := q.held[name]; return ours })
+	for _, name := range names {
+		q.held[name] = nil
+	}
+	return names
+}
+
+// look reads what is free.
+func (q *Queue) look(ctx context.Context) (*view, error) {
+	v := &view{read: time.Now(), turn: q.c.reconnected()}
+	var err error
+	if v.whole, err = q.watchWhole(ctx); err != nil {
+		return nil, err
+	}
+	names, w, err := q.c.childrenW(ctx, q.entries())
+	v.entries = w
+	if errors.Is(err, ErrNoNode) {
+		_, _, v.entries, err = q.c.existsW(ctx, q.entries())
+		return v, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	taken, w, err := q.c.childrenW(ctx, q.takenBy())
+	v.taken, v.seen = w, w
+	if err != nil && !errors.Is(err, ErrNoNode) {
+		return nil, err
+	}
+	v.buckets = free(names, taken)
+	return v, nil
+}
+
+// watchWhole returns a watch that fires when the queue is deleted: nobody ever writes the data of the node it is on.
+func (q *Queue) watchWhole(ctx context.Context) (*watch, error) {
+	if w := q.c.armed(watchKey{watchData, q.takenBy()}); w != nil {
+		return w, nil
+	}
+	_, _, w, err := q.c.getW(ctx, q.takenBy())
+	if errors.Is(err, ErrNoNode) {
+		_, _, w, err = q.c.existsW(ctx, q.takenBy())
+	}
+	return w, err
+}
+
+// refresh takes out of v what others have taken since: a batch has to be free as a whole. The watch that a waiting Take
+// looks at stays the one of before.
+func (q *Queue) refresh(ctx context.Context, v *view) error {
+	if v.seen == nil || !v.seen.has() {
+		return nil
+	}
+	taken, w, err := q.c.childrenW(ctx, q.takenBy())
+	if err != nil && !errors.Is(err, ErrNoNode) {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	v.seen = w
+	for _, name := range taken {
+		v.remove(name)
+	}
+	return nil
+}
+
+// claim tries for the entries of these names, which it reads first. refused means that others are quicker.
+func (q *Queue) claim(ctx context.Context, v *view, names []string, same func(first, value []byte) bool) (entries []*Entry, refused bool, err error) {
+	defer func() { q.settle(names, entries) }()
+	values, err := q.values(ctx, names)
+	if err != nil {
+		return nil, false, err
+	}
+	wanted := q.fitting(names, values, same)
+	if len(wanted) == 0 {
+		return nil, false, nil
+	}
+	ok, err := q.acquire(ctx, wanted)
+	if err != nil || !ok {
+		return nil, true, err
+	}
+	for _, e := range wanted {
+		e.whole = v.whole
+	}
+	if v.whole.has() { // what was read may have been in a queue that was deleted, and a new one uses the same names
+		q.discard(wanted)
+		q.stale()
+		return nil, false, nil
+	}
+	return wanted, false, nil
+}
+
+// values reads the values of entries; nil: it is consumed.
+func (q *Queue) values(ctx context.Context, names []string) ([][]byte, error) {
+	values := make([][]byte, len(names))
+	return values, q.c.each(ctx, len(names), func(ctx context.Context, i int) error {
+		data, _, err := q.c.get(ctx, join(q.entries(), names[i]))
+		if errors.Is(err, ErrNoNode) {
+			q.miss(names[i])
+			return nil
+		}
+		values[i] = bytesOf(data)
+		return err
+	})
+}
+
+// fitting makes entries of those that may be taken together.
+func (q *Queue) fitting(names []string, values [][]byte, same func(first, value []byte) bool) []*Entry {
+	var out []*Entry
+	size, request := 0, 0
+	for i, name := range names {
+		if values[i] == nil {
+			continue
+		}
+		e := &Entry{Name: name, Value: values[i], q: q}
+		if len(out) > 0 && same != nil && !same(out[0].Value, e.Value) {
+			continue
+		}
+		size += len(e.Value)
+		for _, op := range e.acquisition() {
+			request += q.c.size(op)
+		}
+		if len(out) > 0 && (size > maxTaken || request > maxBytes) {
+			break
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// acquisition are the operations that take an entry.
+func (e *Entry) acquisition() []Op {
+	return []Op{OpCheck(e.path(), -1), OpCreate(e.takenPath(), []byte(e.q.id), Ephemeral)}
+}
+
+// acquire takes all of the entries or, when one is not to be had, none. When the answer is lost, one of the taken nodes tells of
+// all. They are never left in doubt: even when ctx ends, it returns without an error if they were made.
+func (q *Queue) acquire(ctx context.Context, entries []*Entry) (bool, error) {
+	var ops []Op
+	for _, e := range entries {
+		ops = append(ops, e.acquisition()...)
+	}
+	for doubtful := false; ; doubtful = true {
+		_, err := q.c.multi(ctx, ops)
+		if errors.Is(err, ErrConnectionLoss) {
+			look, stop := q.c.doubt(ctx, Ephemeral)
+			if look == nil {
+				return false, stop
+			}
+			mine, err := entries[0].mine(look)
+			switch {
+			case mine:
+				return true, nil
+			case stop != nil:
+				return false, stop
+			case err != nil:
+				return false, err
+			}
+			continue
+		}
+		var refused *OpError
+		if !errors.As(err, &refused) {
+			return err == nil, err
+		}
+		e := entries[refused.Index/2]
+		switch check := refused.Index%2 == 0; {
+		case errors.Is(err, ErrNodeExists) && doubtful: // the lost request was only late
+			mine, err := e.mine(q.c.ctx)
+			if mine || err != nil {
+				return mine, err
+			}
+			q.miss(e.Name)
+			return false, nil
+		case errors.Is(err, ErrNodeExists), errors.Is(err, ErrNoNode) && check:
+			q.miss(e.Name)
+			return false, nil
+		case errors.Is(err, ErrNoNode):
+			q.stale()
+			return false, q.ensure(ctx)
+		}
+		return false, err
+	}
+}
+
+// miss notes that a name of the local copy is not free.
+func (q *Queue) miss(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.misses++
+	if q.view != nil {
+		q.view.remove(name)
+	}
+}
+
+// stale makes the next Take read the queue.
+func (q *Queue) stale() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.view = nil
+}
+
+// settle ends the trying for names, of which those of entries are ours now.
+func (q *Queue) settle(names []string, entries []*Entry) {
+	if len(entries) < len(names) {
+		defer q.forget(names)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range entries {
+		q.held[e.Name] = e
+		if q.view != nil {
+			q.view.remove(e.Name)
+		}
+	}
+	if len(entries) > 0 {
+		q.misses = 0
+	}
+}
+
+// disown keeps the names of entries that are on their way out from being tried for, and returns those that were held.
+func (q *Queue) disown(entries []*Entry) []*Entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var known []*Entry
+	for _, e := range entries {
+		if q.held[e.Name] == e {
+			q.held[e.Name] = nil
+			known = append(known, e)
+		}
+	}
+	return known
+}
+
+// forget lets go of names that are not held, nor tried for any more.
+func (q *Queue) forget(names []string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, name := range names {
+		if q.held[name] == nil {
+			delete(q.held, name)
+		}
+	}
+	close(q.freed)
+	q.freed = make(chan struct{})
+}
