@@ -503,16 +503,18 @@ func TestBackOff(t *testing.T) {
 	const retry = 400 * time.Millisecond
 	master := r.queued(depth1)
 	slave, dest := r.source(2, func(c *Config) { c.Timing.Retry = retry }), r.destination(3)
-	var began []time.Time
-	r.until("it was tried three times", func() bool {
-		if r.sent("a") > len(began) {
-			began = append(began, time.Now())
+	times := func(texts ...string) (times []time.Time) { // when they were logged, one after the other
+		for i, text := range texts {
+			r.until(text, func() bool { return strings.Count(r.log.String(), text) > i/2 })
+			times = append(times, time.Now())
 		}
-		return len(began) == attempts
-	})
+		return times
+	}
+	begun, failed := "is sending path "+r.path("a")+" ", "rsync of path 1_"+r.path("a")+" "
+	at := times(begun, failed, begun, failed, begun)
 	for i := range attempts - 1 {
 		want := retry*time.Duration(i+1) - 50*time.Millisecond // the look at the log comes late
-		if pause := began[i+1].Sub(began[i]); pause < want {
+		if pause := at[2*i+2].Sub(at[2*i+1]); pause < want {
 			t.Errorf("attempt %d came after %v, want %v at least", i+2, pause, want)
 		}
 	}
