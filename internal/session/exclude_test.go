@@ -127,3 +127,23 @@ func TestExcludeBelowWarns(t *testing.T) {
 		t.Error("warned where nothing is deleted")
 	}
 }
+
+// What lies in an excluded directory below the depth is not brought in by the pass for hard links.
+func TestHardLinksInExcludedDirectory(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.must(
+		os.Mkdir(r.path("dir000/dir000/skip"), 0o755),
+		os.Link(r.path("dir000/file000"), r.path("dir000/dir000/skip/link")),
+		os.Link(r.path("dir000/file000"), r.path("dir001/link")),
+	)
+	r.age("dir000/dir000", "dir001")
+	change := excluding("/skip$", below, hardLinks)
+	r.finish(r.source(1, change), r.slave(2, change), r.destination(3))
+	if _, err := os.Lstat(filepath.Join(r.dst, "dir000/dir000/skip")); !os.IsNotExist(err) {
+		t.Errorf("the excluded directory is at the destination (%v)", err)
+	}
+	r.must(os.RemoveAll(r.path("dir000/dir000/skip")))
+	r.age("dir000/dir000")
+	r.identical()
+}
