@@ -50,8 +50,8 @@ type account struct {
 
 // told is what a record meant when it was read for the first time.
 type told struct {
-	counts bool // it is no repetition
-	again  int  // earlier failures it replaces
+	result     // without the paths that had ended before
+	again  int // earlier failures it replaces
 }
 
 func newAccount(c *client, l *ledger, r *report) *account {
@@ -61,15 +61,21 @@ func newAccount(c *client, l *ledger, r *report) *account {
 // nextPass forgets what ended in the last pass, as paths may come again.
 func (a *account) nextPass() { clear(a.ended) }
 
-// first tells whether the paths of a result end for the first time in this pass.
-func (a *account) first(r result) bool {
+// first gives those paths of a result that end for the first time in this pass.
+func (a *account) first(r result) []text {
 	a.mixed = a.mixed || r.Who == unknownSlave
-	if !a.mixed || len(r.Paths) != 1 {
-		return true
+	if !a.mixed {
+		return r.Paths
 	}
-	key := maphash.String(a.seed, string(r.Paths[0]))
-	defer func() { a.ended[key] = true }()
-	return !a.ended[key]
+	var paths []text
+	for _, path := range r.Paths {
+		key := maphash.String(a.seed, string(path))
+		if !a.ended[key] {
+			paths = append(paths, path)
+		}
+		a.ended[key] = true
+	}
+	return paths
 }
 
 // look notes whether there is a Python source in the session, and says what that
@@ -212,21 +218,23 @@ func (a *account) take(ctx context.Context, m *member, parent string, names []st
 			continue
 		}
 		node := parent + "/" + names[i]
-		r := read(data)
 		t, known := a.told[node]
 		if !known {
-			if t.counts = a.first(r); t.counts {
-				t.again = a.replace(r)
-				if err := a.tell(r); err != nil {
+			t.result = read(data)
+			all := len(t.Paths)
+			t.Paths = a.first(t.result)
+			if len(t.Paths) > 0 || all == 0 {
+				t.again = a.replace(t.result)
+				if err := a.tell(t.result); err != nil {
 					return err
 				}
+			} else {
+				t.result = result{}
 			}
 			a.told[node] = t
 		}
-		if t.counts {
-			counts.add(r)
-			again += t.again
-		}
+		counts.add(t.result)
+		again += t.again
 		nodes = append(nodes, node)
 		ops = append(ops, zkclient.OpDelete(node))
 	}

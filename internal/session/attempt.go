@@ -75,7 +75,7 @@ func (w *worker) add(ctx context.Context, t *transfer, value []byte) (fate outco
 	p := part{task: job, rel: rel}
 	if job.links != nil {
 		t.Files, t.Names = true, w.linkNames(job.links)
-	} else if fate, problem := w.addDirectory(ctx, t, &p); fate != "" || problem != nil {
+	} else if fate, problem := w.addDirectory(ctx, t, &p, value); fate != "" || problem != nil {
 		return fate, problem, nil
 	}
 	if t.Files && len(t.Names) == 0 {
@@ -94,13 +94,13 @@ func (w *worker) nothing(job task) outcome {
 }
 
 // addDirectory is add for what lies in one directory.
-func (w *worker) addDirectory(ctx context.Context, t *transfer, p *part) (fate outcome, problem error) {
+func (w *worker) addDirectory(ctx context.Context, t *transfer, p *part, value []byte) (fate outcome, problem error) {
 	state, err := w.guard.before(p.task.entry, p.rel)
 	if err != nil {
 		return "", err
 	}
 	if fate := gone(state); fate != "" {
-		w.log.Warn(fmt.Sprintf("Path %s is not there any more, or no directory: what stands there now is left to the directory above", printable(p.task.entry.Path)))
+		w.log.Warn(fmt.Sprintf("Path %s is not there any more, or no directory: what stands there now is left to the directory above", printable(string(value))))
 		return fate, nil
 	}
 	if r := p.task.names; r != nil {
@@ -231,7 +231,10 @@ func (w *worker) attemptTogether(ctx context.Context, b batch, dest *heldDest, r
 	case err != nil:
 		return s, err
 	}
+	w.say(t, dest, run)
 	switch run.Class() {
+	case rsyncrunner.Fatal:
+		return s, errFatal(t, run)
 	case rsyncrunner.Fine:
 		if err := w.settled(ctx, t); err != nil {
 			break
@@ -244,8 +247,15 @@ func (w *worker) attemptTogether(ctx context.Context, b batch, dest *heldDest, r
 	case rsyncrunner.Vanished:
 		s.again = true
 		return s, nil
+	case rsyncrunner.Destination:
+		answers, err := w.dests.fault(ctx, t.name)
+		if err == nil && !answers {
+			err = errDestLost
+		}
+		if err != nil {
+			return s, err
+		}
 	}
-	w.log.Debug(fmt.Sprintf("rsync of %s: %s; trying one by one", t.name, run))
 	s.rest = append(s.rest, sent...)
 	return s, nil
 }
@@ -272,7 +282,7 @@ func (w *worker) send(ctx context.Context, t *transfer, b batch, dest *heldDest,
 	}
 	t.MaxDelete = share.limit()
 	for _, p := range t.parts {
-		w.log.Info(fmt.Sprintf("%s is sending %s to %s %d", w.whoami, p.what(), dest.host, dest.port))
+		w.log.Info(fmt.Sprintf("%s is %s to %s %d", w.whoami, p.doing(), dest.host, dest.port))
 	}
 	run, err := w.run(ctx, t, b, dest, res)
 	if errors.Is(err, errDestLost) || errors.Is(err, errAsked) {
@@ -295,17 +305,18 @@ func (w *worker) send(ctx context.Context, t *transfer, b batch, dest *heldDest,
 	return run, nil
 }
 
-// what is a part in a log line.
-func (p part) what() string {
-	switch {
+// doing is what a run does with a part, in a log line.
+func (p part) doing() string {
+	switch path := printable(p.task.entry.Path); {
 	case p.task.links != nil:
-		return fmt.Sprintf("%d files that are hard links", len(p.task.links))
+		return fmt.Sprintf("sending %d files that are linked", len(p.task.links))
 	case p.task.names != nil:
-		return fmt.Sprintf("files of path %s from %q on", printable(p.task.entry.Path), string(p.task.names.From))
+		return fmt.Sprintf("sending files from %q on of path %s", string(p.task.names.From), path)
 	case p.task.leftovers:
-		return fmt.Sprintf("deletions in path %s", printable(p.task.entry.Path))
+		return "sending deletions in path " + path
+	default:
+		return "sending path " + path
 	}
-	return "path " + printable(p.task.entry.Path)
 }
 
 // run is rsync. It is ended, with errDestLost, when the destination has left:
@@ -390,13 +401,23 @@ func unable(err error) bool {
 	return errors.As(err, &errno) && errno != syscall.E2BIG || errors.Is(err, exec.ErrNotFound)
 }
 
-// judge turns the end of an rsync about one path into what to do next.
-func (w *worker) judge(ctx context.Context, value []byte, t *transfer, dest *heldDest, run rsyncrunner.Result, res *result) (retry, error) {
-	class := run.Class()
-	if class != rsyncrunner.Fine {
+// say logs how an rsync ended that did not end well.
+func (w *worker) say(t *transfer, dest *heldDest, run rsyncrunner.Result) {
+	if run.Class() != rsyncrunner.Fine {
 		w.log.Warn(strings.Join(append([]string{
 			fmt.Sprintf("rsync of %s to %s %d: %s", t.name, dest.host, dest.port, run)}, run.Errors...), "\n"))
 	}
+}
+
+// errFatal ends this client: the next run would end in the same way.
+func errFatal(t *transfer, run rsyncrunner.Result) error {
+	return fmt.Errorf("cannot go on: rsync of %s: %s: %s", t.name, run, strings.Join(run.Errors, "; "))
+}
+
+// judge turns the end of an rsync about one path into what to do next.
+func (w *worker) judge(ctx context.Context, value []byte, t *transfer, dest *heldDest, run rsyncrunner.Result, res *result) (retry, error) {
+	class := run.Class()
+	w.say(t, dest, run)
 	if class != rsyncrunner.Destination {
 		w.dests.works()
 	}
@@ -424,7 +445,7 @@ func (w *worker) judge(ctx context.Context, value []byte, t *transfer, dest *hel
 		res.Outcome, res.Exhausted = outcomeCompleted, true
 		return no, nil
 	case rsyncrunner.Fatal:
-		return no, fmt.Errorf("cannot go on: rsync of %s: %s: %s", t.name, run, strings.Join(run.Errors, "; "))
+		return no, errFatal(t, run)
 	case rsyncrunner.Destination:
 		answers, err := w.dests.fault(ctx, t.name)
 		if err != nil {

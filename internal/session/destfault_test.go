@@ -360,7 +360,7 @@ func TestFatalOptionsStopTheSlave(t *testing.T) {
 	r.makeTree(smallTree)
 	master := r.queued()
 	dest := r.destination(2)
-	slave := r.source(3, func(c *Config) { c.Rsync.Extra = []string{"no-such-option-xyz"} })
+	slave := r.source(3, oneByOne, func(c *Config) { c.Rsync.Extra = []string{"no-such-option-xyz"} })
 	if err := r.wait(slave); err == nil || !strings.Contains(err.Error(), "no-such-option-xyz") || !strings.Contains(err.Error(), "exit status 1") {
 		t.Errorf("error %v, want one that names the option and rsync's status", err)
 	}

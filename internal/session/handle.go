@@ -26,7 +26,7 @@ func (w *worker) handle(ctx context.Context, b batch) error {
 	for i, entry := range rest {
 		err := w.alone(ctx, batch{[]*zkclient.Entry{entry}, b.queue}, deleted)
 		deleted = 0
-		if err != nil || w.waiting.Err() != nil {
+		if err != nil || w.waiting.Err() != nil || w.dests.held == nil { // then nothing here can be sent now
 			return errors.Join(err, w.release(ctx, batch{rest[i+1:], b.queue}))
 		}
 	}

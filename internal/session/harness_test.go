@@ -305,3 +305,6 @@ func (l *logBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// oneByOne has each path sent in a run of its own.
+func oneByOne(c *Config) { c.Batch = 1 }

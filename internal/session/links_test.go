@@ -58,7 +58,7 @@ func TestHardLinksAcrossPaths(t *testing.T) {
 		master := r.queued(change)
 		r.finish(master, r.source(2, change), r.source(3, change), r.destination(4), r.destination(5))
 		r.identical()
-		r.logged("is linking", "Linking files that lie in different paths", "0 failed, 0 vanished, 0 changed, 0 unfinished")
+		r.logged("files that are linked", "Linking files that lie in different paths", "0 failed, 0 vanished, 0 changed, 0 unfinished")
 		counts := literals(output.String())
 		if last := counts[len(counts)-1]; last != "0 bytes" {
 			t.Errorf("the last pass sent %s of content", last)

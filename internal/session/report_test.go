@@ -30,7 +30,7 @@ func TestReportAndPathsFrom(t *testing.T) {
 	report, failed := filepath.Join(dir, "report"), filepath.Join(dir, "failed")
 	depth1 := func(c *Config) { c.Depth = 1 }
 	master := r.source(1, depth1, func(c *Config) { c.Report, c.Failed = report, failed })
-	slave, dest := r.slave(2), r.destination(3)
+	slave, dest := r.slave(2, oneByOne), r.destination(3)
 	if err := r.wait(master); !errors.Is(err, ErrIncomplete) {
 		t.Errorf("error %v, want ErrIncomplete", err)
 	}
@@ -81,7 +81,7 @@ func TestUnfinishedCanBeSentLater(t *testing.T) {
 	report, failed := filepath.Join(dir, "report"), filepath.Join(dir, "failed")
 	master := r.queued(hardLinks, impatient, func(c *Config) { c.Report, c.Failed = report, failed })
 	slowEndBegun := r.slowEndLast()
-	slave, dest := r.source(2, hardLinks, slow), r.destination(3)
+	slave, dest := r.source(2, hardLinks, slow, oneByOne), r.destination(3)
 	slowEndBegun()
 	// The Go source leaves, and a Python one does the rest, as far as it can.
 	python := r.zk()
@@ -105,7 +105,7 @@ func TestUnfinishedCanBeSentLater(t *testing.T) {
 	}
 	r.log.reset()
 	r.finish(r.source(4, hardLinks, func(c *Config) { c.PathsFrom = failed }), r.slave(5, hardLinks), r.destination(6))
-	r.logged("is linking 2 files")
+	r.logged("is sending 2 files that are linked")
 	r.identical()
 }
 

@@ -176,7 +176,7 @@ func TestFailedPath(t *testing.T) {
 	}
 	failed, report := filepath.Join(t.TempDir(), "failed"), filepath.Join(t.TempDir(), "report")
 	master := r.source(1, func(c *Config) { c.Failed, c.Report = failed, report })
-	slave, dest := r.slave(2), r.destination(3)
+	slave, dest := r.slave(2, oneByOne), r.destination(3)
 	err := r.wait(master)
 	if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "1 failed") {
 		t.Errorf("error %v, want ErrIncomplete with 1 failed", err)

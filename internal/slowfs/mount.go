@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	fuse "github.com/hanwen/go-fuse/v2/fs"
@@ -63,7 +65,7 @@ func Mount(dir, at string, o Options) (*FS, error) {
 	root := &node{LoopbackNode: loop.(*fuse.LoopbackNode), fs: f}
 	root.RootData.RootNode = root
 	asRoot := os.Geteuid() == 0
-	f.server, err = fuse.Mount(at, root, &fuse.Options{
+	f.server, err = mountPrivately(asRoot, at, root, &fuse.Options{
 		EntryTimeout:    &o.Keep,
 		AttrTimeout:     &o.Keep,
 		NullPermissions: true, // mode 0000 stays 0000
@@ -81,6 +83,42 @@ func Mount(dir, at string, o Options) (*FS, error) {
 		return nil, fmt.Errorf("cannot mount at %q: %w%s", at, err, advice(asRoot))
 	}
 	return f, nil
+}
+
+// mountPrivately mounts so that no child process inherits the device: while one has it a dead server is not noticed, and whoever
+// waits for an answer cannot even be killed. Where fusermount3 mounts, go-fuse sees to it.
+func mountPrivately(asRoot bool, at string, root fuse.InodeEmbedder, o *fuse.Options) (*raw.Server, error) {
+	if !asRoot {
+		return fuse.Mount(at, root, o)
+	}
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	server, err := fuse.Mount(at, root, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := closeDevicesOnExec(); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot keep /dev/fuse from children: %w", err), server.Unmount())
+	}
+	return server, nil
+}
+
+func closeDevicesOnExec() error {
+	const dir = "/proc/self/fd/"
+	open, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range open {
+		if target, err := os.Readlink(dir + entry.Name()); err == nil && target == "/dev/fuse" {
+			fd, err := strconv.Atoi(entry.Name())
+			if err != nil {
+				return err
+			}
+			syscall.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 // advice says what is missing on this machine, or nothing.

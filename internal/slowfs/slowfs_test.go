@@ -288,6 +288,15 @@ func TestUnmountWhileInUse(t *testing.T) {
 	}
 }
 
+// With the device in a child's hands the file system would outlive its server, and its users hang for ever.
+func TestChildrenDoNotGetTheDevice(t *testing.T) {
+	mount(t, t.TempDir(), Options{})
+	out, err := exec.Command("ls", "-l", "/proc/self/fd").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "/dev/null") || strings.Contains(string(out), "/dev/fuse") {
+		t.Errorf("open files of a child: %v\n%s", err, out)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	for _, place := range [][2]string{{"none", "at"}, {"dir", "none"}} {
 		base := t.TempDir()
