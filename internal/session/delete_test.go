@@ -306,9 +306,9 @@ func TestAnotherMountDuringRun(t *testing.T) {
 			r := newRig(t)
 			r.makeTree(smallTree)
 			r.copied()
-			r.when("is sending path "+r.path(name)+" ", func() { r.mountOver(name, "tmpfs") })
+			mount := r.when("is sending path "+r.path(name)+" ", func() { r.mountOver(name, "tmpfs") })
 			master := r.queued(deleting)
-			slave, dest := r.source(2, deleting), r.destination(3)
+			slave, dest := r.source(2, deleting, mount), r.destination(3)
 			if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "failed") {
 				t.Errorf("error %v, want ErrIncomplete with failed paths", err)
 			}
@@ -351,8 +351,8 @@ func TestSourceThatIsEmptyAfterTheWalk(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	r.copied()
-	r.when("pathlist of path ", func() { r.must(os.Rename(r.src, r.src+".away"), os.Mkdir(r.src, 0o755)) })
-	if err := r.wait(r.source(1, deleting)); err == nil || !strings.Contains(err.Error(), "--allow-empty") {
+	unmount := r.when("pathlist of path ", func() { r.must(os.Rename(r.src, r.src+".away"), os.Mkdir(r.src, 0o755)) })
+	if err := r.wait(r.source(1, deleting, unmount)); err == nil || !strings.Contains(err.Error(), "--allow-empty") {
 		t.Errorf("error %v, want one that names --allow-empty", err)
 	}
 	r.left()

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -247,51 +246,16 @@ func (r *rig) left() {
 	}
 }
 
-// when does something once, when a client is about to log the text, before that client goes on.
-func (r *rig) when(text string, do func()) {
-	r.t.Helper()
-	done := r.log.when(text, do)
-	r.t.Cleanup(func() {
-		if !done() {
-			r.t.Errorf("the log never said %s: this tested nothing", text)
-		}
-	})
-}
-
 // logBuffer collects log lines of several goroutines.
 type logBuffer struct {
-	mu    sync.Mutex
-	b     bytes.Buffer
-	hooks []*hook
-}
-
-// hook is what is to be done when a text is logged.
-type hook struct {
-	text string
-	once sync.Once
-	do   func()
-	done atomic.Bool
-}
-
-func (l *logBuffer) when(text string, do func()) (done func() bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	h := &hook{text: text, do: do}
-	l.hooks = append(l.hooks, h)
-	return h.done.Load
+	mu sync.Mutex
+	b  bytes.Buffer
 }
 
 func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
-	n, err := l.b.Write(p)
-	hooks := slices.Clone(l.hooks)
-	l.mu.Unlock()
-	for _, h := range hooks {
-		if strings.Contains(string(p), h.text) {
-			h.once.Do(func() { h.do(); h.done.Store(true) })
-		}
-	}
-	return n, err
+	defer l.mu.Unlock()
+	return l.b.Write(p)
 }
 
 func (l *logBuffer) reset() {

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// hook is a logger's handler that does something once, when a client logs a text, before that client goes on.
+type hook struct {
+	slog.Handler
+	text string
+	once *sync.Once
+	do   func()
+}
+
+func (h hook) Handle(ctx context.Context, record slog.Record) error {
+	err := h.Handler.Handle(ctx, record)
+	if strings.Contains(record.Message, h.text) {
+		h.once.Do(h.do)
+	}
+	return err
+}
+
+func (h hook) WithAttrs(attrs []slog.Attr) slog.Handler {
+	h.Handler = h.Handler.WithAttrs(attrs)
+	return h
+}
+
+// when has a client do something once, when it logs a text. The test fails if it never does.
+func (r *rig) when(text string, do func()) func(*Config) {
+	r.t.Helper()
+	var done atomic.Bool
+	r.t.Cleanup(func() {
+		if !done.Load() {
+			r.t.Errorf("the log never said %s: this tested nothing", text)
+		}
+	})
+	h := hook{text: text, once: &sync.Once{}, do: func() { do(); done.Store(true) }}
+	return func(c *Config) {
+		h := h
+		h.Handler = c.Logger.Handler()
+		c.Logger = slog.New(h)
+	}
+}
