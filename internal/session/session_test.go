@@ -456,6 +456,29 @@ func TestLostZooKeeperSession(t *testing.T) {
 	r.left()
 }
 
+// A result that the master has told, and then loses ZooKeeper before it is counted, is told once and counted once.
+func TestResultToldBeforeALoss(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.rest()
+	proxy := zktest.NewProxy(t, r.addr)
+	report := filepath.Join(t.TempDir(), "report")
+	lost := r.when("Completed Path ", proxy.Cut)
+	master := r.queued(lost, func(c *Config) {
+		c.Report = report
+		c.Zookeeper.Servers, c.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
+	})
+	slave, dest := r.source(2), r.destination(3)
+	r.waitFor("The ZooKeeper session was lost")
+	proxy.Heal()
+	r.finish(slave, dest, master)
+	r.reported(report)
+	if n := strings.Count(r.log.String(), "Completed Path "); n != 10 {
+		t.Errorf("%d paths told, want each of 10 once", n)
+	}
+	r.identical()
+}
+
 // An rsync that does not heed SIGTERM is dead before the path of its slave, whose ZooKeeper session is lost, can be
 // another's: two at once over a directory would delete each other's files.
 func TestStubbornRsyncOfLostSession(t *testing.T) {
