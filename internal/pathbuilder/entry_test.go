@@ -108,3 +108,22 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkEntry(b *testing.B) {
+	entry := Entry{Path: "/data/projects/some-group/some-project/run-0001", Recursive: true}
+	encoded := entry.Encode()
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			entry.Encode()
+		}
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if got, err := Decode(encoded); err != nil || got != entry {
+				b.Fatal(got, err)
+			}
+		}
+	})
+}

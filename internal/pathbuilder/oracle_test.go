@@ -84,34 +84,40 @@ func (o oracle) list(base string, depth int, subpaths []string) ([]Entry, bool) 
 
 var oddNames = []string{"a", "a-b", "a b", "a.", "A", "b", "\xff", "new\nline", "-x", "#c", "1_x", ".snapshots", "é", "[x]*", `back\`, "\x01"}
 
+// oddTree makes a random tree of odd names and gives all its directories.
+func oddTree(t *testing.T, rnd *rand.Rand, size int) []string {
+	t.Helper()
+	base := filepath.Join(t.TempDir(), "tree")
+	dirs := []string{base}
+	if err := os.Mkdir(base, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for range size {
+		path := dirs[rnd.IntN(len(dirs))] + "/" + oddNames[rnd.IntN(len(oddNames))]
+		switch rnd.IntN(8) {
+		case 0:
+			os.WriteFile(path, nil, 0o644)
+		case 1:
+			os.Symlink(dirs[rnd.IntN(len(dirs))], path)
+		default:
+			if os.Mkdir(path, 0o755) == nil {
+				dirs = append(dirs, path)
+				if rnd.IntN(3) == 0 {
+					os.Lchown(path, 1, 1) // daemon; only root can
+				}
+			}
+		}
+	}
+	return dirs
+}
+
 func TestWalkAgainstOracle(t *testing.T) {
 	patterns := []*regexp.Regexp{nil, nil, regexp.MustCompile(`/\.snapshots(/.*|$)`), regexp.MustCompile(`a$`), regexp.MustCompile(`/b/.`), regexp.MustCompile(``)}
 	refused, deeper := 0, 0
 	for seed := range uint64(300) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
-		base := filepath.Join(t.TempDir(), "tree")
-		dirs := []string{base}
-		if err := os.Mkdir(base, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		for range rnd.IntN(60) {
-			parent := dirs[rnd.IntN(len(dirs))]
-			path := parent + "/" + oddNames[rnd.IntN(len(oddNames))]
-			switch rnd.IntN(8) {
-			case 0:
-				os.WriteFile(path, nil, 0o644)
-			case 1:
-				os.Symlink(dirs[rnd.IntN(len(dirs))], path)
-			default:
-				if os.Mkdir(path, 0o755) == nil {
-					dirs = append(dirs, path)
-					if rnd.IntN(3) == 0 {
-						os.Lchown(path, 1, 1) // daemon; only root can
-					}
-				}
-			}
-		}
-
+		dirs := oddTree(t, rnd, rnd.IntN(60))
+		base := dirs[0]
 		opts := Options{Base: base, Depth: rnd.IntN(5), Exclude: patterns[rnd.IntN(len(patterns))], Walkers: 1 + rnd.IntN(9)}
 		o := oracle{exclude: opts.Exclude, uid: -1}
 		if rnd.IntN(2) == 0 {

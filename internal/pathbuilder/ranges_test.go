@@ -124,7 +124,7 @@ func TestRangesOfSample(t *testing.T) {
 	const total, names = 200_000, 2000
 	s := sample{limit: 1 << 12}
 	for i := range total {
-		s.add(fmt.Appendf(nil, "%06d", i*7919%total)) // each once, in some order
+		s.add(fmt.Appendf(nil, "%06d", i))
 	}
 	ranges := s.ranges(names)
 	if len(s.names) != 1<<12 || len(ranges) != total/names {

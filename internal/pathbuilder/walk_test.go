@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -514,26 +515,109 @@ func TestReadAheadIsBounded(t *testing.T) {
 	}
 }
 
+// A directory that has more children than may be held is no reason to read one
+// after the other: what the walk is at is not ahead of it.
+func TestWideDirectoriesAreReadAhead(t *testing.T) {
+	var names []string
+	for i := range 200 {
+		names = append(names, fmt.Sprintf("d%03d/e/", i))
+	}
+	base := tree(t, names...)
+	const limit, walkers = 8, 4
+	var underWay atomic.Int32
+	var together atomic.Int32 // directories that were read while others were too
+	count := 0
+	w := newWalker(Options{Base: base, Depth: 2, Walkers: walkers}, func(Found) error {
+		if count++; count == 1 { // the readers come to the limit, and have to be woken up
+			time.Sleep(50 * time.Millisecond)
+		}
+		return nil
+	})
+	w.ahead.limit = limit
+	w.ahead.read = func(ctx context.Context, d *dir) {
+		if underWay.Add(1) > 1 {
+			together.Add(1)
+		}
+		time.Sleep(time.Millisecond)
+		w.read(ctx, d)
+		underWay.Add(-1)
+	}
+	if err := w.walk(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := together.Load(); n < 100 {
+		t.Errorf("%d of 200 directories were read while others were", n)
+	}
+}
+
+// What has been read but not walked takes no more than a child's place: millions
+// of them may be in one directory.
+func TestWideDirectoriesAreSmall(t *testing.T) {
+	const wide = 5000
+	base := tree(t)
+	for i := range wide {
+		if err := os.Mkdir(fmt.Sprintf("%s/%08d", base, i), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var before, during runtime.MemStats
+	count := 0
+	w := newWalker(Options{Base: base, Depth: 2, Walkers: 1}, func(Found) error {
+		if count++; count == 1 {
+			runtime.GC()
+			runtime.ReadMemStats(&during)
+		}
+		return nil
+	})
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	if err := w.walk(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if count != 1+wide {
+		t.Errorf("%d entries", count)
+	}
+	if each := (int64(during.HeapAlloc) - int64(before.HeapAlloc)) / wide; each > 150 {
+		t.Errorf("%d bytes are held for each child", each)
+	}
+}
+
+// BenchmarkWalk stands beside filepath.WalkDir; "stamped" looks at each recursive
+// entry.
 func BenchmarkWalk(b *testing.B) {
 	var names []string
 	for i := range 1000 {
 		names = append(names, fmt.Sprintf("d%d/e%d/f%d/file", i%10, i/10%10, i))
 	}
 	base := tree(b, names...)
-	for _, walkers := range []int{1, 8} {
-		b.Run(fmt.Sprint("walkers=", walkers), func(b *testing.B) {
+	const dirs = 1 + 10 + 100 + 1000
+	run := func(name string, walk func(count *int) error) {
+		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if err := Walk(b.Context(), Options{Base: base, Depth: 4, Walkers: walkers}, func(Entry) error { return nil }); err != nil {
-					b.Fatal(err)
+				count := 0
+				if err := walk(&count); err != nil || count != dirs {
+					b.Fatal(count, err)
 				}
 			}
+			b.ReportMetric(float64(b.N)*dirs/b.Elapsed().Seconds(), "dirs/s")
 		})
-		b.Run(fmt.Sprint("stamped/walkers=", walkers), func(b *testing.B) {
-			for b.Loop() {
-				if err := WalkStamped(b.Context(), Options{Base: base, Depth: 4, Walkers: walkers}, func(Found) error { return nil }); err != nil {
-					b.Fatal(err)
-				}
+	}
+	run("filepath.WalkDir", func(count *int) error {
+		return filepath.WalkDir(base, func(_ string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				*count++
 			}
+			return err
+		})
+	})
+	for _, walkers := range []int{1, 8} {
+		opts := Options{Base: base, Depth: 4, Walkers: walkers}
+		run(fmt.Sprint("walkers=", walkers), func(count *int) error {
+			return Walk(b.Context(), opts, func(Entry) error { *count++; return nil })
+		})
+		opts.Depth = 3
+		run(fmt.Sprint("stamped/walkers=", walkers), func(count *int) error {
+			return WalkStamped(b.Context(), opts, func(Found) error { *count++; return nil })
 		})
 	}
 }

@@ -225,9 +225,7 @@ func (a *account) take(ctx context.Context, m *member, parent string, names []st
 			t.Paths = a.first(t.result)
 			if len(t.Paths) > 0 || all == 0 {
 				t.again = a.replace(t.result)
-				if err := a.tell(t.result); err != nil {
-					return err
-				}
+				a.tell(t.result)
 			} else {
 				t.result = result{}
 			}
@@ -271,7 +269,7 @@ func (a *account) replace(r result) int {
 }
 
 // tell says what became of the paths of a run.
-func (a *account) tell(r result) error {
+func (a *account) tell(r result) {
 	for _, path := range r.Paths {
 		name := printable(string(path))
 		switch r.Outcome {
@@ -291,5 +289,5 @@ func (a *account) tell(r result) error {
 	for _, line := range r.Examples {
 		a.log.Warn("Difference " + line)
 	}
-	return a.report.add(r)
+	a.report.add(r)
 }

@@ -39,7 +39,8 @@ func (ms *master) cleanup(ctx context.Context, m *member, lock *zkclient.Lock) e
 	}
 	unfinished := func(value []byte) error {
 		ms.log.Warn("Unfinished Path " + printable(string(value)))
-		return ms.report.unfinished(value)
+		ms.report.unfinished(value)
+		return nil
 	}
 	for _, queue := range []string{m.tree.pathQueue(), m.tree.extQueue()} {
 		if err := m.drain(ctx, queue, unfinished); err != nil {

@@ -378,3 +378,44 @@ func TestSourceThatMayBeEmpty(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 }
+
+// What was deleted for a path that its slave gives back is in the report's total.
+func TestDeletionsOfAPathGivenBack(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{1, 1}, Files: 1, Size: 100})
+	r.age("dir000", "dir000/dir000")
+	readOnly := filepath.Join(r.dst, "dir000/dir000")
+	for _, name := range []string{"stale1", "stale2", "stale3", "dir000"} {
+		r.must(os.MkdirAll(filepath.Join(r.dst, "dir000", name), 0o755))
+	}
+	r.must(syscall.Mount("tmpfs", readOnly, "tmpfs", syscall.MS_RDONLY, ""))
+	mounted := true
+	unmount := func() {
+		if mounted {
+			r.must(syscall.Unmount(readOnly, syscall.MNT_DETACH))
+		}
+		mounted = false
+	}
+	defer unmount()
+	report := filepath.Join(t.TempDir(), "report")
+	change := func(c *Config) { deleting(c); oneByOne(c); c.Depth = 1; c.Timing.Retry = time.Second }
+	master := r.queued(change, func(c *Config) { c.Report = report })
+	dest := r.destination(3)
+	slave := r.source(2, change)
+	r.waitFor("rsync of path 1_" + r.path("dir000"))
+	away := r.src + ".away" // before the second attempt
+	r.must(os.Rename(r.src, away))
+	r.waitFor("Basepath not available, waiting")
+	slave.stop(errStopped)
+	if err := r.wait(slave); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	unmount()
+	r.must(os.Rename(away, r.src))
+	r.finish(r.source(4, change), dest, master)
+	r.identical()
+	lines := r.reported(report)
+	if total := lines[len(lines)-1]; total.Deleted != 3 {
+		t.Errorf("%d deletions in the report, want the 3 of the first attempt", total.Deleted)
+	}
+}

@@ -205,7 +205,12 @@ func (r *rig) identical() {
 // zk is a connection beside the clients.
 func (r *rig) zk() *zkclient.Client {
 	r.t.Helper()
-	c, err := zkclient.Connect(r.t.Context(), zkclient.Config{Servers: []string{server.Addr()}, User: "root", Password: "admin"})
+	return r.zkAt(server.Addr())
+}
+
+func (r *rig) zkAt(addr string) *zkclient.Client {
+	r.t.Helper()
+	c, err := zkclient.Connect(r.t.Context(), zkclient.Config{Servers: []string{addr}, User: "root", Password: "admin"})
 	if err != nil {
 		r.t.Fatal(err)
 	}

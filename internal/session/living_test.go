@@ -96,6 +96,7 @@ type reportLine struct {
 	Seconds  *float64 `json:"seconds"`
 	Bytes    *int64   `json:"bytes"`
 	Who      *string  `json:"who"`
+	Batch    int      `json:"batch"`
 	Errors   []string `json:"errors"`
 	Queued   int      `json:"queued"`
 	Counts

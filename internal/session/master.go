@@ -46,7 +46,7 @@ type master struct {
 }
 
 func newMaster(life context.Context, c *client) (*master, error) {
-	report, err := openReport(c.cfg.Report, c.cfg.Failed, c.tree.name(), c.base)
+	report, err := openReport(c.cfg.Report, c.cfg.Failed, c.tree.name(), c.base, c.log)
 	if err != nil {
 		return nil, err
 	}
@@ -274,6 +274,9 @@ func (ms *master) begin(ctx context.Context, m *member) error {
 		return err
 	}
 	ms.epoch.Store(stat.Czxid)
+	if err := ms.account.look(ctx, m); err != nil {
+		return err
+	}
 	ms.walked = ms.walksAgain()
 	ms.feed = newFeed(ms.life, ms.client, ms.ledger, ms.firstPass)
 	ms.feed.finished = "pathqueue building finished"

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -16,7 +17,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/renameio/v2"
-
 )
 
 // report writes what became of every path, while it becomes known: to --report
@@ -29,11 +29,13 @@ type report struct {
 	out    *json.Encoder
 	failed string // path of --failed
 	left   []byte // lines of --failed for what nobody has ended
+	log    *slog.Logger
+	broken error // why the report is not complete
 }
 
 // openReport makes the report; both files may be "".
-func openReport(path, failed, session, source string) (*report, error) {
-	r := &report{failed: failed}
+func openReport(path, failed, session, source string, log *slog.Logger) (*report, error) {
+	r := &report{failed: failed, log: log}
 	if path == "" {
 		return r, nil
 	}
@@ -43,29 +45,32 @@ func openReport(path, failed, session, source string) (*report, error) {
 	}
 	r.file, r.out = file, json.NewEncoder(file)
 	r.out.SetEscapeHTML(false)
-	return r, r.write(struct {
+	r.write(struct {
 		Type    string `json:"type"`
 		Session string `json:"session"`
 		Source  text   `json:"source"`
 		Time    string `json:"time"`
 	}{"header", session, text(source), now()})
+	return r, r.broken
 }
 
 func now() string { return time.Now().UTC().Format(time.RFC3339) }
 
-func (r *report) write(line any) error {
-	if r.out == nil {
-		return nil
+// write adds a line. A report that cannot be written on does not end a run of
+// days: that is said at once, and again at the end.
+func (r *report) write(line any) {
+	if r.out == nil || r.broken != nil {
+		return
 	}
 	if err := r.out.Encode(line); err != nil {
-		return fmt.Errorf("cannot write the report: %w", err)
+		r.broken = fmt.Errorf("cannot write the report: %w; it ends here", err)
+		r.log.Error(r.broken.Error())
 	}
-	return nil
 }
 
 // add writes a line for each path of a result. Attempts, seconds, bytes and who
 // are null where a Python slave, which does not tell, has done it.
-func (r *report) add(res result) error {
+func (r *report) add(res result) {
 	for _, path := range res.Paths {
 		line := struct {
 			Type        string   `json:"type"`
@@ -86,17 +91,14 @@ func (r *report) add(res result) error {
 		if res.Who != unknownSlave {
 			line.Attempts, line.Seconds, line.Bytes, line.Who = &res.Attempts, &res.Seconds, &res.Bytes, &res.Who
 		}
-		if err := r.write(line); err != nil {
-			return err
-		}
+		r.write(line)
 	}
-	return nil
 }
 
 // unfinished writes a line for a path that nobody has ended.
-func (r *report) unfinished(value []byte) error {
+func (r *report) unfinished(value []byte) {
 	r.left = append(append(r.left, entryLine(string(value))...), '\n')
-	return r.write(struct {
+	r.write(struct {
 		Type    string `json:"type"`
 		Path    text   `json:"path"`
 		Outcome string `json:"outcome"`
@@ -105,12 +107,13 @@ func (r *report) unfinished(value []byte) error {
 
 // close writes the total and the file of failed paths.
 func (r *report) close(queued int, failed map[text]bool, counts Counts) error {
-	err := r.write(struct {
+	r.write(struct {
 		Type   string `json:"type"`
 		Time   string `json:"time"`
 		Queued int    `json:"queued"`
 		Counts
 	}{"total", now(), queued, counts})
+	err := r.broken
 	if r.file != nil {
 		err = errors.Join(err, r.file.Close())
 		r.file, r.out = nil, nil

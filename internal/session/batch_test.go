@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zktest"
+)
+
+func TestPace(t *testing.T) {
+	p := newPace(5*time.Second, 1000)
+	if n := p.size(recursive, 10_000, 10); n != firstBatch {
+		t.Errorf("%d paths in the first run, want %d", n, firstBatch)
+	}
+	p.ran(recursive, 8, 80*time.Millisecond) // 10 ms a path
+	if n := p.size(recursive, 10_000, 10); n != 32 {
+		t.Errorf("%d paths in the second run, want 4 times as many as in the first", n)
+	}
+	for range 10 {
+		n := p.size(recursive, 1_000_000, 10)
+		p.ran(recursive, n, time.Duration(n)*10*time.Millisecond)
+	}
+	for _, c := range []struct{ waiting, jobs, want int }{
+		{1_000_000, 10, 500}, // 5 s
+		{1000, 10, 50},       // half of what each of ten jobs could have
+		{100, 10, 20},        // not below 200 ms
+		{0, 1, 20},
+	} {
+		if n := p.size(recursive, c.waiting, c.jobs); n != c.want {
+			t.Errorf("%d of %d paths for one of %d jobs, want %d", n, c.waiting, c.jobs, c.want)
+		}
+	}
+	if n := p.size(shallow, 10_000, 10); n != firstBatch {
+		t.Errorf("%d paths in the first run of another kind, want %d", n, firstBatch)
+	}
+	p.ran(recursive, 1, 1000*time.Second)
+	if n := p.size(recursive, 10_000, 10); n != 1 {
+		t.Errorf("%d paths after a long one, want 1", n)
+	}
+	if n := p.size(single, 10_000, 10); n != 1 {
+		t.Errorf("%d paths that must go alone, want 1", n)
+	}
+	if n := newPace(5*time.Second, 3).size(shallow, 10_000, 1); n != 3 {
+		t.Errorf("%d paths, want no more than 3", n)
+	}
+}
+
+// One source and one destination make a session, and share the work between
+// their jobs.
+func TestOneSourceAndOneDestination(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{4, 3, 2}, Files: 3, Size: 2000, Names: testtree.OddNames})
+	report := filepath.Join(t.TempDir(), "report")
+	r.finish(
+		r.source(1, func(c *Config) { c.Jobs, c.Depth, c.Report = 3, 3, report }),
+		r.destination(2, func(c *Config) { c.Slots = 3 }))
+	r.identical()
+	r.left()
+	r.reported(report)
+}
+
+// A path that cannot be sent costs only itself: the others of its run are done.
+func TestBadPathOfABatch(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{20}, Files: 2, Size: 100})
+	r.must(os.MkdirAll(filepath.Join(r.dst, "dir007/file000/x"), 0o755))
+	report := filepath.Join(t.TempDir(), "report")
+	master := r.queued(func(c *Config) { c.Depth, c.Report = 1, report })
+	slave := r.source(2)
+	if err := func() error { dest := r.destination(3); defer r.finish(slave, dest); return r.wait(master) }(); !errors.Is(err, ErrIncomplete) {
+		t.Errorf("error %v, want ErrIncomplete", err)
+	}
+	r.logged("Failed Path 1_"+r.path("dir007"), "20 completed, 1 failed")
+	batches := 0
+	lines := r.reported(report)
+	for _, line := range lines[1 : len(lines)-1] {
+		if line.Batch > 1 {
+			batches++
+		}
+		if string(line.Path) == "1_"+r.path("dir007") && (line.Outcome != "failed" || *line.Attempts != attempts || line.Batch != 0) {
+			t.Errorf("the bad path: %+v", line)
+		}
+	}
+	if batches == 0 {
+		t.Error("no path was sent together with others")
+	}
+}
+
+// What vanishes or is swapped before a batch begins has an end of its own.
+func TestBatchWithVanishedPaths(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{10}, Files: 1, Size: 100})
+	r.copied()
+	master := r.queued(deleting, func(c *Config) { c.Depth = 1 })
+	r.must(os.RemoveAll(r.path("dir003")), os.RemoveAll(r.path("dir005")), os.Symlink("/", r.path("dir005")))
+	r.age()
+	r.finish(r.source(2, deleting), r.destination(3), master)
+	r.logged("Vanished Path 1_"+r.path("dir003"), "Changed Path 1_"+r.path("dir005"), "0 failed, 1 vanished, 1 changed, 0 unfinished")
+	r.identical()
+}
+
+// One transaction takes the paths of a run, and one ends them; the master's share
+// is small.
+func TestTransactionsOfARun(t *testing.T) {
+	for _, size := range []int{1, 10, 100} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			r := newRig(t)
+			own := zktest.Start(t)
+			r.addr = own.Addr()
+			const paths = 1000
+			var sent atomic.Int64
+			test := func(c *Config) {
+				c.Netcat, c.paths, c.Batch, c.Jobs = true, paths, size, 1
+				c.BatchTime = time.Hour
+				c.sendLine = func(context.Context, string, string) error {
+					sent.Add(1)
+					time.Sleep(100 * time.Microsecond)
+					return nil
+				}
+				c.Timing.StatsFlush = time.Hour
+			}
+			dest := r.destination(2, test)
+			r.until("the destination waits", func() bool {
+				n, err := r.zkAt(own.Addr()).Party(r.tree().party(partyDests), "").Count(t.Context())
+				return err == nil && n == 1
+			})
+			before, err := own.Zxid()
+			r.must(err)
+			r.finish(r.source(1, test), dest)
+			after, err := own.Zxid()
+			r.must(err)
+			if sent.Load() != paths {
+				t.Errorf("%d paths sent, want %d", sent.Load(), paths)
+			}
+			// Starting, cleaning up and leaving take about 150, and the clean-up deletes in bulk.
+			runs, used := paths/size, int(after-before)
+			t.Logf("%d transactions for %d paths, %.2f a path", used, paths, float64(used)/paths)
+			if most := 2*runs + runs/2 + 250; used > most {
+				t.Errorf("%d transactions for %d runs, want at most %d", used, runs, most)
+			}
+		})
+	}
+}
