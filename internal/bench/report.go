@@ -132,13 +132,13 @@ func (r report) walk() string {
 }
 
 func (r report) queueRates() string {
-	head := []string{"Queue, paths a transaction"}
+	head := []string{"Queue: jobs at once, most paths a batch"}
 	for i := 1; i < len(r.queue[0].figures); i += 2 {
 		head = append(head, r.queue[0].figures[i])
 	}
 	var rows [][]string
 	for _, rate := range r.queue {
-		cells := []string{rate.batch}
+		cells := []string{rate.name}
 		for i := 0; i < len(rate.figures); i += 2 {
 			cells = append(cells, rate.figures[i])
 		}
