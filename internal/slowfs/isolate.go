@@ -21,6 +21,10 @@ func Isolate() error {
 	if os.Geteuid() != 0 || os.Getenv(marker) == pid {
 		return nil
 	}
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("cannot find the program: %w", err)
+	}
 	runtime.LockOSThread() // for good: the namespace is this thread's alone until it becomes the program
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("cannot make a mount namespace: %w", err)
@@ -31,5 +35,5 @@ func Isolate() error {
 	if err := os.Setenv(marker, pid); err != nil {
 		return fmt.Errorf("cannot run the program again: %w", err)
 	}
-	return fmt.Errorf("cannot run the program again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+	return fmt.Errorf("cannot run the program again: %w", syscall.Exec(program, os.Args, os.Environ()))
 }
