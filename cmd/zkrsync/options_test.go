@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"vsc-zk/internal/session"
 )
 
 // parse reads a command line and returns the options that are then in force.
@@ -34,6 +36,7 @@ func TestDefaults(t *testing.T) {
 	want := options{
 		user: "root", passwd: "admin", session: "default", depth: 3, maxDelete: -1, startPort: 4444, excludeUser: "root",
 		excludeRe: regexp.MustCompile(`/\.snapshots(/.*|$)`), verifyPath: true, maxBytes: 104857600, backupCount: 5, logFormat: "text",
+		walkers: 8, slots: 1, batch: 1000, batchSeconds: 5,
 		logFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log", pidFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
 	}
 	got, warnings := parse(t, nil, nil)
@@ -73,6 +76,12 @@ func TestEveryOption(t *testing.T) {
 		{"failed", "x", "", func(o *options) { o.failed = "x" }},
 		{"netcat", "yes", "", func(o *options) { o.netcat = true }},
 		{"depth", "5", "", func(o *options) { o.depth = 5 }},
+		{"depth", "auto", "", func(o *options) { o.depth = session.AutoDepth }},
+		{"walkers", "7", "", func(o *options) { o.walkers = 7 }},
+		{"jobs", "7", "j", func(o *options) { o.jobs = 7 }},
+		{"slots", "7", "", func(o *options) { o.slots = 7 }},
+		{"batch", "7", "", func(o *options) { o.batch = 7 }},
+		{"batch-seconds", "7", "", func(o *options) { o.batchSeconds = 7 }},
 		{"rsubpaths", "2_/a,3_/b", "", func(o *options) { o.subpaths = []string{"2_/a", "3_/b"} }},
 		{"excludere", "a|b", "", func(o *options) { o.excludeRe = regexp.MustCompile("a|b") }},
 		{"excludere", "", "", func(o *options) { o.excludeRe = nil }},
@@ -195,6 +204,13 @@ func TestValidate(t *testing.T) {
 		{good + " --session=a~b", ""},
 		{good + " --host=::1", `cannot use --host="::1": it must be a host name; an IPv6 address needs a name`},
 		{good + " --domain=a/b", `cannot use --domain="a/b": it must be a host name; an IPv6 address needs a name`},
+		{good + " --depth=auto", ""},
+		{good + " --depth=auto --rsubpaths=4_a", "cannot use --rsubpaths with --depth=auto: give a depth, or leave the subpaths out"},
+		{good + " --jobs=-1", "cannot use --jobs=-1: it must be between 0 and 1024"},
+		{good + " --slots=0", "cannot use --slots=0: it must be between 1 and 1024"},
+		{good + " --batch=1001", "cannot use --batch=1001: it must be between 1 and 1000"},
+		{good + " --batch-seconds=0", "cannot use --batch-seconds=0: it must be between 1 and 86400"},
+		{good + " --walkers=0", "cannot use --walkers=0: it must be between 1 and 1024"},
 		{good + " --rsyncport=65536", "cannot use --rsyncport=65536: it must be between 0 and 65535"},
 		{good + " --startport=0", "cannot use --startport=0: it must be between 1 and 65535"},
 		{good + " --timeout=-1", "cannot use --timeout=-1: it must be between 0 and 2147483647"},

@@ -17,20 +17,20 @@ type tool struct {
 	name  string
 	jobs  int
 	again bool // also measure it where nothing is left to do
-	copy  func(ctx context.Context, src, dst string) error
+	copy  func(ctx context.Context, src, dst string) (cpu time.Duration, err error)
 }
 
 func (b *bench) rsync() tool {
-	return tool{name: "rsync", jobs: 1, copy: func(ctx context.Context, src, dst string) error {
-		_, err := b.command(ctx, "rsync", "-a", src+"/", dst+"/")
-		return err
+	return tool{name: "rsync", jobs: 1, copy: func(ctx context.Context, src, dst string) (time.Duration, error) {
+		_, cpu, err := b.timed(ctx, "rsync", "-a", src+"/", dst+"/")
+		return cpu, err
 	}}
 }
 
 func (b *bench) fpsync(jobs int) tool {
-	return tool{name: "fpsync", jobs: jobs, copy: func(ctx context.Context, src, dst string) error {
-		_, err := b.command(ctx, "fpsync", "-n", fmt.Sprint(jobs), "-f", "100", "-t", filepath.Join(b.work, "fpsync"), src+"/", dst+"/")
-		return err
+	return tool{name: "fpsync", jobs: jobs, copy: func(ctx context.Context, src, dst string) (time.Duration, error) {
+		_, cpu, err := b.timed(ctx, "fpsync", "-n", fmt.Sprint(jobs), "-f", "100", "-t", filepath.Join(b.work, "fpsync"), src+"/", dst+"/")
+		return cpu, err
 	}}
 }
 
@@ -88,10 +88,11 @@ func (b *bench) copy(ctx context.Context, t *tree, tool tool, round int) error {
 			return err
 		}
 		begin := time.Now()
-		if err := tool.copy(ctx, src, dst); err != nil {
+		cpu, err := tool.copy(ctx, src, dst)
+		if err != nil {
 			return err
 		}
-		s := sample{seconds: time.Since(begin).Seconds(), operations: t.operations()}
+		s := sample{seconds: time.Since(begin).Seconds(), cpu: cpu.Seconds(), operations: t.operations()}
 		if err := identical(t.disk, dst); err != nil {
 			return fmt.Errorf("%s with %d jobs on %s: %w", tool.name, tool.jobs, t.name, err)
 		}
@@ -100,8 +101,8 @@ func (b *bench) copy(ctx context.Context, t *tree, tool tool, round int) error {
 		if again {
 			what = "again"
 		}
-		fmt.Fprintf(b.log, "round %d of %d: %s %-8s %2d jobs %-6s %7.2f s %7.0f operations\n",
-			round+1, b.rounds, t.name, tool.name, tool.jobs, what, s.seconds, s.operations)
+		fmt.Fprintf(b.log, "round %d of %d: %s %-8s %2d jobs %-6s %7.2f s %6.2f CPU s %7.0f operations\n",
+			round+1, b.rounds, t.name, tool.name, tool.jobs, what, s.seconds, s.cpu, s.operations)
 	}
 	return t.close()
 }

@@ -10,7 +10,7 @@ import (
 
 // queueRate is one line of the benchmark of the queue.
 type queueRate struct {
-	batch   string
+	name    string   // "jobs=8, batch=10"
 	figures []string // value and unit by turns
 }
 
@@ -27,7 +27,7 @@ func (b *bench) queue(ctx context.Context) ([]queueRate, error) {
 	return rates, nil
 }
 
-// queueRates reads lines such as "BenchmarkQueue/batch=10-2   4000   123 ns/op   8100 paths/s".
+// queueRates reads lines such as "BenchmarkQueue/jobs=8/batch=10-2   4000   123 ns/op   8100 paths/s".
 func queueRates(text string) []queueRate {
 	var rates []queueRate
 	for line := range strings.Lines(text) {
@@ -35,12 +35,12 @@ func queueRates(text string) []queueRate {
 		if len(fields) < 4 {
 			continue
 		}
-		batch, found := strings.CutPrefix(fields[0], "BenchmarkQueue/batch=")
+		name, found := strings.CutPrefix(fields[0], "BenchmarkQueue/")
 		if !found {
 			continue
 		}
-		batch, _, _ = strings.Cut(batch, "-") // the number of cores
-		rates = append(rates, queueRate{batch: batch, figures: fields[2:]})
+		name, _, _ = strings.Cut(name, "-") // the number of cores
+		rates = append(rates, queueRate{name: strings.ReplaceAll(name, "/", ", "), figures: fields[2:]})
 	}
 	return rates
 }

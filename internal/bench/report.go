@@ -41,9 +41,9 @@ func table(head []string, rows [][]string) string {
 func (r report) setting() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "Machine: %s. Load before and after: %s.\n\n", r.machine, r.loads)
-	fmt.Fprintf(&s, "T1: %s files of 1 kB in %s directories on a local disk. T2: the same behind a FUSE file system that adds %v\n"+
+	fmt.Fprintf(&s, "T1: %s files of 1 kB in %s directories on a local disk. T2: the same behind a FUSE file system that adds %d ms\n"+
 		"to each lookup, getattr, opendir, open and create (names and attributes kept for 1 s, no readdirplus).\n",
-		grouped(float64(r.disk.files)), grouped(float64(r.disk.dirs)), delay)
+		grouped(float64(r.disk.files)), grouped(float64(r.disk.dirs)), delay.Milliseconds())
 	if r.rounds == 1 {
 		s.WriteString("One run of each")
 	} else {
@@ -95,7 +95,7 @@ func (r report) speedUp() string {
 	one := median(r.samples.seconds(key{r.slow.name, "zkrsync", r.jobs[0], false}))
 	rows := [][]string{}
 	row := func(label string, k key, speed string) {
-		rows = append(rows, []string{label, spread(r.samples.seconds(k)), speed, short(1 / r.toRsync(k)), grouped(r.samples.operations(k))})
+		rows = append(rows, []string{label, spread(r.samples.seconds(k)), speed, short(1 / r.toRsync(k)), short(r.samples.cpu(k)), grouped(r.samples.operations(k))})
 	}
 	for _, n := range r.jobs {
 		k := key{r.slow.name, "zkrsync", n, false}
@@ -103,7 +103,7 @@ func (r report) speedUp() string {
 	}
 	row("one rsync", key{r.slow.name, "rsync", 1, false}, "")
 	row(fmt.Sprintf("fpsync, %d", slowJobs), key{r.slow.name, "fpsync", slowJobs, false}, "")
-	return table([]string{"T2, jobs", "seconds", "speed-up over 1 job", "over rsync", "metadata operations"}, rows)
+	return table([]string{"T2, jobs", "seconds", "speed-up over 1 job", "over rsync", "CPU seconds", "metadata operations"}, rows)
 }
 
 func (r report) walk() string {
@@ -114,8 +114,9 @@ func (r report) walk() string {
 		if t.at != "" {
 			where = t.name
 		}
-		head = append(head, fmt.Sprintf("%s (%s)", where, grouped(float64(t.dirs))), "÷ find", "metadata operations")
+		head = append(head, fmt.Sprintf("%s (%s)", where, grouped(float64(t.dirs))), "÷ find")
 	}
+	head = append(head, "metadata operations")
 	var rows [][]string
 	for _, walker := range walkers {
 		cells := []string{names[walker]}
@@ -123,25 +124,21 @@ func (r report) walk() string {
 			k := key{tree: t.name, tool: walker}
 			rate := float64(t.dirs) / median(r.samples.seconds(k))
 			find := float64(t.dirs) / median(r.samples.seconds(key{tree: t.name, tool: "find"}))
-			operations := ""
-			if t.at != "" {
-				operations = grouped(r.samples.operations(k))
-			}
-			cells = append(cells, grouped(rate), short(rate/find), operations)
+			cells = append(cells, grouped(rate), short(rate/find))
 		}
-		rows = append(rows, cells)
+		rows = append(rows, append(cells, grouped(r.samples.operations(key{tree: r.slow.name, tool: walker}))))
 	}
 	return table(head, rows)
 }
 
 func (r report) queueRates() string {
-	head := []string{"Queue, paths a transaction"}
+	head := []string{"Queue: jobs at once, most paths a batch"}
 	for i := 1; i < len(r.queue[0].figures); i += 2 {
 		head = append(head, r.queue[0].figures[i])
 	}
 	var rows [][]string
 	for _, rate := range r.queue {
-		cells := []string{rate.batch}
+		cells := []string{rate.name}
 		for i := 0; i < len(rate.figures); i += 2 {
 			cells = append(cells, rate.figures[i])
 		}

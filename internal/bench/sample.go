@@ -16,7 +16,7 @@ type key struct {
 }
 
 // sample is one measurement.
-type sample struct{ seconds, operations float64 }
+type sample struct{ seconds, cpu, operations float64 }
 
 type samples map[key][]sample
 
@@ -24,21 +24,24 @@ func (s samples) add(k key, one sample) { s[k] = append(s[k], one) }
 
 // seconds are those of all rounds, sorted.
 func (s samples) seconds(k key) []float64 {
-	var all []float64
-	for _, one := range s[k] {
-		all = append(all, one.seconds)
-	}
-	slices.Sort(all)
-	return all
+	return s.sorted(k, func(one sample) float64 { return one.seconds })
+}
+
+func (s samples) cpu(k key) float64 {
+	return median(s.sorted(k, func(one sample) float64 { return one.cpu }))
 }
 
 func (s samples) operations(k key) float64 {
+	return median(s.sorted(k, func(one sample) float64 { return one.operations }))
+}
+
+func (s samples) sorted(k key, figure func(sample) float64) []float64 {
 	var all []float64
 	for _, one := range s[k] {
-		all = append(all, one.operations)
+		all = append(all, figure(one))
 	}
 	slices.Sort(all)
-	return median(all)
+	return all
 }
 
 // median of sorted values, of which there is at least one.

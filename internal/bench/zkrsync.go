@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -35,18 +36,20 @@ func (b *bench) startZooKeeper(ctx context.Context) (stop func(), err error) {
 
 // zkrsync is one source process, which is the master too, and one destination process.
 func (b *bench) zkrsync(jobs int) tool {
-	return tool{name: "zkrsync", jobs: jobs, copy: func(ctx context.Context, src, dst string) error {
+	return tool{name: "zkrsync", jobs: jobs, copy: func(ctx context.Context, src, dst string) (time.Duration, error) {
+		var cpu [2]time.Duration
 		both, ctx := errgroup.WithContext(ctx)
-		client := func(args ...string) {
-			both.Go(func() error {
-				_, err := b.command(ctx, filepath.Join(b.bin, "zkrsync"), append(args,
+		client := func(cpu *time.Duration, args ...string) {
+			both.Go(func() (err error) {
+				_, *cpu, err = b.timed(ctx, filepath.Join(b.bin, "zkrsync"), append(args,
 					"--configfiles="+filepath.Join(b.examples, "zkrs.conf"), "--servers="+b.servers,
 					"--session=bench", "--host=localhost", "--logfile=")...)
 				return err
 			})
 		}
-		client("-D", "-r", dst, fmt.Sprintf("--slots=%d", jobs))
-		client("-S", "-r", src, fmt.Sprintf("--jobs=%d", jobs), "--depth="+b.depth)
-		return both.Wait()
+		client(&cpu[0], "-D", "-r", dst, fmt.Sprintf("--slots=%d", jobs))
+		client(&cpu[1], "-S", "-r", src, fmt.Sprintf("--jobs=%d", jobs), "--depth="+b.depth)
+		err := both.Wait()
+		return cpu[0] + cpu[1], err
 	}}
 }

@@ -110,6 +110,9 @@ var (
 	// A Go master uses extensions. It takes results in at once, and counts them in meta.
 	underGo = []sessionNode{
 		{"results", "", "", "qdtcs"},
+		{"split", "", "", "qdtcs"},
+		{"wanted", "", "", "qdtcs"},
+		{"idle", "", "", "qdtcs"},
 		{"extQueue", "", "", "qdtcs"},
 		{"extQueue/entries", "", "", "qdtcs"},
 		{"extQueue/taken", "", "", "qdtcs"},
@@ -152,7 +155,7 @@ var (
 
 // metaWith is S/meta of a run of so many paths, of which so many are completed.
 func metaWith(paths, done int) string {
-	return fmt.Sprintf(`{"format":1,"id":"<id>","epoch":<epoch>,"step":<step>,"queued":%d,"again":0,"ended":`+
+	return fmt.Sprintf(`{"format":1,"id":"<id>","epoch":<epoch>,"step":<step>,"queued":%d,"cuts":0,"again":0,"pass":0,"cursor":"1_<src>/dir001","ended":`+
 		`{"unfinished":0,"failed":0,"completed":%d,"vanished":0,"changed":0,"deleted":0,"differences":0,"exhausted":false}}`, paths, done)
 }
 
@@ -335,6 +338,9 @@ func (r *rig) nodes(names map[string]string, guests ...int64) []string {
 			continue
 		}
 		name := strings.TrimPrefix(strings.TrimPrefix(n.Path, r.at()), "/")
+		if strings.HasPrefix(name, "idle/") {
+			continue // a Go slave has had nothing to do for a second
+		}
 		line := sessionNode{name: sequence.ReplaceAllString(known(name), "<seq>"), data: known(n.Data)}
 		if strings.HasPrefix(name, "stats/") {
 			line.data = number.ReplaceAllString(n.Data, "<number>")

@@ -172,6 +172,9 @@ func (r *rig) values(queue string) []string {
 func (r *rig) slave(k kind, g *gate, args ...string) client {
 	r.t.Helper()
 	if k == golang {
+		if g != nil {
+			args = append(args, "--batch=1") // a path a gate
+		}
 		return r.goClient("a Go slave", g.dir(), append([]string{"-S", "-r", r.src}, args...)...)
 	}
 	if g != nil {

@@ -28,6 +28,18 @@
 // buffer; emit is called by the caller's goroutine, one entry at a time.
 // Emitting slowly stops the reading ahead. No goroutine outlives Walk.
 //
+// Memory does not grow with the tree: at most 65,536 directories and children
+// are read ahead, besides one directory for each walker and for each level that
+// the walk is at. The subdirectories of one directory have to be sorted, so all
+// of them are held: about 85 bytes each. Files are not held.
+//
+// A directory is opened, read to its end and closed: four system calls, or more
+// where it has thousands of names, and one for its stamp. A recursive entry costs
+// nothing, or one for its stamp, of which many are taken at once. What is in a
+// directory is looked at only where the file system does not tell which names
+// are directories, for owners of what a pattern excludes, and for links where the
+// log says which were left out (slog.LevelInfo).
+//
 // # What is left out
 //
 // Symbolic links to directories are no entries: the entry of the directory
@@ -55,6 +67,27 @@
 // those. The depth at a directory is the one of the last subpath at or above
 // it, which by that rule is the deepest. All subpaths are checked before
 // anything is emitted.
+//
+// # Splitting
+//
+// An entry that turns out to be too large can be cut when it is already queued.
+// [Split] replaces a recursive entry by the shallow one of its directory and the
+// recursive ones of its child directories. Exclude rules then apply to those
+// children too; so an excluded base is left with its own entry alone.
+// Options.Deeper makes a walk give what is left after such splits, so that a
+// later walk agrees with the earlier one and what was split from it:
+// the stamps of the pieces are those of that walk.
+//
+// Split follows no link below the base, unlike Walk, which follows those that
+// take the place of a directory between the base and the one it reads.
+//
+// [Ranges] cuts the names of one directory that are no directories, which
+// Found.Names counts. All ranges together hold every name that the directory has
+// or will have, each in one range: only their sizes depend on what was there.
+// From and To are bytes, which need not be UTF-8: as JSON strings they would
+// become others. [Tree.NamesIn] lists a range as it is when it is asked.
+//
+// [AutoDepth] looks for a depth to begin with.
 //
 // # Trouble
 //

@@ -20,19 +20,19 @@ const (
 	// sampleSize bounds the memory of Ranges: names of 255 bytes take 18 MB.
 	sampleSize = 1 << 16
 
-	// perRange is how many names of the sample a range has at least. With 4 of
-	// them a range has half or twice the names it should have now and then.
+	// perRange is how many names of the sample a range has at least. With so few
+	// it has half or twice the names it should have now and then.
 	perRange = 4
 )
 
 // Ranges cuts what a directory holds besides directories into ranges of about
 // so many names, at least one. The first is open at the beginning and the last
-// at the end, and each begins where the one before ends: names that come later
-// are in one of them too. path is absolute; it may be a link.
+// at the end, and each begins where the one before ends. path is absolute; it may
+// be a link.
 //
-// Up to 65,536 names the ranges differ by one name. Of more only so many are
-// kept, chosen by chance: a range has twice the names asked for at most if there
-// are few ranges, and there are never more than 16,384.
+// Up to 65,536 names the ranges differ by one name. Of more, so many chosen by
+// chance stand for all: of 100 ranges most are within 4 % of their size, of 1,000
+// within 12 %, and there are never more than 16,384. The directory is read once.
 func Ranges(ctx context.Context, path string, names int) ([]Range, error) {
 	dir, err := openByPath(path)
 	if err != nil {

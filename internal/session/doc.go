@@ -21,6 +21,23 @@
 // S/watch/ready to "stop", waits until it is the only client left, names what is
 // unfinished and removes the session's znodes.
 //
+// # Runs, jobs, slots
+//
+// A slave has one or several jobs, and each of them holds a destination: one entry
+// of S/destQueue, where a destination stands as often as it has slots. A master
+// that is given jobs works like a slave beside leading. One run of rsync carries
+// several entries of one kind (pace.go), taken in one transaction and ended in
+// another. If it fails they are tried one by one.
+//
+// The master keeps at most a window of entries in the queues and adds to it while
+// the walk goes on (feed.go). S/meta says how far it is.
+//
+// At the end of an uneven tree some jobs would wait for others. Those say so in
+// S/idle, and the master cuts paths one level deeper: one that waits, or, through
+// S/wanted, one that a Go slave works on (split.go, wanted.go). A directory with
+// very many files is sent in ranges of names (flat.go). With a depth that is
+// found by looking at the tree, all of that is what makes the pieces small enough.
+//
 // # The account
 //
 // Every path queued ends in exactly one class: completed; failed, after three
@@ -70,9 +87,16 @@
 //   - S/results: sequential nodes, JSON (result.go): what became of the paths of
 //     one rsync run. Used once S/meta is valid; else S/completedQueue and
 //     S/failedQueue, as a Python master reads them.
-//   - S/extQueue: entries whose names a Python slave would misread, and groups of
-//     hard links. A slave takes from it once S/meta is valid, so what an earlier
+//   - S/extQueue: entries whose names a Python slave would misread, groups of hard
+//     links, ranges of names and the deletions after them (task.go). A slave takes from it once S/meta is valid, so what an earlier
 //     run left there is never sent by this one.
+//   - S/split: paths to be cut, on their way between the queue and their pieces.
+//     Only the master takes them out.
+//   - S/wanted: JSON (wanted.go): entries in work that idle jobs should have a share
+//     of. Only the master writes it.
+//   - S/idle: an ephemeral node for each job that has a destination and no work.
+//   - S/slots/<whoami>: ephemeral, decimal: how often a destination should be in
+//     S/destQueue; missing: once.
 //   - S/links: notes of slaves about hard links that lead out of their path
 //     (links.go).
 //   - S/deletes: decimal, what --max-delete leaves.
@@ -81,7 +105,8 @@
 // # Mixed sessions
 //
 // With a Python master a Go client relies on no extension and takes part as a
-// Python one does. Only S/deletes is used then, too; what is in it from before this
+// Python one does: a path that was not completed has failed, also one that
+// vanished. Only S/deletes is used then, too; what is in it from before this
 // run is void.
 //
 // A Go master says once what a Python source does not know of what was asked for.

@@ -27,6 +27,7 @@ type feed struct {
 	life    context.Context // of the process
 	client  *client
 	ledger  *ledger
+	pass    int         // walks before this one
 	source  entrySource // the entries, encoded
 	cancel  context.CancelFunc
 	values  chan []byte
@@ -43,8 +44,8 @@ type feed struct {
 // entrySource emits encoded entries until ctx ends.
 type entrySource func(ctx context.Context, emit func([]byte) error) error
 
-func newFeed(life context.Context, c *client, l *ledger, source entrySource) *feed {
-	return &feed{life: life, client: c, ledger: l, source: source}
+func newFeed(life context.Context, c *client, l *ledger, pass int, source entrySource) *feed {
+	return &feed{life: life, client: c, ledger: l, pass: pass, source: source}
 }
 
 // start begins the walk, which close ends.
@@ -206,7 +207,7 @@ func (f *feed) put(ctx context.Context, m *member) error {
 			return err
 		}
 		last := text(f.pending[len(f.pending)-1])
-		err := f.ledger.update(ctx, m, func(mt *meta) { mt.Queued, mt.Cursor = f.after, last }, m.putOps(f.pending)...)
+		err := f.ledger.update(ctx, m, func(mt *meta) { mt.Queued, mt.Pass, mt.Cursor = f.after, f.pass, last }, m.putOps(f.pending)...)
 		if err != nil {
 			return fmt.Errorf("cannot queue paths: %w", err)
 		}

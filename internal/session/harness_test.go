@@ -29,6 +29,13 @@ import (
 var server *zktest.Server
 
 func TestMain(m *testing.M) {
+	if parameters := os.Getenv(scaleMaster); parameters != "" {
+		if err := runScaleMaster(parameters); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	if err := flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0)))); err != nil { // they wait more than they compute
 		panic(err)

@@ -186,7 +186,7 @@ func (ms *master) passes(ctx context.Context, m *member, working <-chan error) e
 		}
 		ms.feed.close()
 		if ms.over = next == nil; !ms.over {
-			ms.feed = newFeed(ms.life, ms.client, ms.ledger, next)
+			ms.feed = newFeed(ms.life, ms.client, ms.ledger, ms.pass, next)
 			ms.account.nextPass()
 		}
 	}
@@ -278,7 +278,7 @@ func (ms *master) begin(ctx context.Context, m *member) error {
 		return err
 	}
 	ms.walked = ms.walksAgain()
-	ms.feed = newFeed(ms.life, ms.client, ms.ledger, ms.firstPass)
+	ms.feed = newFeed(ms.life, ms.client, ms.ledger, ms.pass, ms.firstPass)
 	ms.feed.finished = "pathqueue building finished"
 	return nil
 }

@@ -172,14 +172,8 @@ func (q *Queue) ours(ctx context.Context, entries []*Entry) ([]bool, error) {
 
 // missing is what a refused transaction means in which the entry, or else its taken node, was not there.
 func (q *Queue) missing(e *Entry, entry bool) error {
-	if entry {
-		mine, err := e.mine(q.c.ctx)
-		if err != nil {
-			return err
-		}
-		if mine { // and somebody has deleted the entry
-			q.discard([]*Entry{e})
-		}
+	if entry { // somebody has deleted it
+		q.discard([]*Entry{e})
 	}
 	q.drop([]*Entry{e})
 	return e.notHeld()
@@ -226,7 +220,7 @@ func (q *Queue) ReleaseAll(ctx context.Context, entries []*Entry) error {
 	done := make(chan error, 1)
 	known := q.disown(entries) // at once: what is to be released must not be consumed
 	err := q.c.start(func() {
-		err := q.release(known)
+		err := q.untake(known)
 		q.forget(names(known))
 		done <- err
 	})
@@ -242,22 +236,36 @@ func (q *Queue) ReleaseAll(ctx context.Context, entries []*Entry) error {
 	return q.failAll("release", entries, err)
 }
 
-func (q *Queue) release(known []*Entry) error {
-	if len(known) == 0 {
+// untake deletes the taken nodes that are ours, in one transaction; ErrNotHeld if there was none. It always asks first: a node of
+// the same name may be another's as soon as an attempt whose answer is lost has deleted ours. It is not behind the fence,
+// which may be taken down already.
+func (q *Queue) untake(entries []*Entry) error {
+	if len(entries) == 0 {
 		return ErrNotHeld
 	}
-	ours, err := q.ours(q.c.ctx, known)
-	if err != nil {
-		return err
-	}
-	var mine []*Entry
-	for i, e := range known {
-		if ours[i] {
-			mine = append(mine, e)
+	for none := ErrNotHeld; ; {
+		ours, err := q.ours(q.c.ctx, entries)
+		if err != nil {
+			return err
+		}
+		var ops []Op
+		for i, e := range entries {
+			if ours[i] {
+				ops = append(ops, OpDelete(e.takenPath()))
+			}
+		}
+		if len(ops) == 0 {
+			return none
+		}
+		_, err = q.c.multiBehind(q.c.ctx, "", ops)
+		switch {
+		case errors.Is(err, ErrConnectionLoss):
+			none = nil
+		case !errors.Is(err, ErrNoNode): // it is if the queue has just been deleted
+			return err
+		}
+		if err := q.c.breathe(q.c.ctx); err != nil {
+			return err
 		}
 	}
-	if len(mine) == 0 {
-		return ErrNotHeld
-	}
-	return q.untake(mine)
 }

@@ -132,9 +132,9 @@ func (c *Client) multiBehind(ctx context.Context, fence string, ops []Op) (paths
 }
 
 // multiRetry repeats ops, which can stand it, through reconnects.
-func (c *Client) multiRetry(ctx context.Context, fence string, ops []Op) error {
+func (c *Client) multiRetry(ctx context.Context, ops []Op) error {
 	for {
-		_, err := c.multiBehind(ctx, fence, ops)
+		_, err := c.multi(ctx, ops)
 		if !errors.Is(err, ErrConnectionLoss) {
 			return err
 		}

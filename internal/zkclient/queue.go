@@ -181,7 +181,7 @@ func (q *Queue) drain(ctx context.Context, names []string, fn func(value []byte)
 		}
 		paths = append(paths, join(q.entries(), names[i]))
 	}
-	if err := q.c.do(ctx, func() error { return q.c.removeAll(ctx, q.c.fencePath(), paths) }); err != nil {
+	if err := q.c.do(ctx, func() error { return q.c.removeAll(ctx, paths) }); err != nil {
 		return len(paths), err
 	}
 	return len(paths), failed

@@ -81,20 +81,11 @@ func (q *Queue) abandon(entries []*Entry) {
 	q.forget(names(entries))
 }
 
-// discard deletes taken nodes that are ours, unless the session ends first, which does the same.
+// discard deletes taken nodes as far as they are ours, unless the session ends first, which does the same.
 func (q *Queue) discard(entries []*Entry) {
-	if err := q.untake(entries); err != nil && !q.c.over() {
+	if err := q.untake(entries); err != nil && !errors.Is(err, ErrNotHeld) && !q.c.over() {
 		q.c.log.Debug(fmt.Sprintf("Cannot release entries of the queue %s: %v", q.c.full(q.path), err))
 	}
-}
-
-// untake deletes taken nodes that are ours, in one transaction. That is not behind the fence, which may be taken down already.
-func (q *Queue) untake(entries []*Entry) error {
-	paths := make([]string, len(entries))
-	for i, e := range entries {
-		paths[i] = e.takenPath()
-	}
-	return q.c.removeAll(q.c.ctx, "", paths)
 }
 
 // take returns entries, or the view that showed none, read at or after since.

@@ -94,7 +94,7 @@ func (c *Client) deleteTree(ctx context.Context, path string) error {
 		}
 	}
 	for i := len(levels) - 1; i >= 0; i-- {
-		if err := c.removeAll(ctx, c.fencePath(), levels[i]); err != nil {
+		if err := c.removeAll(ctx, levels[i]); err != nil {
 			return err
 		}
 	}
@@ -102,13 +102,13 @@ func (c *Client) deleteTree(ctx context.Context, path string) error {
 }
 
 // removeAll deletes znodes in as few requests as fit; what is not there any more is no error.
-func (c *Client) removeAll(ctx context.Context, fence string, paths []string) error {
+func (c *Client) removeAll(ctx context.Context, paths []string) error {
 	ops := make([]Op, len(paths))
 	for i, path := range paths {
 		ops[i] = OpDelete(path)
 	}
 	for _, batch := range c.batches(ops) {
-		err := c.multiRetry(ctx, fence, batch)
+		err := c.multiRetry(ctx, batch)
 		if !errors.Is(err, ErrNoNode) {
 			if err != nil {
 				return err

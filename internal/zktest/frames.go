@@ -11,8 +11,8 @@ type requests struct {
 	n, skip int
 }
 
-// follow says whether one of the requests whose head ends in b changes something.
-func (f *requests) follow(b []byte) (writes bool) {
+// follow counts the requests whose head ends in b: those that change something, and those that read (a sync too).
+func (f *requests) follow(b []byte) (reads, writes int) {
 	for len(b) > 0 {
 		if f.skip > 0 {
 			n := min(f.skip, len(b))
@@ -30,12 +30,14 @@ func (f *requests) follow(b []byte) (writes bool) {
 		if f.greeted {
 			switch binary.BigEndian.Uint32(f.head[8:]) {
 			case 1, 2, 5, 7, 14: // create, delete, setData, setACL, multi
-				writes = true
+				writes++
+			case 3, 4, 6, 8, 9, 12: // exists, getData, getACL, getChildren, sync, getChildren2
+				reads++
 			}
 		}
 		f.greeted = true
 	}
-	return writes
+	return reads, writes
 }
 
 // replies follows what a server sends: frames of length, xid (-1: the event of a watch), and what belongs to it. The first

@@ -19,6 +19,8 @@ type Proxy struct {
 	mode      mode
 	closed    bool
 	accepting chan struct{} // closed when nobody accepts any more; nil while it refuses
+	reads     int
+	writes    int
 	pairs     map[*pair]bool
 }
 
@@ -31,6 +33,7 @@ const (
 	swallowing
 	swallowingRequests
 	swallowingWrites
+	losingWrites
 	swallowingEvents
 )
 
@@ -76,19 +79,31 @@ func (p *Proxy) SwallowRequests() { p.set(swallowingRequests) }
 // server, but its reply and those after it do not reach the client. Connections made later lose their first change likewise.
 func (p *Proxy) SwallowWrites() { p.set(swallowingWrites) }
 
+// LoseWrites lets requests through until one would change something; that one and all after it do not reach the server.
+// Connections made later lose their first change likewise.
+func (p *Proxy) LoseWrites() { p.set(losingWrites) }
+
 // SwallowEvents keeps the events of watches from the client; all else passes.
 func (p *Proxy) SwallowEvents() { p.set(swallowingEvents) }
 
-// Swallowing says whether a connection is there that has lost a reply, or is about to.
+// Swallowing says whether a connection is there that has lost a request or a reply, or is about to.
 func (p *Proxy) Swallowing() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for pr := range p.pairs {
-		if pr.harmed {
+		if pr.harmed || pr.mute {
 			return true
 		}
 	}
 	return false
+}
+
+// Requests counts what clients have asked for: reads (a sync is one), and requests that change something, which are one
+// transaction each, a Multi as a whole. Pings, credentials and sessions are not counted.
+func (p *Proxy) Requests() (reads, writes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reads, p.writes
 }
 
 // Heal ends the fault: stalled connections go on, those of which something was swallowed are dropped.
@@ -237,11 +252,13 @@ func (p *Proxy) reply(pr *pair, b []byte) []byte {
 func (p *Proxy) request(pr *pair, b []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	writes := pr.requests.follow(b)
+	reads, writes := pr.requests.follow(b)
+	p.reads += reads
+	p.writes += writes
 	switch {
-	case p.mode == swallowingRequests:
+	case p.mode == swallowingRequests || p.mode == losingWrites && writes > 0:
 		pr.mute = true
-	case p.mode == swallowingWrites && writes:
+	case p.mode == swallowingWrites && writes > 0:
 		pr.harmed = true
 	}
 	if pr.mute {

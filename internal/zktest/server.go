@@ -178,6 +178,30 @@ func (s *Server) Zxid() (int64, error) {
 	return 0, fmt.Errorf("cannot read the last transaction of ZooKeeper at %s: it answers %q", s.addr, answer)
 }
 
+// Size is how many znodes the server has, and roughly how many bytes of names and data.
+func (s *Server) Size() (nodes, bytes int, err error) {
+	answer, err := s.ask("mntr")
+	if err != nil {
+		return 0, 0, fmt.Errorf("cannot read the size of ZooKeeper at %s: %w", s.addr, err)
+	}
+	found := 0
+	for line := range strings.Lines(answer) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		for wanted, number := range map[string]*int{"zk_znode_count": &nodes, "zk_approximate_data_size": &bytes} {
+			if name == wanted {
+				if *number, err = strconv.Atoi(value); err != nil {
+					return 0, 0, fmt.Errorf("cannot read the size of ZooKeeper at %s: %w", s.addr, err)
+				}
+				found++
+			}
+		}
+	}
+	if found < 2 {
+		return 0, 0, fmt.Errorf("cannot read the size of ZooKeeper at %s: it answers %q", s.addr, answer)
+	}
+	return nodes, bytes, nil
+}
+
 // ask sends a four-letter word.
 func (s *Server) ask(word string) (string, error) {
 	conn, err := net.DialTimeout("tcp", s.addr, time.Second)

@@ -298,6 +298,27 @@ func TestProxySwallowsByKind(t *testing.T) {
 	if got := <-seen; got != "two" {
 		t.Errorf("after the reconnect: %q", got)
 	}
+	p.LoseWrites()
+	if _, _, err := c.Get(ctx, path); err != nil || p.Swallowing() {
+		t.Fatalf("a read was lost: %v", err)
+	}
+	reads, writes := p.Requests()
+	if err := set(c, "three"); !errors.Is(err, context.DeadlineExceeded) || !p.Swallowing() {
+		t.Fatalf("the change has passed: %v", err)
+	}
+	if data, _, err := watcher.Get(ctx, path); err != nil || string(data) != "two" {
+		t.Fatalf("the change has arrived: %q, %v", data, err)
+	}
+	if r, w := p.Requests(); r != reads || w != writes+1 {
+		t.Errorf("a change counts as %d reads and %d writes", r-reads, w-writes)
+	}
+	p.Heal()
+	if _, _, err := c.Get(ctx, path); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := p.Requests(); r <= reads {
+		t.Error("a read does not count")
+	}
 	cancel()
 	<-done
 }

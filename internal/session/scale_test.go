@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/zkclient"
+)
+
+// scaleMaster, in the environment, makes the test binary a master of so many
+// paths: its memory is measured without that of the others.
+const scaleMaster = "SCALE_TEST_MASTER"
+
+// scale is what such a master is told, in JSON.
+type scale struct {
+	Addr, Session string
+	Paths         int
+}
+
+// config is that of a client in a session in which nothing is done with the paths.
+func (s scale) config(n int) Config {
+	return Config{
+		Zookeeper: zkclient.Config{Servers: []string{s.Addr}, User: "root", Password: "admin"},
+		Session:   s.Session, Path: "/", Host: fmt.Sprintf("127.0.1.%d", n), MaxDelete: -1, StartPort: 20000, Slots: 50,
+		Netcat: true, paths: s.Paths,
+		sendLine: func(context.Context, string, string) error { return nil },
+	}
+}
+
+// runScaleMaster is the master's process. It prints the most memory it has had, in
+// bytes.
+func runScaleMaster(parameters string) error {
+	var s scale
+	if err := json.Unmarshal([]byte(parameters), &s); err != nil {
+		return err
+	}
+	if err := Source(context.Background(), s.config(1)); err != nil {
+		return err
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return err
+	}
+	_, peak, ok := strings.Cut(string(status), "VmHWM:")
+	if !ok {
+		return errors.New("no VmHWM in /proc/self/status")
+	}
+	kilobytes, err := strconv.Atoi(strings.Fields(peak)[0])
+	if err != nil {
+		return err
+	}
+	fmt.Println(kilobytes << 10)
+	return nil
+}
+
+// run plays a session with so many slaves and returns how long its paths took, the
+// master's memory, and the most znodes and bytes of data the server had.
+func (s scale) run(tb testing.TB, slaves int) (took time.Duration, memory, nodes, bytes int) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	errs := make(chan error, slaves+1)
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	start := func(role func(context.Context, Config) error, n int) {
+		clients.Go(func() { errs <- role(ctx, s.config(n)) })
+	}
+	start(Destination, 2)
+
+	parameters, err := json.Marshal(s)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	master := exec.CommandContext(ctx, os.Args[0])
+	master.Env = append(os.Environ(), scaleMaster+"="+string(parameters))
+	var out, problem strings.Builder
+	master.Stdout, master.Stderr = &out, &problem
+	begin := time.Now()
+	if err := master.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	waited := make(chan error, 1)
+	clients.Go(func() { waited <- master.Wait() })
+
+	probe, err := zkclient.Connect(ctx, zkclient.Config{Servers: []string{s.Addr}, User: "root", Password: "admin"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer probe.Close()
+	t, err := newTree(s.Session)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for { // a slave that is first would be the master
+		if _, ok, err := probe.Exists(ctx, t.ready()); err != nil {
+			tb.Fatal(err)
+		} else if ok {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	for n := range slaves {
+		start(Source, 3+n)
+	}
+	for {
+		select {
+		case err := <-waited:
+			took = time.Since(begin)
+			if err != nil {
+				tb.Fatalf("the master: %v; %s", err, problem.String())
+			}
+			for range slaves + 1 {
+				if err := <-errs; err != nil {
+					tb.Errorf("a client: %v", err)
+				}
+			}
+			memory, err = strconv.Atoi(strings.TrimSpace(out.String()))
+			if err != nil {
+				tb.Fatal(err)
+			}
+			return took, memory, nodes, bytes
+		case <-time.After(100 * time.Millisecond):
+		}
+		n, b, err := server.Size()
+		if err != nil {
+			tb.Fatal(err)
+		}
+		nodes, bytes = max(nodes, n), max(bytes, b)
+	}
+}
+
+// Fifty slaves work at once on one server, and what they leave in it is bounded by
+// the window.
+func TestManySlaves(t *testing.T) {
+	t.Parallel()
+	const paths = 30_000
+	_, memory, nodes, _ := scale{server.Addr(), "many-slaves", paths}.run(t, 50)
+	if limit := 100 << 20; memory > limit {
+		t.Errorf("the master has used %d bytes of memory, more than %d", memory, limit)
+	}
+	if nodes > 25_000 { // entries and what is taken of them, results, clients, and the tests beside this one
+		t.Errorf("%d znodes at a time, which is more than the window", nodes)
+	}
+}
+
+// What a master remembers of a million directories for the next walk.
+func TestMemoryOfStamps(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	s := stamps{}
+	for i := range uint64(1_000_000) {
+		s[i*0x9e3779b97f4a7c15] = struct{}{}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 40<<20 {
+		t.Errorf("%d bytes for a million directories", grown)
+	}
+	runtime.KeepAlive(s)
+}
+
+// BenchmarkScale is a session of so many paths with which nothing is done.
+func BenchmarkScale(b *testing.B) {
+	for _, paths := range []int{10_000, 100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("paths=%d", paths), func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				took, memory, nodes, bytes := scale{server.Addr(), fmt.Sprintf("scale-%d-%d-%d", paths, b.N, i), paths}.run(b, 50)
+				b.ReportMetric(float64(took.Microseconds())/float64(paths), "µs/path")
+				b.ReportMetric(float64(memory)/(1<<20), "master-MiB")
+				b.ReportMetric(float64(nodes), "znodes")
+				b.ReportMetric(float64(bytes)/(1<<20), "data-MiB")
+			}
+		})
+	}
+}
