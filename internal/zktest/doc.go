@@ -8,6 +8,8 @@
 // server, no log. It runs in a process group of its own, which is killed with the process that started it, however
 // that ends. A machine that lacks the packages is an error that holds the line to type, never a reason to skip.
 //
+// Ports are from 20000 to 31999, and are kept until the proxy or server is gone, also while it refuses or is stopped.
+//
 // A server takes about a second to start; tests of one package can share one:
 //
 //	var server *zktest.Server
