@@ -38,6 +38,11 @@ func (ms *master) cleanup(ctx context.Context, m *member, lock *zkclient.Lock) e
 		ms.counts = &counts
 	}
 	unfinished := func(value []byte) error {
+		if path := text(value); ms.account.failed[path] { // before it was queued again
+			delete(ms.account.failed, path)
+			ms.counts.Failed--
+			ms.again++
+		}
 		ms.log.Warn("Unfinished Path " + printable(string(value)))
 		ms.report.unfinished(value)
 		return nil
@@ -81,7 +86,7 @@ func (ms *master) conclude() error {
 		}
 	}
 	ms.log.Info("Paths: " + ms.counts.String())
-	if err := ms.report.close(ms.ledger.now().paths(), ms.account.failed, *ms.counts); err != nil {
+	if err := ms.report.close(ms.ledger.now().paths()-ms.again, ms.account.failed, *ms.counts); err != nil {
 		return err
 	}
 	err := errors.Join(ms.broken, ms.counts.problem())

@@ -78,6 +78,7 @@ type Config struct {
 	// Tests replace these; zero: as it should be.
 	window   int                                                // most entries that wait or are in work
 	flat     int                                                // files in a directory that make it be sent in ranges
+	groups   int                                                // of hard links, which the master remembers
 	paths    int                                                // of the netcat test run
 	sendLine func(ctx context.Context, addr, line string) error // its transfer
 }
@@ -113,6 +114,7 @@ func (c Config) withDefaults() Config {
 	c.BatchTime = cmp.Or(c.BatchTime, 5*time.Second)
 	c.window = cmp.Or(c.window, 10_000)
 	c.flat = cmp.Or(c.flat, 50_000)
+	c.groups = cmp.Or(c.groups, 1_000_000)
 	c.paths = cmp.Or(c.paths, 15)
 	if c.sendLine == nil {
 		c.sendLine = rsyncrunner.SendLine

@@ -44,7 +44,6 @@ type linkGroup struct {
 // Bounds. A note is one znode; maxLinkBytes is what the master holds of all.
 const (
 	linkNoteBytes = 256 << 10
-	maxLinkGroups = 1_000_000
 	maxLinkBytes  = 64 << 20
 )
 
@@ -57,7 +56,7 @@ func (w *worker) noteLinks(ctx context.Context, parts []part) error {
 	if _, _, ok, err := w.m.readMeta(ctx); err != nil || !ok {
 		return err // a Python master has no use for it, and would leave it behind
 	}
-	groups := pathbuilder.LinkGroups{Limit: maxLinkGroups}
+	groups := pathbuilder.LinkGroups{Limit: w.cfg.groups}
 	for _, p := range parts {
 		skip := func(path string) bool { return p.excluded[path] }
 		err := pathbuilder.ScanLinks(ctx, w.guard.tree.Root(), p.rel, p.task.entry.Recursive, skip, func(l pathbuilder.Link) error {
@@ -123,7 +122,7 @@ func (ms *master) linkEntries(ctx context.Context, m *member) (entries [][]byte,
 	if err != nil {
 		return nil, 0, err
 	}
-	groups := linkGroups{}
+	groups, beyond := linkGroups{}, map[uint64]bool{}
 	size := 0
 	for _, name := range names {
 		data, _, err := m.Get(ctx, m.tree.links()+"/"+name)
@@ -135,8 +134,11 @@ func (ms *master) linkEntries(ctx context.Context, m *member) (entries [][]byte,
 			return nil, 0, fmt.Errorf("cannot read the hard links noted in %s: %w", name, err)
 		}
 		for _, group := range note {
-			if groups[group.Ino] == nil && (len(groups) >= maxLinkGroups || size >= maxLinkBytes) {
-				lost++
+			if groups[group.Ino] == nil && (len(groups) >= ms.cfg.groups || size >= maxLinkBytes) {
+				if beyond[group.Ino] {
+					continue // one path has named it already
+				}
+				beyond[group.Ino] = true
 				ms.log.Error(fmt.Sprintf("Hard links of %s are not kept: there are too many groups", printable(string(group.Paths[0]))))
 				continue
 			}
@@ -148,7 +150,7 @@ func (ms *master) linkEntries(ctx context.Context, m *member) (entries [][]byte,
 	if err := ms.seekLinks(ctx, groups); err != nil {
 		return nil, 0, fmt.Errorf("cannot find all names of files that were linked during the run: %w", err)
 	}
-	return append(entries, packLinks(groups)...), lost, nil
+	return append(entries, packLinks(groups)...), len(beyond), nil
 }
 
 // linkGroups has the known names of files, by inode.

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -159,4 +160,22 @@ func TestHardLinksThatAreLeftOut(t *testing.T) {
 	}
 	r.age("dir000/dir000", "dir001")
 	r.identical()
+}
+
+// Groups beyond the bound are named, and the run does not end well.
+func TestTooManyHardLinks(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{2}, Files: 3, Size: 10})
+	for _, file := range []string{"file000", "file001", "file002"} {
+		r.must(os.Link(r.path("dir000/"+file), r.path("dir001/link-"+file)))
+	}
+	r.age("dir001")
+	change := func(c *Config) { hardLinks(c); c.Depth = 1 }
+	master := r.queued(change, func(c *Config) { c.groups = 2 })
+	slave, dest := r.source(2, change, oneByOne), r.destination(3)
+	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "1 groups of hard links were not kept") {
+		t.Errorf("error %v, want one that counts the groups", err)
+	}
+	r.finish(slave, dest)
+	r.logged("are not kept: there are too many groups", "4 files that are linked")
 }

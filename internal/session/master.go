@@ -43,6 +43,7 @@ type master struct {
 	linksLost int      // groups of hard links beyond the bounds
 	broken    error    // why the run could not be led to its end
 	counts    *Counts  // set once the clean-up has begun
+	again     int      // failures that the clean-up found queued again
 }
 
 func newMaster(life context.Context, c *client) (*master, error) {

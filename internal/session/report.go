@@ -147,13 +147,17 @@ type entryFile struct {
 	links     [][]byte // nothing else may be sent after them
 }
 
-// readEntries reads such a file. Every line has to be an entry below base.
+// readEntries reads such a file. Every line has to be an entry below base. What is
+// named twice, or is part of another line, is left out: two runs over one
+// directory would delete each other's files.
 func readEntries(path, base string) (f entryFile, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return f, fmt.Errorf("cannot read the paths: %w", err)
 	}
 	number := 0
+	seen := covered{}
+	var entries, leftovers [][]byte
 	for line := range strings.Lines(string(data)) {
 		number++
 		if line = strings.TrimSuffix(line, "\n"); line == "" {
@@ -174,10 +178,56 @@ func readEntries(path, base string) (f entryFile, err error) {
 		case job.links != nil:
 			f.links = append(f.links, []byte(line))
 		case job.leftovers:
-			f.leftovers = append(f.leftovers, []byte(line))
+			leftovers = append(leftovers, []byte(line))
 		default:
-			f.entries = append(f.entries, []byte(line))
+			entries = append(entries, []byte(line))
+			seen.add(job)
+		}
+	}
+	once := map[string]bool{}
+	keep := func(value []byte) bool {
+		job, _ := decodeTask(value) // which has been read above
+		if once[string(value)] || seen.has(job, base) {
+			return false
+		}
+		once[string(value)] = true
+		return true
+	}
+	for _, value := range entries {
+		if keep(value) {
+			f.entries = append(f.entries, value)
+		}
+	}
+	for _, value := range leftovers {
+		if keep(value) {
+			f.leftovers = append(f.leftovers, value)
 		}
 	}
 	return f, nil
+}
+
+// covered holds the directories that are sent as a whole: with all below them
+// (true), or with their own content.
+type covered map[string]bool
+
+func (c covered) add(job task) {
+	if job.names == nil {
+		c[job.entry.Path] = c[job.entry.Path] || job.entry.Recursive
+	}
+}
+
+// has tells whether something larger covers a task.
+func (c covered) has(job task, base string) bool {
+	dir := job.entry.Path
+	recursive, here := c[dir]
+	if here && (recursive && !job.entry.Recursive || job.names != nil || job.leftovers) {
+		return true
+	}
+	for len(dir) > len(base) {
+		dir = dir[:strings.LastIndexByte(dir, '/')]
+		if c[dir] {
+			return true
+		}
+	}
+	return false
 }

@@ -27,6 +27,7 @@ const scaleMaster = "SCALE_TEST_MASTER"
 type scale struct {
 	Addr, Session string
 	Paths         int
+	Window        int // 0: the usual
 }
 
 // config is that of a client in a session in which nothing is done with the paths.
@@ -34,7 +35,7 @@ func (s scale) config(n int) Config {
 	return Config{
 		Zookeeper: zkclient.Config{Servers: []string{s.Addr}, User: "root", Password: "admin"},
 		Session:   s.Session, Path: "/", Host: fmt.Sprintf("127.0.1.%d", n), MaxDelete: -1, StartPort: 20000, Slots: 50,
-		Netcat: true, paths: s.Paths,
+		Netcat: true, paths: s.Paths, window: s.Window,
 		sendLine: func(context.Context, string, string) error { return nil },
 	}
 }
@@ -133,11 +134,9 @@ func (s scale) run(tb testing.TB, slaves int) (took time.Duration, memory, nodes
 			return took, memory, nodes, bytes
 		case <-time.After(100 * time.Millisecond):
 		}
-		n, b, err := server.Size()
-		if err != nil {
-			tb.Fatal(err)
+		if n, b, err := server.Size(); err == nil { // it may be too busy to answer
+			nodes, bytes = max(nodes, n), max(bytes, b)
 		}
-		nodes, bytes = max(nodes, n), max(bytes, b)
 	}
 }
 
@@ -145,13 +144,12 @@ func (s scale) run(tb testing.TB, slaves int) (took time.Duration, memory, nodes
 // the window.
 func TestManySlaves(t *testing.T) {
 	t.Parallel()
-	const paths = 30_000
-	_, memory, nodes, _ := scale{server.Addr(), "many-slaves", paths}.run(t, 50)
+	_, memory, nodes, _ := scale{server.Addr(), "many-slaves", 10_000, 1_000}.run(t, 50)
 	if limit := 100 << 20; memory > limit {
 		t.Errorf("the master has used %d bytes of memory, more than %d", memory, limit)
 	}
-	if nodes > 25_000 { // entries and what is taken of them, results, clients, and the tests beside this one
-		t.Errorf("%d znodes at a time, which is more than the window", nodes)
+	if nodes == 0 || nodes > 7_500 { // what waits and what is taken, results, clients, and the tests beside this one
+		t.Errorf("%d znodes at a time, which is more than a window of 1,000 needs", nodes)
 	}
 }
 
@@ -177,7 +175,7 @@ func BenchmarkScale(b *testing.B) {
 	for _, paths := range []int{10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("paths=%d", paths), func(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
-				took, memory, nodes, bytes := scale{server.Addr(), fmt.Sprintf("scale-%d-%d-%d", paths, b.N, i), paths}.run(b, 50)
+				took, memory, nodes, bytes := scale{server.Addr(), fmt.Sprintf("scale-%d-%d-%d", paths, b.N, i), paths, 0}.run(b, 50)
 				b.ReportMetric(float64(took.Microseconds())/float64(paths), "µs/path")
 				b.ReportMetric(float64(memory)/(1<<20), "master-MiB")
 				b.ReportMetric(float64(nodes), "znodes")

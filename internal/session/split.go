@@ -38,6 +38,8 @@ type splitter struct {
 
 // cutting is a path that becomes several.
 type cutting struct {
+	value  []byte
+	whole  bool     // it goes back as it is
 	node   string   // of S/split
 	pieces [][]byte // not yet known to be queued
 	after  int      // number of entries queued once the next ones are; 0: not yet tried
@@ -315,7 +317,7 @@ func (s *splitter) prepare(ctx context.Context, node string, value []byte) (*cut
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	c := &cutting{node: node}
+	c := &cutting{value: value, node: node}
 	for _, f := range found {
 		if err != nil {
 			break
@@ -329,7 +331,7 @@ func (s *splitter) prepare(ctx context.Context, node string, value []byte) (*cut
 	}
 	if err != nil || len(c.pieces) < 2 {
 		s.solid[string(value)] = true
-		c.pieces = [][]byte{value}
+		c.pieces, c.whole = [][]byte{value}, true
 		return c, nil
 	}
 	if strings.HasPrefix(string(value), recursivePrefix) {
@@ -356,6 +358,10 @@ func (s *splitter) queue(ctx context.Context, m *member) error {
 		if s.cut.after == 0 {
 			s.cut.after = s.ms.ledger.now().Cuts + 1
 		}
+		again := 0 // the pieces take the place of an earlier failure too
+		if last && !s.cut.whole && s.ms.account.failed[text(s.cut.value)] {
+			again = 1
+		}
 		if s.ms.ledger.now().Cuts < s.cut.after {
 			ops := m.putOps(s.cut.pieces[:n])
 			if last {
@@ -364,12 +370,17 @@ func (s *splitter) queue(ctx context.Context, m *member) error {
 			err := s.ms.ledger.update(ctx, m, func(mt *meta) {
 				mt.Queued += more
 				mt.Cuts = s.cut.after
+				mt.Again += again
+				mt.Ended.Failed -= again
 			}, ops...)
 			if err != nil {
 				return fmt.Errorf("cannot queue the pieces of a path: %w", err)
 			}
 		}
 		s.cut.pieces, s.cut.after = s.cut.pieces[n:], 0
+		if again > 0 {
+			delete(s.ms.account.failed, text(s.cut.value))
+		}
 		if last {
 			s.cut = nil
 		}

@@ -217,6 +217,7 @@ func TestFlatDirectoryWithoutGoSource(t *testing.T) {
 	for i := range 30 {
 		r.must(os.MkdirAll(r.path("flat/sub"), 0o755), os.WriteFile(r.path(fmt.Sprintf("flat/file%d", i)), nil, 0o644))
 	}
+	r.age("flat", "flat/sub")
 	master := r.queued(func(c *Config) { c.flat = 10 })
 	if n, err := r.zk().Queue(r.tree().extQueue()).Len(t.Context()); n != 0 || err != nil {
 		t.Errorf("%d entries (%v) that only a Go source can send, and there is none", n, err)
@@ -258,6 +259,7 @@ func TestReportThatCannotBeWritten(t *testing.T) {
 	for i := range 100 {
 		r.must(os.MkdirAll(r.path(fmt.Sprintf("dir%02d", i)), 0o755))
 	}
+	r.age()
 	full := filepath.Join(t.TempDir(), "full")
 	r.must(os.Mkdir(full, 0o755), unix.Mount("tmpfs", full, "tmpfs", 0, "size=4k"))
 	defer func() { r.must(unix.Unmount(full, unix.MNT_DETACH)) }()
@@ -309,7 +311,7 @@ func TestSlots(t *testing.T) {
 	r.must(os.Rename(r.dst, away))
 	r.waitFor("was paused")
 	slave := r.source(3) // takes one of them out
-	r.until("a source has met it", func() bool { return slots() == 2 })
+	r.until("a source has met it", func() bool { return slots() < 3 })
 	r.must(os.Rename(away, r.dst))
 	r.until("it is in the queue three times again", func() bool { return slots() == 3 })
 	time.Sleep(200 * time.Millisecond) // for one too many
