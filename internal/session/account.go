@@ -41,6 +41,8 @@ type account struct {
 	python []string
 	warned bool
 
+	who string // the znodes of the parties at the last look
+
 	goSources atomic.Bool // at the last look there was one that works
 
 	// failed holds what has failed so far: a later walk may queue it again, and
@@ -82,6 +84,10 @@ func (a *account) first(r result) []text {
 // one does not know. Who is seen only once may be joining or leaving: the two
 // parties are not read at the same time.
 func (a *account) look(ctx context.Context, m *member) error {
+	changed, err := a.whoChanged(ctx, m)
+	if err != nil || !changed {
+		return err
+	}
 	sources, err := m.parties[partySources].Members(ctx)
 	if err != nil {
 		return err
@@ -105,6 +111,23 @@ func (a *account) look(ctx context.Context, m *member) error {
 		}
 	}
 	return nil
+}
+
+// whoChanged tells whether clients have come or gone since the last look, without
+// asking each who it is; true while somebody was seen only once.
+func (a *account) whoChanged(ctx context.Context, m *member) (bool, error) {
+	now := ""
+	for _, party := range []string{partySources, partyExt} {
+		names, err := m.Children(ctx, m.tree.party(party))
+		if err != nil {
+			return false, fmt.Errorf("cannot read the clients of the session: %w", err)
+		}
+		slices.Sort(names)
+		now += strings.Join(names, " ") + "\n"
+	}
+	again := now != a.who || len(a.python) > 0 && !a.warned
+	a.who = now
+	return again, nil
 }
 
 // unknownToPython is what a Python source leaves out of what it was asked for.

@@ -21,8 +21,11 @@ func TestPace(t *testing.T) {
 	if n := p.size(recursive, 10_000, 10); n != firstBatch {
 		t.Errorf("%d paths in the first run, want %d", n, firstBatch)
 	}
-	p.ran(recursive, 8, 80*time.Millisecond) // 10 ms a path
-	if n := p.size(recursive, 10_000, 10); n != 32 {
+	if n := p.size(recursive, 20, 8); n != 2 {
+		t.Errorf("%d of 20 unknown paths for one of 8 jobs, want 2", n)
+	}
+	p.ran(recursive, 16, 160*time.Millisecond) // 10 ms a path
+	if n := p.size(recursive, 10_000, 10); n != 64 {
 		t.Errorf("%d paths in the second run, want 4 times as many as in the first", n)
 	}
 	for range 10 {
@@ -31,9 +34,9 @@ func TestPace(t *testing.T) {
 	}
 	for _, c := range []struct{ waiting, jobs, want int }{
 		{1_000_000, 10, 500}, // 5 s
-		{1000, 10, 50},       // half of what each of ten jobs could have
-		{100, 10, 20},        // not below 200 ms
-		{0, 1, 20},
+		{1000, 10, 67},       // two thirds of what each of ten jobs could have
+		{100, 10, 50},        // not below half a second
+		{0, 1, 50},
 	} {
 		if n := p.size(recursive, c.waiting, c.jobs); n != c.want {
 			t.Errorf("%d of %d paths for one of %d jobs, want %d", n, c.waiting, c.jobs, c.want)

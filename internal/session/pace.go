@@ -27,12 +27,12 @@ type estimate struct {
 }
 
 const (
-	firstBatch = 8 // paths in the first run of a kind
-	growth     = 4 // by how much a run may be longer than the one before
+	firstBatch = 16 // paths in the first run of a kind, at most
+	growth     = 4  // by how much a run may be longer than the one before
 
 	// shortest is the time below which a run is not made shorter for the sake of
 	// a fair share: it would be mostly start and end.
-	shortest = 200 * time.Millisecond
+	shortest = 500 * time.Millisecond
 )
 
 func newPace(target time.Duration, most int) *pace { return &pace{target: target, most: most} }
@@ -46,8 +46,9 @@ func (p *pace) size(kind, waiting, jobs int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.kinds[kind]
-	share := (waiting + 2*jobs - 1) / (2 * max(jobs, 1))
-	n, least := firstBatch, firstBatch
+	// Two thirds of what each job could have: the rest evens out.
+	share := (2*waiting + 3*jobs - 1) / (3 * max(jobs, 1))
+	n, least := firstBatch, 1
 	if e.seconds > 0 {
 		n = atMost(p.target.Seconds()/e.seconds, growth*max(e.last, firstBatch))
 		least = atMost(shortest.Seconds()/e.seconds, n)
