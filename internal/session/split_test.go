@@ -76,10 +76,12 @@ func TestPathThatWaitsIsCut(t *testing.T) {
 // What the other jobs could do is taken away from one that has a long list.
 func TestLongListIsShared(t *testing.T) {
 	r := newRig(t)
-	r.uneven(0, "a", "b", "c", "d", "e", "f")
-	r.finish(r.source(1, slowly, jobs(3)), r.destination(2, jobs(3)))
+	r.uneven(0, "a", "b", "c", "d", "e", "f", "g", "h")
+	master, dest := r.source(1, slowly, jobs(1)), r.destination(2)
+	r.waitFor("is sending path")
+	r.finish(master, dest, r.source(3, slowly), r.destination(4), r.source(5, slowly), r.destination(6))
 	r.identical()
-	r.logged("are shared with idle jobs", "Paths: 7 completed, 0 failed")
+	r.logged("are shared with idle jobs", "Paths: 9 completed, 0 failed")
 }
 
 // A master does not ask a Python slave, which would not hear it.
