@@ -18,43 +18,38 @@ import (
 
 func TestPace(t *testing.T) {
 	p := newPace(5*time.Second, 1000)
-	if n := p.size(recursive, 10_000, 10); n != firstBatch {
-		t.Errorf("%d paths in the first run, want %d", n, firstBatch)
-	}
-	if n := p.size(recursive, 20, 8); n != 2 {
-		t.Errorf("%d of 20 unknown paths for one of 8 jobs, want 2", n)
-	}
-	p.ran(recursive, 16, 160*time.Millisecond) // 10 ms a path
-	if n := p.size(recursive, 10_000, 10); n != 64 {
-		t.Errorf("%d paths in the second run, want 4 times as many as in the first", n)
-	}
-	for range 10 {
-		n := p.size(recursive, 1_000_000, 10)
-		p.ran(recursive, n, time.Duration(n)*10*time.Millisecond)
-	}
-	for _, c := range []struct{ waiting, jobs, want int }{
-		{1_000_000, 10, 500}, // 5 s
-		{1000, 10, 67},       // two thirds of what each of ten jobs could have
-		{100, 10, 50},        // not below half a second
-		{0, 1, 50},
-	} {
-		if n := p.size(recursive, c.waiting, c.jobs); n != c.want {
-			t.Errorf("%d of %d paths for one of %d jobs, want %d", n, c.waiting, c.jobs, c.want)
+	run := func(kind, n int, start, each time.Duration) { p.ran(kind, n, start+time.Duration(n)*each) }
+	check := func(what string, kind, waiting, jobs, want int) {
+		t.Helper()
+		if n := p.size(kind, waiting, jobs); n < want-want/20 || n > want+want/20 {
+			t.Errorf("%s: %d of %d paths for one of %d jobs, want about %d", what, n, waiting, jobs, want)
 		}
 	}
-	if n := p.size(shallow, 10_000, 10); n != firstBatch {
-		t.Errorf("%d paths in the first run of another kind, want %d", n, firstBatch)
+	check("first run", recursive, 10_000, 10, firstBatch)
+	check("first run, few", recursive, 20, 8, 2)
+	check("others go alone", single, 10_000, 10, 1)
+
+	const start, each = 50 * time.Millisecond, 10 * time.Millisecond
+	run(recursive, 16, start, each)
+	check("second run", recursive, 10_000, 10, 64)
+	for range 20 {
+		run(recursive, p.size(recursive, 1_000_000, 10), start, each)
 	}
-	p.ran(recursive, 1, 1000*time.Second)
-	if n := p.size(recursive, 10_000, 10); n != 1 {
-		t.Errorf("%d paths after a long one, want 1", n)
+	check("as long as wanted", recursive, 1_000_000, 10, 495)
+	check("fair share", recursive, 1000, 10, 67)
+	for n := range 8 { // a few short ones at an end do not change what is known
+		run(recursive, 8-n, start, each)
 	}
-	if n := p.size(single, 10_000, 10); n != 1 {
-		t.Errorf("%d paths that must go alone, want 1", n)
+	check("worth the start", recursive, 100, 10, 15)
+	check("worth the start, last", recursive, 0, 1, 15)
+	check("another kind", shallow, 10_000, 10, firstBatch)
+
+	for range 5 {
+		run(recursive, 1, start, time.Hour)
 	}
-	if n := newPace(5*time.Second, 3).size(shallow, 10_000, 1); n != 3 {
-		t.Errorf("%d paths, want no more than 3", n)
-	}
+	check("large ones", recursive, 10_000, 10, 1)
+	p = newPace(5*time.Second, 3)
+	check("bounded", shallow, 10_000, 1, 3)
 }
 
 // One source and one destination make a session, and share the work between

@@ -3,8 +3,10 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,6 +38,7 @@ type feed struct {
 	finished string // logged when all is queued
 
 	pending [][]byte // taken from values, not yet known to be queued
+	last    text     // of them, in the order of the walk
 	after   int      // number of entries queued once pending is; 0: not yet tried
 	count   int      // entries queued by this feed
 	done    bool
@@ -80,7 +83,7 @@ func (f *feed) close() {
 func (f *feed) next(ctx context.Context) (bool, error) {
 	size := 0
 	add := func(value []byte) {
-		f.pending = append(f.pending, value)
+		f.pending, f.last = append(f.pending, value), text(value)
 		size += len(value) + feedOverhead
 	}
 	select {
@@ -206,8 +209,9 @@ func (f *feed) put(ctx context.Context, m *member) error {
 		if err := f.room(ctx, m); err != nil {
 			return err
 		}
-		last := text(f.pending[len(f.pending)-1])
-		err := f.ledger.update(ctx, m, func(mt *meta) { mt.Queued, mt.Pass, mt.Cursor = f.after, f.pass, last }, m.putOps(f.pending)...)
+		// What may go into one run of rsync lies together in the queue.
+		slices.SortStableFunc(f.pending, func(a, b []byte) int { return cmp.Compare(kindOf(a), kindOf(b)) })
+		err := f.ledger.update(ctx, m, func(mt *meta) { mt.Queued, mt.Pass, mt.Cursor = f.after, f.pass, f.last }, m.putOps(f.pending)...)
 		if err != nil {
 			return fmt.Errorf("cannot queue paths: %w", err)
 		}

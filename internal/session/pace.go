@@ -11,28 +11,24 @@ import (
 // pace finds how many paths a run of rsync should carry. A run costs something
 // whatever it carries, so short ones are joined until one takes about the batch
 // time. But the paths that wait are for all jobs of the session: a run takes no
-// more than its fair share of them, so that all end at about the same time.
+// more than its fair share of them, so that all end at about the same time; unless
+// it would then be mostly start and end.
 type pace struct {
 	target time.Duration // of a run
 	most   int           // paths in a run
 
 	mu    sync.Mutex
-	kinds [single]estimate
-}
-
-// estimate is what recent runs say.
-type estimate struct {
-	seconds float64 // a path; 0: unknown
-	last    int     // paths in the last run
+	kinds [single]fit
 }
 
 const (
 	firstBatch = 16 // paths in the first run of a kind, at most
 	growth     = 4  // by how much a run may be longer than the one before
 
-	// shortest is the time below which a run is not made shorter for the sake of
-	// a fair share: it would be mostly start and end.
-	shortest = 500 * time.Millisecond
+	// A run is not made shorter for the sake of a fair share than that its paths take
+	// worthwhile times as long as its start and end, or as longestShare.
+	worthwhile   = 3
+	longestShare = time.Second
 )
 
 func newPace(target time.Duration, most int) *pace { return &pace{target: target, most: most} }
@@ -45,13 +41,14 @@ func (p *pace) size(kind, waiting, jobs int) int {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.kinds[kind]
+	f := p.kinds[kind]
 	// Two thirds of what each job could have: the rest evens out.
 	share := (2*waiting + 3*jobs - 1) / (3 * max(jobs, 1))
 	n, least := firstBatch, 1
-	if e.seconds > 0 {
-		n = atMost(p.target.Seconds()/e.seconds, growth*max(e.last, firstBatch))
-		least = atMost(shortest.Seconds()/e.seconds, n)
+	if f.runs > 0 {
+		start, each := f.line()
+		n = atMost((p.target.Seconds()-start)/each, growth*max(f.last, firstBatch))
+		least = atMost(min(worthwhile*start, longestShare.Seconds())/each, n)
 	}
 	return max(1, min(n, max(share, least), p.most))
 }
@@ -68,10 +65,39 @@ func (p *pace) ran(kind, paths int, took time.Duration) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := &p.kinds[kind]
-	each := math.Max(took.Seconds()/float64(paths), 1e-6)
-	if e.seconds > 0 {
-		each = (e.seconds + each) / 2
+	p.kinds[kind].add(float64(paths), took.Seconds())
+	p.kinds[kind].last = paths
+}
+
+// fit finds the line of least squares through what recent runs have taken: a start
+// and a time for each path. Older runs count less and less.
+type fit struct {
+	runs, n, nn, t, nt float64 // weights, paths, their squares, seconds, products
+	last               int     // paths in the last run
+}
+
+const (
+	forget    = 0.8                   // weight of a run beside the one after it
+	bareStart = 30 * time.Millisecond // of a run, as long as nothing better is known
+	leastEach = 10 * time.Microsecond // of a path
+)
+
+func (f *fit) add(paths, seconds float64) {
+	for _, sum := range []*float64{&f.runs, &f.n, &f.nn, &f.t, &f.nt} {
+		*sum *= forget
 	}
-	e.seconds, e.last = each, paths
+	f.runs++
+	f.n += paths
+	f.nn += paths * paths
+	f.t += seconds
+	f.nt += paths * seconds
+}
+
+// line is the start and the time for each path, in seconds.
+func (f *fit) line() (start, each float64) {
+	start = bareStart.Seconds()
+	if spread := f.runs*f.nn - f.n*f.n; spread > 0.1*f.n*f.n { // else the runs are too much alike to tell
+		start = max(start, (f.t*f.nn-f.n*f.nt)/spread)
+	}
+	return start, max(leastEach.Seconds(), (f.t-start*f.runs)/f.n)
 }

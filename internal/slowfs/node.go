@@ -60,8 +60,15 @@ func (n *node) OpendirHandle(ctx context.Context, flags uint32) (fuse.FileHandle
 
 func (n *node) Open(ctx context.Context, flags uint32) (fuse.FileHandle, uint32, syscall.Errno) {
 	n.delay(&n.fs.open)
-	return n.LoopbackNode.Open(ctx, flags)
+	file, fuseFlags, errno := n.LoopbackNode.Open(ctx, flags)
+	if flags&syscall.O_ACCMODE == syscall.O_RDONLY {
+		fuseFlags |= openNoFlush
+	}
+	return file, fuseFlags, errno
 }
+
+// openNoFlush is FOPEN_NOFLUSH of linux/fuse.h: closing the file asks nothing.
+const openNoFlush = 1 << 5
 
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *raw.EntryOut) (*fuse.Inode, fuse.FileHandle, uint32, syscall.Errno) {
 	n.delay(&n.fs.create)
