@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/zkclient"
@@ -39,6 +41,11 @@ type part struct {
 	task     task
 	rel      string          // of its directory, below the base
 	excluded map[string]bool // directories that are left out, below the base
+	names    []string        // what rsync's list has of it
+	patterns []string        // that keep rsync from what is excluded
+
+	fate    outcome // nothing is to be sent, and why; "": it is
+	problem error   // why it cannot be sent now
 }
 
 // holds tells whether a file, by its path below the base, is one of the part's:
@@ -61,67 +68,75 @@ type transfer struct {
 
 func (t *transfer) links() bool { return t.parts[0].task.links != nil }
 
-// add puts a path into the run. fate says that nothing is to be sent, and why;
-// problem why the path cannot be sent now. err is one that ends this client.
-func (w *worker) add(ctx context.Context, t *transfer, value []byte) (fate outcome, problem, err error) {
-	job, err := decodeTask(value)
-	if err != nil {
-		return outcomeFailed, err, nil
-	}
-	rel, err := job.within(w.base)
-	if err != nil {
-		return "", nil, fmt.Errorf("%w (--rsyncpath of the master is another than of this source)", err)
-	}
-	p := part{task: job, rel: rel}
-	if job.links != nil {
-		t.Files, t.Names = true, w.linkNames(job.links)
-	} else if fate, problem := w.addDirectory(ctx, t, &p, value); fate != "" || problem != nil {
-		return fate, problem, nil
-	}
-	if t.Files && len(t.Names) == 0 {
-		return w.nothing(job), nil, nil
-	}
+// add puts a path into the run.
+func (t *transfer) add(p part) {
+	t.Files = p.task.links != nil || p.task.names != nil
+	t.Recursive = p.task.entry.Recursive
+	t.Names = append(t.Names, p.names...)
+	t.Filters = append(t.Filters, p.patterns...)
 	t.parts = append(t.parts, p)
-	return "", nil, nil
 }
 
-// nothing is the fate of a task about files none of which is there.
-func (w *worker) nothing(job task) outcome {
-	if job.links != nil {
-		return outcomeVanished
-	}
-	return outcomeCompleted // a range of names may have lost all of its files
-}
+// lookAtOnce is how many paths are looked at at the same time: on a large shared
+// file system each look takes a while.
+const lookAtOnce = 16
 
-// addDirectory is add for what lies in one directory.
-func (w *worker) addDirectory(ctx context.Context, t *transfer, p *part, value []byte) (fate outcome, problem error) {
-	state, err := w.guard.before(p.task.entry, p.rel)
-	if err != nil {
-		return "", err
-	}
-	if fate := gone(state); fate != "" {
-		w.log.Warn(fmt.Sprintf("Path %s is not there any more, or no directory: what stands there now is left to the directory above", printable(string(value))))
-		return fate, nil
-	}
-	if r := p.task.names; r != nil {
-		t.Files = true
-		return "", w.guard.tree.NamesIn(ctx, p.rel, pathbuilder.Range{From: string(r.From), To: string(r.To)}, func(name string) error {
-			t.Names = append(t.Names, strings.TrimPrefix(p.rel+"/"+name, "/"))
-			return nil
+// look says what is to be sent of paths. An error is one that ends this client.
+func (w *worker) look(ctx context.Context, b batch) ([]part, error) {
+	parts := make([]part, len(b.entries))
+	looks, ctx := errgroup.WithContext(ctx)
+	looks.SetLimit(lookAtOnce)
+	for i, entry := range b.entries {
+		looks.Go(func() (err error) {
+			parts[i], err = w.lookAt(ctx, entry.Value)
+			return err
 		})
 	}
-	if p.excluded, err = w.guard.excluded(ctx, p.task.entry, p.rel); err != nil {
-		return "", err
+	return parts, looks.Wait()
+}
+
+func (w *worker) lookAt(ctx context.Context, value []byte) (p part, err error) {
+	if p.task, err = decodeTask(value); err != nil {
+		p.fate, p.problem = outcomeFailed, err
+		return p, nil
 	}
-	patterns, err := filters(p.excluded)
-	if err != nil {
-		return "", err
+	if p.rel, err = p.task.within(w.base); err != nil {
+		return p, fmt.Errorf("%w (--rsyncpath of the master is another than of this source)", err)
 	}
-	t.Recursive = p.task.entry.Recursive
-	t.Names = append(t.Names, p.rel)
-	t.Filters = append(t.Filters, patterns...)
-	t.Rules = w.guard.protected()
-	return "", nil
+	if p.task.links != nil {
+		if p.names = w.linkNames(p.task.links); len(p.names) == 0 {
+			p.fate = outcomeVanished
+		}
+		return p, nil
+	}
+	state, err := w.guard.before(p.task.entry, p.rel)
+	switch {
+	case err != nil:
+		p.problem = err
+	case gone(state) != "":
+		w.log.Warn(fmt.Sprintf("Path %s is not there any more, or no directory: what stands there now is left to the directory above", printable(string(value))))
+		p.fate = gone(state)
+	case p.task.names != nil:
+		p.problem = w.rangeNames(ctx, &p)
+		if p.problem == nil && len(p.names) == 0 {
+			p.fate = outcomeCompleted // all its files have gone
+		}
+	default:
+		p.names = []string{p.rel}
+		if p.excluded, p.problem = w.guard.excluded(ctx, p.task.entry, p.rel); p.problem == nil {
+			p.patterns, p.problem = filters(p.excluded)
+		}
+	}
+	return p, nil
+}
+
+// rangeNames lists the files of a range.
+func (w *worker) rangeNames(ctx context.Context, p *part) error {
+	r := pathbuilder.Range{From: string(p.task.names.From), To: string(p.task.names.To)}
+	return w.guard.tree.NamesIn(ctx, p.rel, r, func(name string) error {
+		p.names = append(p.names, strings.TrimPrefix(p.rel+"/"+name, "/"))
+		return nil
+	})
 }
 
 // linkNames are those of a task's files that are still there.
@@ -142,7 +157,7 @@ func (w *worker) linkNames(paths []text) (names []string) {
 // newTransfer is a run that carries nothing yet.
 func (w *worker) newTransfer(dest *heldDest, name string) *transfer {
 	return &transfer{name: name, Job: rsyncrunner.Job{
-		Base: w.guard.tree.Root(), URL: rsyncrunner.URL(dest.host, dest.port, w.tree.module()),
+		Base: w.guard.tree.Root(), URL: rsyncrunner.URL(dest.host, dest.port, w.tree.module()), Rules: w.guard.protected(),
 	}}
 }
 
@@ -153,20 +168,20 @@ func (w *worker) attempt(ctx context.Context, b batch, dest *heldDest, res *resu
 	if w.cfg.Netcat {
 		return w.sendLine(ctx, value, dest, res)
 	}
-	t := w.newTransfer(dest, b.name())
-	fate, problem, err := w.add(ctx, t, value)
+	p, err := w.lookAt(ctx, value)
 	switch {
 	case err != nil:
 		return no, err
-	case fate != "" && problem != nil:
-		res.Outcome, res.Errors = fate, []string{problem.Error()}
+	case p.fate != "":
+		if res.Outcome = p.fate; p.problem != nil {
+			res.Errors = []string{p.problem.Error()}
+		}
 		return no, nil
-	case problem != nil:
-		return failed(res, problem.Error()), nil
-	case fate != "":
-		res.Outcome = fate
-		return no, nil
+	case p.problem != nil:
+		return failed(res, p.problem.Error()), nil
 	}
+	t := w.newTransfer(dest, b.name())
+	t.add(p)
 	run, err := w.send(ctx, t, b, dest, res)
 	if err != nil {
 		return w.notRun(ctx, err, dest, res)
@@ -193,24 +208,26 @@ func (w *worker) attemptTogether(ctx context.Context, b batch, dest *heldDest, r
 		return w.sendLines(ctx, b, dest)
 	}
 	var s shared
+	parts, err := w.look(ctx, b)
+	if err != nil {
+		return s, err
+	}
 	fates := map[outcome]*result{}
 	t := w.newTransfer(dest, b.name())
 	var sent []*zkclient.Entry
-	for _, entry := range b.entries {
-		fate, problem, err := w.add(ctx, t, entry.Value)
-		switch {
-		case err != nil:
-			return s, err
-		case problem != nil:
+	for i, entry := range b.entries {
+		switch p := parts[i]; {
+		case p.problem != nil:
 			s.rest = append(s.rest, entry)
-		case fate != "":
-			if fates[fate] == nil {
-				fates[fate] = &result{Outcome: fate, Who: w.whoami}
+		case p.fate != "":
+			if fates[p.fate] == nil {
+				fates[p.fate] = &result{Outcome: p.fate, Who: w.whoami}
 			}
-			fates[fate].Paths = append(fates[fate].Paths, text(entry.Value))
+			fates[p.fate].Paths = append(fates[p.fate].Paths, text(entry.Value))
 			s.ended = append(s.ended, entry)
 		default:
 			sent = append(sent, entry)
+			t.add(p)
 		}
 	}
 	for _, r := range fates {

@@ -45,6 +45,8 @@ type Config struct {
 	// Master.
 	Depth       int // AutoDepth: as the tree asks for
 	Walkers     int // directories read at once, 0: 8
+	Window      int // most entries that wait or are in work, 0: 10,000
+	Flat        int // a directory with more files is sent in ranges of names, 0: 50,000
 	Subpaths    []string
 	Exclude     *regexp.Regexp
 	ExcludeUser string
@@ -76,8 +78,6 @@ type Config struct {
 	Timing  Timing
 
 	// Tests replace these; zero: as it should be.
-	window   int                                                // most entries that wait or are in work
-	flat     int                                                // files in a directory that make it be sent in ranges
 	groups   int                                                // of hard links, which the master remembers
 	paths    int                                                // of the netcat test run
 	sendLine func(ctx context.Context, addr, line string) error // its transfer
@@ -112,8 +112,8 @@ func (c Config) withDefaults() Config {
 	c.Jobs, c.Slots = max(c.Jobs, 0), max(c.Slots, 1)
 	c.Batch = cmp.Or(c.Batch, 1000)
 	c.BatchTime = cmp.Or(c.BatchTime, 5*time.Second)
-	c.window = cmp.Or(c.window, 10_000)
-	c.flat = cmp.Or(c.flat, 50_000)
+	c.Window = cmp.Or(c.Window, 10_000)
+	c.Flat = cmp.Or(c.Flat, 50_000)
 	c.groups = cmp.Or(c.groups, 1_000_000)
 	c.paths = cmp.Or(c.paths, 15)
 	if c.sendLine == nil {

@@ -95,7 +95,7 @@ func (f *feed) next(ctx context.Context) (bool, error) {
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
-	for len(f.pending) < min(feedEntries, f.client.cfg.window) && size < feedBytes {
+	for len(f.pending) < min(feedEntries, f.client.cfg.Window) && size < feedBytes {
 		select {
 		case value, more := <-f.values:
 			if more {
@@ -113,7 +113,7 @@ func (f *feed) next(ctx context.Context) (bool, error) {
 func (f *feed) room(ctx context.Context, m *member) error {
 	for {
 		left, err := remaining(ctx, m)
-		if err != nil || left.total() == 0 || left.total()+len(f.pending) <= f.client.cfg.window {
+		if err != nil || left.total() == 0 || left.total()+len(f.pending) <= f.client.cfg.Window {
 			return err
 		}
 		if !sleep(ctx, f.client.cfg.Timing.Poll/3) {

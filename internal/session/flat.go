@@ -20,7 +20,7 @@ func (ms *master) cutFlat(ctx context.Context, found pathbuilder.Found) ([][]byt
 	if !ms.isFlat(found) {
 		return [][]byte{found.Encode()}, nil
 	}
-	pieces := (found.Names + ms.cfg.flat - 1) / ms.cfg.flat
+	pieces := (found.Names + ms.cfg.Flat - 1) / ms.cfg.Flat
 	ranges, err := pathbuilder.Ranges(ctx, found.Path, (found.Names+pieces-1)/pieces)
 	if err != nil || len(ranges) < 2 {
 		if ctx.Err() != nil {
@@ -40,5 +40,5 @@ func (ms *master) cutFlat(ctx context.Context, found pathbuilder.Found) ([][]byt
 // sources can send them; and the rules of a user's own options mean something else
 // for files that are listed one by one.
 func (ms *master) isFlat(found pathbuilder.Found) bool {
-	return !found.Recursive && found.Names > ms.cfg.flat && ms.account.goSources.Load() && !hasRules(ms.cfg.Rsync.Extra)
+	return !found.Recursive && found.Names > ms.cfg.Flat && ms.account.goSources.Load() && !hasRules(ms.cfg.Rsync.Extra)
 }

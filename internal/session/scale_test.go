@@ -35,7 +35,7 @@ func (s scale) config(n int) Config {
 	return Config{
 		Zookeeper: zkclient.Config{Servers: []string{s.Addr}, User: "root", Password: "admin"},
 		Session:   s.Session, Path: "/", Host: fmt.Sprintf("127.0.1.%d", n), MaxDelete: -1, StartPort: 20000, Slots: 50,
-		Netcat: true, paths: s.Paths, window: s.Window,
+		Netcat: true, paths: s.Paths, Window: s.Window,
 		sendLine: func(context.Context, string, string) error { return nil },
 	}
 }

@@ -118,7 +118,7 @@ func TestWindow(t *testing.T) {
 	for i := range 60 {
 		r.must(os.MkdirAll(r.path(fmt.Sprintf("dir%02d", i)), 0o755))
 	}
-	narrow := func(c *Config) { c.Depth, c.window = 1, 10 }
+	narrow := func(c *Config) { c.Depth, c.Window = 1, 10 }
 	master := r.source(1, narrow)
 	zk := r.zk()
 	entries := func() int {
@@ -185,7 +185,7 @@ func TestFlatDirectory(t *testing.T) {
 	r.must(os.Link(r.path("flat/file0001"), r.path("flat/zzz")), os.Link(r.path("flat/file0100"), r.path("flat/sub/link")),
 		os.Symlink("file0000", r.path("flat/symlink")))
 	r.age("flat", "flat/sub")
-	change := func(c *Config) { c.flat, c.Depth, c.Rsync.HardLinks = 50, 2, true }
+	change := func(c *Config) { c.Flat, c.Depth, c.Rsync.HardLinks = 50, 2, true }
 	failed := filepath.Join(t.TempDir(), "failed")
 	r.finish(r.source(1, deleting, change, jobs(2)), r.destination(2, jobs(2)))
 	r.identical()
@@ -220,7 +220,7 @@ func TestFlatDirectoryWithoutGoSource(t *testing.T) {
 		r.must(os.MkdirAll(r.path("flat/sub"), 0o755), os.WriteFile(r.path(fmt.Sprintf("flat/file%d", i)), nil, 0o644))
 	}
 	r.age("flat", "flat/sub")
-	master := r.queued(func(c *Config) { c.flat = 10 })
+	master := r.queued(func(c *Config) { c.Flat = 10 })
 	if n, err := r.zk().Queue(r.tree().extQueue()).Len(t.Context()); n != 0 || err != nil {
 		t.Errorf("%d entries (%v) that only a Go source can send, and there is none", n, err)
 	}
@@ -236,7 +236,7 @@ func TestMasterThatFailsDuringTheWalk(t *testing.T) {
 	}
 	doneFile := filepath.Join(t.TempDir(), "done.gz")
 	master := r.source(1, jobs(1), func(c *Config) {
-		c.Depth, c.window, c.DoneFile, c.Rsync.Extra = 1, 10, doneFile, []string{"no-such-option-xyz"}
+		c.Depth, c.Window, c.DoneFile, c.Rsync.Extra = 1, 10, doneFile, []string{"no-such-option-xyz"}
 	})
 	dest := r.destination(2)
 	err := r.wait(master)
