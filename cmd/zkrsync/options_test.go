@@ -36,7 +36,7 @@ func TestDefaults(t *testing.T) {
 	want := options{
 		user: "root", passwd: "admin", session: "default", depth: 3, maxDelete: -1, startPort: 4444, excludeUser: "root",
 		excludeRe: regexp.MustCompile(`/\.snapshots(/.*|$)`), verifyPath: true, maxBytes: 104857600, backupCount: 5, logFormat: "text",
-		walkers: 8, slots: 1, batch: 1000, batchSeconds: 5,
+		walkers: 8, slots: 1, batch: 500, batchSeconds: 5,
 		logFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log", pidFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
 	}
 	got, warnings := parse(t, nil, nil)
@@ -208,7 +208,7 @@ func TestValidate(t *testing.T) {
 		{good + " --depth=auto --rsubpaths=4_a", "cannot use --rsubpaths with --depth=auto: give a depth, or leave the subpaths out"},
 		{good + " --jobs=-1", "cannot use --jobs=-1: it must be between 0 and 1024"},
 		{good + " --slots=0", "cannot use --slots=0: it must be between 1 and 1024"},
-		{good + " --batch=1001", "cannot use --batch=1001: it must be between 1 and 1000"},
+		{good + " --batch=501", "cannot use --batch=501: it must be between 1 and 500"},
 		{good + " --batch-seconds=0", "cannot use --batch-seconds=0: it must be between 1 and 86400"},
 		{good + " --walkers=0", "cannot use --walkers=0: it must be between 1 and 1024"},
 		{good + " --rsyncport=65536", "cannot use --rsyncport=65536: it must be between 0 and 65535"},

@@ -240,6 +240,7 @@ func (w *worker) attemptTogether(ctx context.Context, b batch, dest *heldDest, r
 	switch {
 	case errors.Is(err, errAsked):
 		w.log.Info(fmt.Sprintf("The %s are shared with idle jobs", t.name))
+		w.pace.ran(w.kind(sent[0].Value), len(sent), time.Since(began)) // at least
 		return s, err
 	case err != nil && ctx.Err() == nil && !errors.Is(err, errDestLost) && !unable(err):
 		w.log.Warn(err.Error())

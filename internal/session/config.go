@@ -39,7 +39,7 @@ type Config struct {
 
 	// Sources.
 	Jobs      int           // runs of rsync at once; 0: one, and none beside leading a run
-	Batch     int           // most paths in a run; 1: no batches, 0: 1000
+	Batch     int           // most paths in a run; 1: no batches, 0: 500, which is also the most
 	BatchTime time.Duration // how long a run with several paths should take; 0: 5 s
 
 	// Master.
@@ -110,7 +110,7 @@ type Timing struct {
 func (c Config) withDefaults() Config {
 	c.Timing = c.Timing.withDefaults()
 	c.Jobs, c.Slots = max(c.Jobs, 0), max(c.Slots, 1)
-	c.Batch = cmp.Or(c.Batch, 1000)
+	c.Batch = min(cmp.Or(c.Batch, 500), 500)
 	c.BatchTime = cmp.Or(c.BatchTime, 5*time.Second)
 	c.Window = cmp.Or(c.Window, 10_000)
 	c.Flat = cmp.Or(c.Flat, 50_000)

@@ -58,18 +58,19 @@ func (s *splitter) step(ctx context.Context, m *member) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case now == nil:
-		return nil
-	case len(now.waiting) > 0 && now.long:
-		if err := s.fetch(ctx, m, now); err != nil {
-			return err
-		}
-		return s.cutAll(ctx, m)
-	case len(now.waiting) == 0 && now.idle > 0:
+	if now != nil && len(now.waiting) == 0 && now.idle > 0 {
 		return s.ask(ctx, m, now)
 	}
-	return nil
+	if err := s.want(ctx, m, wanted{}); err != nil {
+		return err
+	}
+	if now == nil || len(now.waiting) == 0 || !now.long {
+		return nil
+	}
+	if err := s.fetch(ctx, m, now); err != nil {
+		return err
+	}
+	return s.cutAll(ctx, m)
 }
 
 // scene is what the queue of paths looks like when its end is near.
@@ -225,7 +226,8 @@ func (s *splitter) ask(ctx context.Context, m *member, now *scene) error {
 		if len(next.Split)+len(next.Share) >= 2*now.idle || time.Since(s.seen[name]) < s.ms.cfg.Timing.SplitAfter {
 			break
 		}
-		stat, held, err := m.Exists(ctx, path.Join(m.tree.pathQueue(), "taken", name))
+		taken := path.Join(m.tree.pathQueue(), "taken", name)
+		stat, held, err := m.Exists(ctx, taken)
 		if err != nil {
 			return err
 		}
@@ -236,22 +238,27 @@ func (s *splitter) ask(ctx context.Context, m *member, now *scene) error {
 		if err != nil {
 			return err
 		}
-		full := wantedName(m.Queue(m.tree.pathQueue()), name)
 		if ok {
-			next.Split = append(next.Split, full)
+			next.Split = append(next.Split, wantedName(taken, stat.Czxid))
 		} else {
-			next.Share = append(next.Share, full)
+			next.Share = append(next.Share, wantedName(taken, stat.Czxid))
 		}
 	}
-	if len(next.Split)+len(next.Share) == 0 || slices.Equal(next.Split, s.asked.Split) && slices.Equal(next.Share, s.asked.Share) {
+	if !next.empty() {
+		s.ms.log.Debug(fmt.Sprintf("%d jobs are idle: asking for %d paths to cut and %d to share", now.idle, len(next.Split), len(next.Share)))
+	}
+	return s.want(ctx, m, next)
+}
+
+// want writes S/wanted if it is not as it should be.
+func (s *splitter) want(ctx context.Context, m *member, next wanted) error {
+	if slices.Equal(next.Split, s.asked.Split) && slices.Equal(next.Share, s.asked.Share) {
 		return nil
 	}
-	_, err = m.Set(ctx, m.tree.wanted(), next.encode(), -1)
-	if err != nil {
+	if _, err := m.Set(ctx, m.tree.wanted(), next.encode(), -1); err != nil {
 		return fmt.Errorf("cannot ask for paths that idle jobs could work on: %w", err)
 	}
 	s.asked = next
-	s.ms.log.Debug(fmt.Sprintf("%d jobs are idle: asking for %d paths to cut and %d to share", now.idle, len(next.Split), len(next.Share)))
 	return nil
 }
 
