@@ -3,6 +3,7 @@
 package zkclient
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -37,6 +38,7 @@ var errNotZooKeeper = errors.New("it answers, but not as a ZooKeeper server does
 //     ZooKeeper server: here both end the connection.
 type link struct {
 	net.Conn
+	in     *bufio.Reader // the library reads a reply in two pieces
 	server string
 	s      *session
 	limit  time.Duration // for the greeting
@@ -59,7 +61,7 @@ type sentRequest struct {
 }
 
 func newLink(conn net.Conn, server string, s *session, limit time.Duration, watches bool) *link {
-	l := &link{Conn: conn, server: server, s: s, limit: limit, start: time.Now()}
+	l := &link{Conn: conn, in: bufio.NewReaderSize(conn, 64<<10), server: server, s: s, limit: limit, start: time.Now()}
 	if watches {
 		l.rearm = make(chan struct{})
 	}
@@ -91,7 +93,7 @@ func (l *link) Write(b []byte) (int, error) {
 
 func (l *link) Read(b []byte) (int, error) {
 	l.Conn.SetReadDeadline(l.deadline())
-	n, err := l.Conn.Read(b)
+	n, err := l.in.Read(b)
 	if n > 0 {
 		moves, bad := l.follow(b[:n])
 		if bad != nil {
