@@ -3,6 +3,7 @@
 package rsyncrunner
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"strings"
@@ -99,5 +100,22 @@ func TestResultInWords(t *testing.T) {
 		if (Result{Code: code}).OK() {
 			t.Errorf("%d is fine", code)
 		}
+	}
+}
+
+// BenchmarkParseStats reads the end of an rsync's output, and a long list of files
+// before it.
+func BenchmarkParseStats(b *testing.B) {
+	stats := []byte(realStatistics)
+	list := bytes.Repeat([]byte("some/directory/with a file: of a name\n"), 1000)
+	for name, output := range map[string][]byte{"stats": stats, "list": append(list, stats...)} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(output)))
+			for b.Loop() {
+				if s := ParseStats(output); s["Total_file_size"] != 39_488_123_456 {
+					b.Fatal(s)
+				}
+			}
+		})
 	}
 }
