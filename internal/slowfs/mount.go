@@ -76,7 +76,7 @@ func Mount(dir, at string, o Options) (*FS, error) {
 			AllowOther:           asRoot,
 			DirectMountStrict:    asRoot,
 			DisableReadDirPlus:   true,
-			DisableSplice:        true, // for small files it costs more than copying
+			DisableSplice:        true,                // for small files it costs more than copying
 			DisabledCapabilities: raw.CAP_PASSTHROUGH, // else reads bypass the file system, for root and on new kernels only
 		},
 	})
