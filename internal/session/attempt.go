@@ -292,7 +292,7 @@ func (w *worker) settled(ctx context.Context, t *transfer) error {
 // send runs rsync within the budget of deletions.
 func (w *worker) send(ctx context.Context, t *transfer, b batch, dest *heldDest, res *result) (rsyncrunner.Result, error) {
 	share := &budget{}
-	if !t.Files { // there is nothing to delete among files that are listed one by one
+	if !t.links() { // nothing is in their way any more
 		var err error
 		if share, err = w.m.reserveDeletes(ctx); err != nil {
 			return rsyncrunner.Result{}, err
@@ -344,6 +344,9 @@ func (w *worker) run(ctx context.Context, t *transfer, b batch, dest *heldDest, 
 	options := w.cfg.Rsync
 	switch {
 	case t.Files:
+		if t.parts[0].task.names != nil && options.Delete {
+			options.Extra = append(slices.Clip(options.Extra), "force") // makes way for them as --delete does
+		}
 		options.Delete = false
 		if t.links() && hasRules(options.Extra) {
 			// They do not hold for what lies below a directory that they leave out: only

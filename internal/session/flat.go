@@ -11,7 +11,7 @@ import (
 // A directory with very many files would keep one rsync busy for long after all
 // others are done. It is sent in ranges of names instead, open to both ends, so
 // that a file made meanwhile belongs to one of them. They list their files one by
-// one and delete nothing. What is to be deleted in the directory is done by one
+// one and delete nothing but what is in the place of one of them. What is to be deleted in the directory is done by one
 // more run over it, when all ranges have ended: two at once would delete each
 // other's temporary files.
 

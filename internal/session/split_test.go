@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,22 @@ func TestPathInWorkIsCut(t *testing.T) {
 	r.reported(report)
 	if r.sent("big/part3") != 1 {
 		t.Errorf("a piece was sent %d times, want once", r.sent("big/part3"))
+	}
+}
+
+// What is not excluded because a recursive path holds it is not excluded by cutting that path: it is sent whole.
+func TestPathWithExcludedChildIsNotCut(t *testing.T) {
+	r := newRig(t)
+	r.uneven(3, "big")
+	r.uneven(3, "other")
+	r.uneven(0, "big/skip")
+	r.age("big")
+	skip := func(c *Config) { c.Exclude = regexp.MustCompile("/skip$") }
+	r.finish(r.source(1, slowly, oneByOne, jobs(3), skip), r.destination(2, jobs(3)))
+	r.identical()
+	r.logged("Path 1_" + r.path("other") + " is cut into 4")
+	if strings.Contains(r.log.String(), "Path 1_"+r.path("big")+" is cut") {
+		t.Error("a path was cut that has something excluded")
 	}
 }
 
@@ -213,6 +230,34 @@ func TestFlatDirectory(t *testing.T) {
 	}
 	if data := r.read(filepath.Join(r.dst, "flat/file0001")); data != "file0001" {
 		t.Errorf("the file of the range has %q", data)
+	}
+}
+
+// A range makes way for its files as a run over the directory would: what fills a directory that is in their place goes,
+// within the bound.
+func TestFlatDirectoryMakesWay(t *testing.T) {
+	for name, most := range map[string]int{"without a bound": -1, "within the bound": 2, "beyond the bound": 1} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			for i := range 30 {
+				r.must(os.MkdirAll(r.path("flat"), 0o755), os.WriteFile(r.path(fmt.Sprintf("flat/file%d", i)), nil, 0o644))
+			}
+			r.must(os.MkdirAll(filepath.Join(r.dst, "flat/file17/below"), 0o755), os.WriteFile(filepath.Join(r.dst, "flat/file17/below/stale"), nil, 0o644))
+			r.age("flat")
+			change := func(c *Config) { c.Flat, c.Depth, c.MaxDelete = 10, 2, most }
+			master, dest := r.source(1, deleting, change, jobs(1)), r.destination(2)
+			if most == 1 {
+				if err := r.wait(master); !errors.Is(err, ErrIncomplete) {
+					t.Errorf("error %v, want one that says that the deletions were stopped", err)
+				}
+				r.finish(dest)
+				r.logged("has deleted as much as --max-delete allows")
+				return
+			}
+			r.finish(master, dest)
+			r.identical()
+			r.logged("sending files from ", "0 failed")
+		})
 	}
 }
 
