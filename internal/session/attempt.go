@@ -499,6 +499,11 @@ func (w *worker) judge(ctx context.Context, value []byte, t *transfer, dest *hel
 		res.Outcome = gone(state)
 		return no, nil
 	}
+	if run.DeletesStopped { // so it could not make way for some
+		if more, err := w.m.moreDeletes(ctx); err != nil || more {
+			return atOnce, err
+		}
+	}
 	again := failed(res, append([]string{run.String()}, run.Errors...)...)
 	if again == no { // what was sent has its links to other paths all the same
 		if err := w.noteLinks(ctx, t.parts); err != nil {
