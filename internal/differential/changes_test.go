@@ -47,6 +47,12 @@ func (c *changer) change() {
 	src := c.at("src")
 	dirs, files := c.list(src)
 	dir := pick(c.Rand, dirs)
+	if len(c.crowded) > 0 && chance(c.Rand, 30) {
+		if many := pick(c.Rand, c.crowded); slices.Contains(dirs, many) {
+			dir = many
+			files = slices.DeleteFunc(files, func(rel string) bool { return filepath.Dir(rel) != many })
+		}
+	}
 	if c.fixed(dir, false) || len(dir) > 2500 {
 		return
 	}

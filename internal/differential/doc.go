@@ -11,18 +11,30 @@
 // # A round
 //
 // One seed decides everything but the timing: the tree, what the destination holds before, the options, how
-// many slaves and destinations there are, which of them is stopped or loses its ZooKeeper session in the
-// middle, and, with an odd seed, what is changed in the source during the run. The clients are real and run
-// in this process, against a real ZooKeeper and real rsync daemons. Changes and faults come when a slave is
-// about to run rsync on an entry, or up to 100 ms later.
+// the work is spread, how many slaves and destinations there are, which of them is stopped or loses its ZooKeeper
+// session in the middle, and, with an odd seed, what is changed in the source during the run. The clients are real and
+// run in this process, against a real ZooKeeper and real rsync daemons. Changes and faults come when a slave is
+// about to run rsync on an entry, hands one back or shares its list, or the master cuts one, or up to 100 ms later.
+//
+// How the work is spread may not be seen at the destination; the one rsync knows nothing of it:
+//   - up to four jobs a slave, none to four of the master, which may be the only source; up to four slots a destination;
+//   - how many paths a run carries, and for how long;
+//   - a window of few entries; ranges of names where a directory has more than a few files, which some are given;
+//   - a depth that is found by looking at the tree;
+//   - rsyncs that are slow by their own bound, with large files to send, and jobs that are idle after some milliseconds, so
+//     that paths which wait are cut, paths in work are handed back and cut, and lists are shared;
+//   - a bound of deletions that is not reached, with which no run is stopped.
+//
+// What was made use of is counted. TestSpread has rounds in which each of these must be.
 //
 // The round fails if
 //   - the destination differs from the reference and the master's error was nil;
 //   - it differs, the master returned ErrIncomplete, and the entry that holds the difference is not among those
 //     that it says have failed;
 //   - with an even seed, the master says that something failed and the single rsync says that nothing did, or the
-//     reverse; with an odd seed and --delete, the master says that something failed;
-//   - the report does not have every path queued in exactly one class;
+//     reverse; with an odd seed and --delete, the master says that something failed and the single rsync does not;
+//   - the report does not have every path queued in exactly one class; a path that was cut has none, unless it had
+//     failed before: then its pieces take the place of that failure;
 //   - a client returns any other error, does not end in time, or leaves a znode of the run behind;
 //   - anything outside of the source and the destination was changed.
 //

@@ -3,6 +3,7 @@
 package differential
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"vsc-zk/internal/session"
 )
@@ -27,11 +29,89 @@ type options struct {
 	excludeUser  string
 	excludeBelow bool
 	allowEmpty   bool
+	maxDelete    int // more than there can be, 0: no bound
+
+	spread
+}
+
+// spread is how the work is divided among the clients: nothing of it may be seen at the destination.
+type spread struct {
+	auto      bool // the depth is found by looking at the tree
+	leads     int  // jobs of the master
+	jobs      []int
+	slots     []int
+	batch     int
+	batchTime time.Duration
+	window    int
+	flat      int
+	slow      int // kB/s, 0: as fast as it can
+	idle      time.Duration
+	after     time.Duration
+	settle    time.Duration
+}
+
+func (s spread) String() string {
+	return fmt.Sprintf("auto %t, jobs %d %d, slots %d, batch %d of %v, window %d, flat %d, slow %d, idle %v, cut after %v, settle %v",
+		s.auto, s.leads, s.jobs, s.slots, s.batch, s.batchTime, s.window, s.flat, s.slow, s.idle, s.after, s.settle)
+}
+
+func (s spread) set(c *session.Config) {
+	if s.auto {
+		c.Depth = session.AutoDepth
+	}
+	c.Batch, c.BatchTime, c.Window, c.Flat = s.batch, s.batchTime, s.window, s.flat
+	if s.slow > 0 {
+		c.Rsync.Extra = []string{fmt.Sprintf("bwlimit:%d", s.slow)}
+	}
+	c.Timing.Idle, c.Timing.SplitAfter, c.Timing.Settle = s.idle, s.after, s.settle
+}
+
+func randomSpread(r *rand.Rand) spread {
+	var s spread
+	few := func(least int) []int { // for each client
+		var n []int
+		for range 1 + r.IntN(3) {
+			n = append(n, max(least, pick(r, []int{0, 1, 1, 2, 2, 3, 4})))
+		}
+		return n
+	}
+	s.leads, s.jobs, s.slots = pick(r, []int{0, 0, 1, 2, 3, 4}), few(0), few(1)
+	if s.leads > 0 && chance(r, 40) {
+		s.jobs = nil
+	}
+	if s.jobs == nil && chance(r, 60) {
+		s.slots = s.slots[:1]
+	}
+	s.auto = chance(r, 20)
+	s.batch = pick(r, []int{0, 0, 1, 2, 5})
+	if chance(r, 30) {
+		s.batchTime = 200 * time.Millisecond
+	}
+	if chance(r, 40) {
+		s.window = 3 + r.IntN(48)
+	}
+	if chance(r, 50) {
+		s.flat = 5 + r.IntN(26)
+	}
+	if chance(r, 80) {
+		s.hasten(r)
+	}
+	if chance(r, 55) {
+		s.slow = pick(r, []int{50, 100, 200})
+	}
+	return s
+}
+
+// hasten lets idle jobs be given work soon.
+func (s *spread) hasten(r *rand.Rand) {
+	s.idle = time.Duration(1+r.IntN(60)) * time.Millisecond
+	s.after = time.Duration(1+r.IntN(200)) * time.Millisecond
+	s.settle = time.Duration(20+r.IntN(200)) * time.Millisecond
 }
 
 func (o options) String() string {
-	return fmt.Sprintf("depth %d, subpaths %q, delete %t, checksum %t, hardlinks %t, inplace %t, exclude %q of %q, below %t",
-		o.depth, o.subpaths, o.delete, o.checksum, o.hardLinks, o.inplace, o.exclude, o.excludeUser, o.excludeBelow)
+	return fmt.Sprintf("depth %d, subpaths %q, delete %t, checksum %t, hardlinks %t, inplace %t, exclude %q of %q, below %t, at most %d deletions; %s",
+		o.depth, o.subpaths, o.delete, o.checksum, o.hardLinks, o.inplace, o.exclude, o.excludeUser, o.excludeBelow, o.maxDelete, o.spread)
 }
 
 func (o options) set(c *session.Config) {
@@ -41,6 +121,8 @@ func (o options) set(c *session.Config) {
 		c.Exclude = regexp.MustCompile(o.exclude)
 	}
 	c.ExcludeUser, c.ExcludeBelow, c.AllowEmpty = o.excludeUser, o.excludeBelow, o.allowEmpty
+	c.MaxDelete = cmp.Or(o.maxDelete, -1)
+	o.spread.set(c)
 }
 
 // protecting is the pattern that also says what only the destination has.
@@ -58,6 +140,10 @@ func randomOptions(r *rand.Rand) options {
 			o.excludeUser = foreignUser
 		}
 	}
+	if chance(r, 15) {
+		o.maxDelete = pick(r, []int{2000, 100_000})
+	}
+	o.spread = randomSpread(r)
 	return o
 }
 

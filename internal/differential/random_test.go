@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,25 +21,38 @@ func TestRandom(t *testing.T) {
 		first = uint64(time.Now().UnixNano()) % 1_000_000_000
 	}
 	t.Logf("%d rounds from seed %d", *rounds, first)
+	var mu sync.Mutex
+	all := features{}
+	t.Cleanup(func() { t.Logf("in all rounds: %v", all) })
 	for seed := first; seed < first+uint64(*rounds); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
-			round(t, seed)
+			used := round(t, seed, func(*options) {})
+			if t.Failed() {
+				t.Logf("to repeat this round: go test ./internal/differential -count=1 -run TestRandom -rounds=1 -seed=%d", seed)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for name, times := range used {
+				all[name] += times
+			}
 		})
 	}
 }
 
-func round(t *testing.T, seed uint64) {
+// round is one round; force changes the options. It returns what of the session was made use of.
+func round(t *testing.T, seed uint64, force func(*options)) features {
 	r := rand.New(rand.NewPCG(seed, 0))
 	a := newArea(t)
 	g := grower{Rand: r, area: a, skip: true}
 	o := randomOptions(r)
+	force(&o)
 	g.blind = o.checksum || !o.hardLinks
 	prior := a.source(g, o)
-	if dirs, _ := a.list(a.at("src")); chance(r, 30) {
+	if dirs, _ := a.list(a.at("src")); chance(r, 30) && !o.auto {
 		o.addSubpath(r, a.at("src"), dirs)
 	}
-	run := newRun(a, o, fmt.Sprintf("seed-%d", seed))
+	run := newRun(a, o, strings.ReplaceAll(t.Name(), "/", "-"))
 	s := &script{Rand: rand.New(rand.NewPCG(seed, 2)), run: run, faults: map[int]func(){}, changes: map[int]int{}}
 	if seed%2 == 1 {
 		s.changer = newChanger(g, o)
@@ -52,32 +66,42 @@ func round(t *testing.T, seed uint64) {
 	began := time.Now()
 	runErr := run.finish()
 	run.judge(runErr, s.changer)
+	used := run.features()
 	dirs, files := a.list(a.at("src"))
-	said := fmt.Sprintf("%d directories, %d files; prior destination %s; %s; %s; %d entries sent in %.1f s, %v",
-		len(dirs), len(files), prior, o, cast, s.sent, time.Since(began).Seconds(), runErr)
+	said := fmt.Sprintf("%d directories, %d files; prior destination %s; %s; %s; %d messages in %.1f s, %v; %v",
+		len(dirs), len(files), prior, run.options, cast, s.sent, time.Since(began).Seconds(), runErr, used)
 	if s.changer != nil {
 		said += "; changes:\n  " + strings.Join(s.changer.said, "\n  ")
 	}
 	t.Log(said)
 	if t.Failed() {
 		t.Logf("log:\n%s", run.text())
-		t.Logf("to repeat this round: go test ./internal/differential -count=1 -run TestRandom -rounds=1 -seed=%d", seed)
 	}
+	return used
 }
 
 // source makes the source, and what the destinations hold before, of which it returns a description.
 func (a *area) source(g grower, o options) string {
 	src := a.at("src")
 	g.grow(src, 0)
+	if o.flat > 0 {
+		a.crowded = g.crowd(src, o.flat)
+	}
 	g.ageDirectories(src)
 	switch n := g.IntN(10); {
 	case n < 3:
+		if o.slow > 0 {
+			g.load(src)
+		}
 		a.must(os.Mkdir(a.at("prior"), 0o755))
 		a.seed()
 		return "empty"
 	default:
 		a.copy("src", "prior")
 		g.edit(src)
+		if o.slow > 0 {
+			g.load(src)
+		}
 		prior := "an older copy"
 		if n > 5 {
 			g.spoil(a.at("prior"))
@@ -118,7 +142,7 @@ func (a *area) part(root string) {
 
 // cast starts the clients, and has some of them fail. It returns a description.
 func (r *run) cast(random *rand.Rand, s *script) string {
-	slaves, dests := 1+random.IntN(3), 1+random.IntN(3)
+	slaves, dests := len(r.options.jobs), len(r.options.slots)
 	fault := "nothing fails"
 	when := 1 + random.IntN(15)
 	var frail struct{ master, slave, dest bool }
@@ -131,22 +155,25 @@ func (r *run) cast(random *rand.Rand, s *script) string {
 			time.Sleep(3 * time.Second) // longer than the session's timeout
 			r.proxy.Heal()
 		}
-		switch random.IntN(5) {
-		case 0:
-			fault, act, frail.master = "the master loses ZooKeeper", lose, true
-		case 1:
-			fault, act, frail.slave = "a slave loses ZooKeeper", lose, true
-		case 2:
+		switch n := random.IntN(5); {
+		case n == 0:
 			fault, act, frail.dest = "a destination loses ZooKeeper", lose, true
-		case 3:
-			fault, act = "a slave is stopped", func() { r.replace(r.slaves[0], session.Source, "src") }
-		case 4:
+		case n == 1:
 			fault, act = "a destination is stopped", func() { r.replace(r.dests[0], session.Destination, "dst") }
+		case n == 2 || slaves == 0:
+			fault, act, frail.master = "the master loses ZooKeeper", lose, true
+		case n == 3:
+			fault, act, frail.slave = "a slave loses ZooKeeper", lose, true
+		default:
+			fault, act = "a slave is stopped", func() { r.replace(r.slaves[0], session.Source, "src") }
 		}
 		s.faults[when] = func() { <-started; act() }
-		fault = fmt.Sprintf("%s at entry %d", fault, when)
+		fault = fmt.Sprintf("%s at message %d", fault, when)
 	}
 	r.lead(frail.master)
+	if s.changer != nil {
+		s.changer.options.depth = r.options.depth // the one that was chosen
+	}
 	for i := range dests {
 		r.receive(frail.dest && i == 0)
 	}

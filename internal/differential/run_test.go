@@ -118,8 +118,8 @@ func (r *run) hang(why string) {
 	r.t.Fatalf("after %v %s; log:\n%s\ngoroutines:\n%s", deadline, why, r.text(), &stacks)
 }
 
-// start starts a client; frail is one that can lose its ZooKeeper session.
-func (r *run) start(role func(context.Context, session.Config) error, path string, frail bool) *client {
+// start starts a client with so many jobs or slots; frail is one that can lose its ZooKeeper session.
+func (r *run) start(role func(context.Context, session.Config) error, path string, jobs int, frail bool) *client {
 	r.clients++
 	number := r.clients
 	config := session.Config{
@@ -128,7 +128,7 @@ func (r *run) start(role func(context.Context, session.Config) error, path strin
 			SessionTimeout: 4 * time.Second, ConnectTimeout: 30 * time.Second,
 		},
 		Session: r.name, Path: r.at(path), Host: fmt.Sprintf("127.0.0.%d", number), VerifyPath: true, StartPort: r.port,
-		MaxDelete: -1, TempDir: r.t.TempDir(), Failed: r.failed, Report: r.report,
+		TempDir: r.t.TempDir(), Failed: r.failed, Report: r.report,
 		Logger: slog.New(handler{slog.NewTextHandler(r, nil), r}).With("client", number),
 		Timing: session.Timing{
 			Poll: 50 * time.Millisecond, Progress: time.Second, Retry: 50 * time.Millisecond,
@@ -137,6 +137,7 @@ func (r *run) start(role func(context.Context, session.Config) error, path strin
 		},
 	}
 	r.options.set(&config)
+	config.Jobs, config.Slots = jobs, jobs
 	r.change(&config)
 	if frail {
 		config.Zookeeper.Servers, config.Zookeeper.SessionTimeout = []string{r.proxy.Addr()}, 2*time.Second
@@ -156,19 +157,36 @@ func (r *run) start(role func(context.Context, session.Config) error, path strin
 }
 
 func (r *run) lead(frail bool) {
-	r.master = r.start(session.Source, "src", frail)
+	r.master = r.start(session.Source, "src", r.options.leads, frail)
 	r.await("removing old queue and building new queue") // any other source would become the master
+	if r.options.auto {
+		_, depth, _ := strings.Cut(r.text(), "Depth ")
+		if _, err := fmt.Sscanf(depth, "%d is chosen", &r.options.depth); err != nil {
+			r.t.Fatalf("the log does not say which depth is chosen: %v", err)
+		}
+	}
 }
-func (r *run) send(frail bool) { r.slaves = append(r.slaves, r.start(session.Source, "src", frail)) }
+
+func (r *run) send(frail bool) {
+	r.slaves = append(r.slaves, r.start(session.Source, "src", share(r.options.jobs, len(r.slaves)), frail))
+}
 
 func (r *run) receive(frail bool) {
-	r.dests = append(r.dests, r.start(session.Destination, "dst", frail))
+	r.dests = append(r.dests, r.start(session.Destination, "dst", share(r.options.slots, len(r.dests)), frail))
+}
+
+// share is what a client is given.
+func share(of []int, client int) int {
+	if client < len(of) {
+		return of[client]
+	}
+	return 1
 }
 
 // replace stops a client and starts another in its place.
 func (r *run) replace(old *client, role func(context.Context, session.Config) error, path string) {
 	old.stop(errStopped)
-	r.spares = append(r.spares, r.start(role, path, false))
+	r.spares = append(r.spares, r.start(role, path, 1, false))
 }
 
 // wait gives what a client has returned.
@@ -213,6 +231,14 @@ type script struct {
 	late  sync.RWMutex // read-locked by changes that are under way
 }
 
+// stirs tells whether changes and faults may come with a message: something is about to be sent, stopped or cut. It will
+// have to be sent to its end after that.
+func stirs(message string) bool {
+	return slices.ContainsFunc([]string{
+		" is sending path ", " is sending files from ", " is sending deletions in path ", " is handed back,", " is cut into ", " are shared with idle jobs",
+	}, func(part string) bool { return strings.Contains(message, part) })
+}
+
 // lastWalk is the last one after which there may be changes: another one follows.
 const lastWalk = 3
 
@@ -227,7 +253,7 @@ func (s *script) watch(message string) {
 		// have been done by then.
 		s.late.Lock()
 		s.late.Unlock()
-	case strings.Contains(message, " is sending path "):
+	case stirs(message):
 		s.mu.Lock()
 		s.sent++
 		changes, fault := s.changes[s.sent], s.faults[s.sent]

@@ -4,6 +4,7 @@ package differential
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -23,8 +24,9 @@ import (
 //	outside         what symlinks lead to
 //	spare           from where things are moved into src, and to where they are moved away
 type area struct {
-	t   *testing.T
-	dir string
+	t       *testing.T
+	dir     string
+	crowded []string // directories of the source with many files
 }
 
 func newArea(t *testing.T) *area {
@@ -212,6 +214,49 @@ func (g *grower) ageDirectories(root string) {
 	for _, rel := range slices.Backward(dirs) {
 		g.age(root + "/" + rel)
 	}
+}
+
+// crowd gives some directories more files than so many, and returns them. Some others have exactly as many.
+func (g *grower) crowd(root string, most int) (crowded []string) {
+	dirs, _ := g.list(root)
+	dirs = slices.DeleteFunc(dirs, func(rel string) bool { return len(rel) > 500 })
+	for range 1 + g.IntN(3) {
+		rel := pick(g.Rand, dirs[:1+g.IntN(len(dirs))])
+		entries, err := os.ReadDir(root + "/" + rel)
+		g.must(err)
+		g.files(root+"/"+rel, max(0, most+pick(g.Rand, []int{0, 1, most / 2, 2 * most})-len(entries)))
+		crowded = append(crowded, rel)
+	}
+	return crowded
+}
+
+// load adds what takes a slow rsync some time, in one tree and in many.
+func (g *grower) load(root string) {
+	dirs, _ := g.list(root)
+	for range 1 + g.IntN(2) {
+		dir := g.free(root+"/"+pick(g.Rand, dirs[:min(len(dirs), 4)]), true)
+		g.directory(dir, func(path string) {
+			for range 2 + g.IntN(5) {
+				g.directory(g.free(path, true), func(path string) {
+					for range 1 + g.IntN(2) {
+						file := g.free(path, false)
+						g.must(os.WriteFile(file, g.noise(10_000+g.IntN(40_000)), 0o600))
+						g.finish(file)
+					}
+				})
+			}
+		})
+	}
+	g.ageDirectories(root)
+}
+
+// noise is what cannot be sent in less.
+func (g *grower) noise(size int) []byte {
+	data := make([]byte, 0, size+8)
+	for len(data) < size {
+		data = binary.LittleEndian.AppendUint64(data, g.Uint64())
+	}
+	return data[:size]
 }
 
 // list gives what is in a tree, relative, parents first: its directories, "." included, and all else.

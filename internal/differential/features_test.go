@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package differential
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// features counts what a session made use of to spread its work.
+type features map[string]int
+
+const (
+	cut       = "paths cut"
+	handed    = "runs stopped for a cut"
+	shared    = "runs shared"
+	ranges    = "ranges sent"
+	leftovers = "deletions after ranges"
+	batches   = "paths sent with others"
+	beside    = "paths sent by the master"
+	beyond    = "paths beyond the window"
+	chosen    = "depths chosen"
+)
+
+// features reads them from the log and the report.
+func (r *run) features() features {
+	r.t.Helper()
+	log := r.text()
+	used := features{}
+	for feature, message := range map[string]string{
+		cut: " is cut into ", handed: " is handed back,", shared: " are shared with idle jobs", ranges: " is sending files from ",
+		leftovers: " is sending deletions in path ", chosen: " is chosen for this tree",
+	} {
+		used[feature] = strings.Count(log, message)
+	}
+	file, err := os.Open(r.report)
+	r.must(err)
+	defer file.Close()
+	for lines := json.NewDecoder(file); lines.More(); {
+		var line struct {
+			Type, Who     string
+			Batch, Queued int
+		}
+		r.must(lines.Decode(&line))
+		switch line.Type {
+		case "path":
+			if line.Batch > 1 {
+				used[batches]++
+			}
+			if r.options.leads > 0 && strings.HasPrefix(line.Who, "127.0.0.1:") {
+				used[beside]++
+			}
+		case "total":
+			if r.options.window > 0 {
+				used[beyond] = max(0, line.Queued-r.options.window)
+			}
+		}
+	}
+	return used
+}
+
+// TestSpread has rounds in which each way to spread the work is taken, whatever the machine does meanwhile: what has to be
+// slow is so by its own bound.
+func TestSpread(t *testing.T) {
+	slowly := func(o *options) {
+		o.auto, o.flat, o.window, o.slow, o.maxDelete, o.exclude = false, 0, 0, 50, 0, ""
+		o.idle, o.after, o.settle = 30*time.Millisecond, 150*time.Millisecond, 100*time.Millisecond
+	}
+	for _, c := range []struct {
+		name  string
+		seed  uint64
+		force func(*options)
+		want  []string
+	}{
+		{"one source and one destination, paths in work", 8, func(o *options) {
+			slowly(o)
+			o.depth, o.batch, o.leads, o.jobs, o.slots = 1, 1, 4, nil, []int{4}
+		}, []string{cut, handed, beside}},
+		{"changes while paths are cut", 13, func(o *options) {
+			slowly(o)
+			o.depth, o.batch, o.leads, o.jobs, o.slots = 1, 1, 2, []int{4}, []int{4, 2}
+		}, []string{cut, handed}},
+		{"lists that are shared", 4, func(o *options) {
+			slowly(o)
+			o.depth, o.batch, o.leads, o.jobs, o.slots = 4, 0, 0, []int{2, 2}, []int{2, 2}
+		}, []string{shared, batches}},
+		{"ranges, deletions, a narrow window", 18, func(o *options) {
+			o.auto, o.depth, o.delete, o.batch, o.window, o.flat, o.leads = false, 4, true, 5, 4, 6, 2
+		}, []string{ranges, leftovers, beyond, batches, beside}},
+		{"changes, ranges, a depth that is found", 3, func(o *options) {
+			o.auto, o.batch, o.window, o.flat, o.leads, o.jobs = true, 2, 5, 5, 0, []int{3}
+		}, []string{chosen, ranges, beyond}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			used := round(t, c.seed, c.force)
+			for _, feature := range c.want {
+				if used[feature] == 0 {
+					t.Errorf("%s: none, so this round tested something else", feature)
+				}
+			}
+		})
+	}
+}
