@@ -342,11 +342,11 @@ func (p part) doing() string {
 // errAsked when others should have a share of its paths.
 func (w *worker) run(ctx context.Context, t *transfer, b batch, dest *heldDest, res *result) (rsyncrunner.Result, error) {
 	options := w.cfg.Rsync
+	if t.parts[0].task.names != nil && options.Delete {
+		options.Extra = append(slices.Clip(options.Extra), "force") // makes way for them as --delete does
+	}
 	switch {
 	case t.Files:
-		if t.parts[0].task.names != nil && options.Delete {
-			options.Extra = append(slices.Clip(options.Extra), "force") // makes way for them as --delete does
-		}
 		options.Delete = false
 		if t.links() && hasRules(options.Extra) {
 			// They do not hold for what lies below a directory that they leave out: only
