@@ -41,14 +41,8 @@ func newGuard(ctx context.Context, c *client) (*guard, error) {
 	if g.mounts, err = g.tree.Mounts(); err != nil {
 		return nil, err
 	}
-	g.excluder, err = c.newExcluder(ctx)
-	return g, err
-}
-
-// newExcluder is the rule of what is excluded, nil if nothing is.
-func (c *client) newExcluder(ctx context.Context) (*pathbuilder.Excluder, error) {
 	if c.cfg.Exclude == nil {
-		return nil, nil
+		return g, nil
 	}
 	var owner *uint32
 	if c.cfg.ExcludeUser != "" {
@@ -58,7 +52,8 @@ func (c *client) newExcluder(ctx context.Context) (*pathbuilder.Excluder, error)
 		}
 		owner = &uid
 	}
-	return pathbuilder.NewExcluder(c.cfg.Exclude, owner), nil
+	g.excluder = pathbuilder.NewExcluder(c.cfg.Exclude, owner)
+	return g, nil
 }
 
 // before says whether the entry is still what was queued; an error says why

@@ -56,11 +56,7 @@ func newMaster(life context.Context, c *client) (*master, error) {
 		client: c, life: life, id: rand.Text(), began: time.Now(),
 		ledger: ledger, report: report, account: newAccount(c, ledger, report), stamps: stamps{}, deeper: map[string]bool{},
 	}
-	excluder, err := c.newExcluder(life)
-	if err != nil {
-		return nil, err
-	}
-	ms.splitter = newSplitter(ms, excluder)
+	ms.splitter = newSplitter(ms)
 	if c.cfg.Jobs > 0 {
 		if ms.slave, err = newSlave(life, c); err != nil {
 			return nil, err

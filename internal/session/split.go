@@ -28,9 +28,7 @@ import (
 
 // splitter cuts paths for a master. It works only while no walk does.
 type splitter struct {
-	ms       *master
-	excluder *pathbuilder.Excluder // nil: nothing is excluded
-
+	ms    *master
 	solid map[string]bool      // entries that cannot be cut
 	seen  map[string]time.Time // entries in work, and since when that is known
 	asked wanted               // what S/wanted says
@@ -47,8 +45,8 @@ type cutting struct {
 	after  int      // number of entries queued once the next ones are; 0: not yet tried
 }
 
-func newSplitter(ms *master, excluder *pathbuilder.Excluder) *splitter {
-	return &splitter{ms: ms, excluder: excluder, solid: map[string]bool{}, seen: map[string]time.Time{}}
+func newSplitter(ms *master) *splitter {
+	return &splitter{ms: ms, solid: map[string]bool{}, seen: map[string]time.Time{}}
 }
 
 // step does what is to be done now.
@@ -200,19 +198,11 @@ func (s *splitter) cuttable(ctx context.Context, m *member, name string) (value 
 	return value, true, nil
 }
 
-// pieces reads the directory of an entry. Without ExcludeBelow a recursive entry
-// also sends what matches the pattern, and its pieces would leave that out: it has
-// no pieces then. What comes to match after that is left out.
+// pieces reads the directory of an entry.
 func (s *splitter) pieces(ctx context.Context, value []byte) (found []pathbuilder.Found, err error) {
 	entry, err := pathbuilder.Decode(value)
 	if err != nil {
 		return nil, err
-	}
-	if s.excluder != nil && entry.Recursive && !s.ms.cfg.ExcludeBelow {
-		names, err := s.excluder.Children(ctx, entry.Path)
-		if err != nil || len(names) > 0 {
-			return nil, err
-		}
 	}
 	opts := s.ms.walkOptions()
 	opts.Logger = nil

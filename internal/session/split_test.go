@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -59,22 +58,6 @@ func TestPathInWorkIsCut(t *testing.T) {
 	r.reported(report)
 	if r.sent("big/part3") != 1 {
 		t.Errorf("a piece was sent %d times, want once", r.sent("big/part3"))
-	}
-}
-
-// What is not excluded because a recursive path holds it is not excluded by cutting that path: it is sent whole.
-func TestPathWithExcludedChildIsNotCut(t *testing.T) {
-	r := newRig(t)
-	r.uneven(3, "big")
-	r.uneven(3, "other")
-	r.uneven(0, "big/skip")
-	r.age("big")
-	skip := func(c *Config) { c.Exclude = regexp.MustCompile("/skip$") }
-	r.finish(r.source(1, slowly, oneByOne, jobs(3), skip), r.destination(2, jobs(3)))
-	r.identical()
-	r.logged("Path 1_" + r.path("other") + " is cut into 4")
-	if strings.Contains(r.log.String(), "Path 1_"+r.path("big")+" is cut") {
-		t.Error("a path was cut that has something excluded")
 	}
 }
 
@@ -230,46 +213,6 @@ func TestFlatDirectory(t *testing.T) {
 	}
 	if data := r.read(filepath.Join(r.dst, "flat/file0001")); data != "file0001" {
 		t.Errorf("the file of the range has %q", data)
-	}
-}
-
-// A range makes way for its files as a run over the directory does: what fills a directory in their place goes, within the
-// bound of deletions, of which one run has a share only.
-func TestFlatDirectoryMakesWay(t *testing.T) {
-	const stale = 12
-	for name, c := range map[string]struct{ most, flat int }{
-		"without a bound": {-1, 10}, "within the bound": {2 * stale, 10}, "beyond the bound": {stale / 2, 10},
-		"whole, within the bound": {2 * stale, 100}, "whole, beyond the bound": {stale / 2, 100},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			r.must(os.MkdirAll(r.path("flat"), 0o755), os.MkdirAll(filepath.Join(r.dst, "flat/file17"), 0o755))
-			for i := range 30 {
-				r.must(os.WriteFile(r.path(fmt.Sprintf("flat/file%d", i)), nil, 0o644))
-			}
-			for i := range stale {
-				r.must(os.WriteFile(filepath.Join(r.dst, fmt.Sprintf("flat/file17/stale%d", i)), nil, 0o644))
-			}
-			r.age("flat")
-			master := r.source(1, deleting, jobs(1), func(cfg *Config) { cfg.Flat, cfg.Depth, cfg.MaxDelete = c.flat, 2, c.most })
-			dest := r.destination(2)
-			if strings.HasSuffix(name, "beyond the bound") {
-				if err := r.wait(master); !errors.Is(err, ErrIncomplete) {
-					t.Errorf("error %v, want one that says that the deletions were stopped", err)
-				}
-				r.finish(dest)
-				left, err := os.ReadDir(filepath.Join(r.dst, "flat/file17"))
-				if r.must(err); len(left) != stale-c.most {
-					t.Errorf("%d of %d files are left, want %d", len(left), stale, stale-c.most)
-				}
-				return
-			}
-			r.finish(master, dest)
-			r.identical()
-			if r.logged("0 failed"); c.flat == 10 {
-				r.logged("sending files from ")
-			}
-		})
 	}
 }
 
