@@ -28,8 +28,8 @@ type Link struct {
 // base itself) that is one of several of its file: its own files, or with
 // recursive everything below it. Anything but a directory counts as a file.
 //
-// Links are not followed, except in base. Directories for whose path below the
-// base skip says true are left out with all below them; nil leaves out none. skip
+// Links are not followed, except in base. Names for whose path below the base skip
+// says true are left out, directories with all below them; nil leaves out none. skip
 // is called by several goroutines, visit by one at a time, in no order. A
 // directory that cannot be read ends the scan with an error, one below rel that
 // vanishes during the scan does not.
@@ -44,8 +44,11 @@ func ScanLinks(ctx context.Context, base, rel string, recursive bool, skip func(
 		err = dir.names(ctx, func(n dirName) error {
 			name := string(n.bytes)
 			path := joinRel(rel, name)
+			if skip != nil && skip(path) {
+				return nil
+			}
 			if n.isDir() {
-				if recursive && (skip == nil || !skip(path)) {
+				if recursive {
 					deeper = append(deeper, name)
 				}
 				return nil

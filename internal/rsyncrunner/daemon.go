@@ -33,18 +33,20 @@ type DaemonConfig struct {
 	Logger       *slog.Logger  // nil: none
 	StartTimeout time.Duration // until it must answer; 0: 10 s
 	StopGrace    time.Duration // between SIGTERM and SIGKILL; 0: 2 s
+	LookEvery    time.Duration // pause between two looks for receivers whose source is gone; 0: 200 ms
 }
 
 // Daemon is a running rsync daemon.
 type Daemon struct {
-	process *process
-	config  string
-	log     excerpt
-	streams [2]lineWriter // stdout, stderr
-	stop    chan struct{}
-	once    sync.Once
-	done    chan struct{}
-	end     string // how it ended by itself
+	process   *process
+	receivers *receivers
+	config    string
+	log       excerpt
+	streams   [2]lineWriter // stdout, stderr
+	stop      chan struct{}
+	once      sync.Once
+	done      chan struct{}
+	end       string // how it ended by itself
 }
 
 // StartDaemon starts a daemon and returns when it answers for its module. It
@@ -110,13 +112,16 @@ func (d *Daemon) start(cfg DaemonConfig, path string) error {
 	if err != nil {
 		return startError(program, err)
 	}
-	d.process = process
+	d.process, d.receivers = process, newReceivers(process, cfg)
 	return nil
 }
 
 // own waits for the end, whatever brings it, and tidies up.
 func (d *Daemon) own(ctx context.Context) {
 	defer close(d.done)
+	watching, unwatch := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { d.receivers.watch(watching) })
 	byItself := false
 	select {
 	case <-ctx.Done():
@@ -124,6 +129,8 @@ func (d *Daemon) own(ctx context.Context) {
 	case <-d.process.done:
 		byItself = true
 	}
+	unwatch()
+	watch.Wait()
 	d.process.stop()
 	for i := range d.streams {
 		d.streams[i].flush()

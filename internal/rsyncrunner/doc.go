@@ -166,6 +166,28 @@
 // links arrive unchanged. Otherwise rsync confines paths itself and rewrites
 // absolute link targets and those that lead out of the module; one WARNING says so.
 //
+// rsync notices that its peer is gone only when it reads or writes. While it
+// deletes it does neither: the receiving side of a client that was killed went
+// on for 8 s, while another source could be given the same path. --delete-delay
+// changes nothing, and a low --timeout would also end healthy transfers that wait for
+// a slow file system. So every LookEvery (200 ms) the Daemon looks at the
+// processes of its group: one that has a connection, but none that is
+// established, in two looks in a row gets SIGUSR1, and SIGKILL after a second
+// more. SIGUSR1 is how rsync's processes end each other; at SIGTERM the server
+// side goes on deleting after 0.4 s, until it reads or writes. Deletions stop
+// with the signal: 2 LookEvery (0.4 s), the time of two looks and one system
+// call at most after the client's connection was closed. The processes are gone
+// 0.1 s later, or 1.2 s later if only SIGKILL ends them.
+// A process that hangs in the kernel stays until that lets it go. A WARNING says
+// what was ended: "receiver of HOST ended: its source is gone", HOST the address.
+//
+// A connection is seen to be closed when this host's kernel knows. A source
+// whose host dies or is cut off sends nothing, and its receiver works on until
+// it has to wait; then Options.Timeout ends it. What is looked at is /proc:
+// stat, fd and net/tcp (proc(5)), and the extended attribute
+// system.sockprotoname of a descriptor, for sockets that are reset are in no
+// table. Where these cannot be read nothing is ended.
+//
 // A daemon counts as started when it answers rsync's own handshake on the
 // loopback addresses and lists the module with a comment only this daemon
 // knows. So neither a stranger on the port nor the daemon of an earlier run is

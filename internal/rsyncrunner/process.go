@@ -3,15 +3,12 @@
 package rsyncrunner
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -112,37 +109,40 @@ func (p *process) awaitGroup() {
 	}
 }
 
-// groupRuns reports whether a process of a group still runs. Zombies do not
-// count: whoever inherited them may reap them late, or never.
+// groupRuns reports whether a process of a group still runs.
 func groupRuns(group int) bool {
-	return syscall.Kill(-group, 0) == nil && anyRuns(group, "")
+	return syscall.Kill(-group, 0) == nil && len(members(group)) > 0
 }
 
 // othersRun is groupRuns for the members beside the leader.
-func othersRun(group int) bool { return anyRuns(group, strconv.Itoa(group)) }
-
-func anyRuns(group int, except string) bool {
-	names, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, name := range names {
-		if name == "/proc/"+except+"/stat" {
-			continue
-		}
-		stat, err := os.ReadFile(name)
-		if err != nil {
-			continue // it has just ended
-		}
-		// pid (command) state ppid pgrp ...; the command may have any byte in it.
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if len(fields) > 2 && fields[2] == strconv.Itoa(group) && fields[0] != "Z" && fields[0] != "X" {
-			return true
-		}
-	}
-	return false
+func othersRun(group int) bool {
+	return slices.ContainsFunc(members(group), func(m member) bool { return m.pid != group })
 }
 
 // kill signals the whole group.
 func (p *process) kill(sig syscall.Signal) {
 	_ = syscall.Kill(-p.cmd.Process.Pid, sig) // ESRCH: nobody is left
+}
+
+// signal signals one member of the group, and reports whether it did. It leaves
+// a group alone that is being ended as a whole.
+func (p *process) signal(m member, sig syscall.Signal) bool {
+	// A handle first and then the look, so that the signal cannot reach a
+	// later process with this number.
+	handle, err := os.FindProcess(m.pid)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = handle.Release() }()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopping || p.gone {
+		return false
+	}
+	if now, ok := running(m.pid, p.cmd.Process.Pid); !ok || now != m {
+		return false
+	}
+	return handle.Signal(sig) == nil
 }
 
 // terminate asks the group to end. Once: a second SIGTERM can make rsync skip

@@ -348,6 +348,9 @@ func (w *worker) run(ctx context.Context, t *transfer, b batch, dest *heldDest, 
 	switch {
 	case t.Files:
 		options.Delete = false
+		if t.parts[0].task.names != nil { // one that vanished meanwhile is no failure
+			options.Extra = append(slices.Clip(options.Extra), "ignore-missing-args")
+		}
 		if t.links() && hasRules(options.Extra) {
 			// They do not hold for what lies below a directory that they leave out: only
 			// what earlier runs have sent is listed here rightly.
@@ -371,7 +374,7 @@ func (w *worker) run(ctx context.Context, t *transfer, b batch, dest *heldDest, 
 	var heeding sync.WaitGroup
 	defer heeding.Wait()
 	defer cancel(nil)
-	heeding.Go(func() { w.heed(limited, b, func() { cancel(errAsked) }) })
+	heeding.Go(func() { w.heed(limited, b, dest, func() { cancel(errAsked) }) })
 	defer context.AfterFunc(dest.lost, func() {
 		if errors.Is(context.Cause(dest.lost), errDestLost) {
 			cancel(errDestLost)
@@ -416,10 +419,14 @@ func (w *worker) grace() time.Duration { return min(w.m.SessionTimeout()/12, max
 // maxGrace is enough for rsync to tidy up, which takes it 0.4 s.
 const maxGrace = time.Second
 
-// unable tells an error of starting rsync on this node from one of the path.
+// unable tells an error of starting rsync on this node from one of the path, or one
+// that passes.
 func unable(err error) bool {
 	var errno syscall.Errno
-	return errors.As(err, &errno) && errno != syscall.E2BIG || errors.Is(err, exec.ErrNotFound)
+	if errors.As(err, &errno) {
+		return !slices.Contains([]syscall.Errno{syscall.E2BIG, syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE}, errno)
+	}
+	return errors.Is(err, exec.ErrNotFound)
 }
 
 // say logs how an rsync ended that did not end well.
@@ -451,6 +458,7 @@ func (w *worker) judge(ctx context.Context, value []byte, t *transfer, dest *hel
 		if err := w.noteLinks(ctx, t.parts); err != nil {
 			return failed(res, err.Error()), nil
 		}
+		w.praise(string(value))
 		res.Attempts++
 		res.Outcome = outcomeCompleted
 		return no, nil
@@ -593,6 +601,9 @@ func (t *transfer) concerns(c rsyncrunner.Change) bool {
 	}
 	if dir == "." {
 		dir = ""
+	}
+	if r := t.parts[0].task.names; r != nil { // the first range speaks for the directory
+		return r.From == "" && dir == t.parts[0].rel
 	}
 	if slices.Contains(t.Names, dir) {
 		return true

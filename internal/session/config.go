@@ -100,7 +100,7 @@ type Timing struct {
 	SetAside   time.Duration // (60 s) a failing destination is not used
 	Idle       time.Duration // (1 s) until a job without work says so
 	SplitAfter time.Duration // (5 s) a path may be in work before it is cut for idle jobs
-	Settle     time.Duration // (1 s) the receiver of a run that was stopped has to end
+	Settle     time.Duration // (3 s) the receiver of a run that was stopped has to end
 	Leave      time.Duration // (30 s) until the master names the clients it waits for
 	NeedGo     time.Duration // (30 s) until the master says that there are paths only a Go source may take, and none to take them
 	GiveUp     time.Duration // (10 min) until it ends the run without such paths, once they are all that is left
@@ -138,7 +138,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.SetAside, 60 * time.Second},
 		{&t.Idle, time.Second},
 		{&t.SplitAfter, 5 * time.Second},
-		{&t.Settle, time.Second},
+		{&t.Settle, 3 * time.Second},
 		{&t.Leave, 30 * time.Second},
 		{&t.NeedGo, 30 * time.Second},
 		{&t.GiveUp, 10 * time.Minute},

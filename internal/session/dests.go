@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,11 +81,10 @@ func parseDest(entry *zkclient.Entry) (*heldDest, error) {
 // as long as that is fine.
 type dests struct {
 	*crew
-	held   *heldDest
-	faulty map[string][]string // paths a destination has failed at, in a row
+	held *heldDest
 }
 
-func newDests(c *crew) *dests { return &dests{crew: c, faulty: map[string][]string{}} }
+func newDests(c *crew) *dests { return &dests{crew: c} }
 
 // get returns a destination that is connected, active and has the right port;
 // it waits for one until ctx ends.
@@ -101,6 +99,12 @@ func (d *dests) get(ctx context.Context) (*heldDest, error) {
 			if err != nil {
 				d.log.Error(err.Error())
 				if err := entry.Consume(ctx); err != nil && !errors.Is(err, zkclient.ErrNotHeld) {
+					return nil, err
+				}
+				continue
+			}
+			if d.isAside(held.whoami) { // another of its slots
+				if err := d.drop(ctx, held); err != nil {
 					return nil, err
 				}
 				continue
@@ -136,44 +140,47 @@ func (d *dests) take(ctx context.Context) (*zkclient.Entry, error) {
 // works says that the held destination has served a run.
 func (d *dests) works() {
 	if d.held != nil {
-		delete(d.faulty, d.held.whoami)
+		d.slave.works(d.held.whoami)
 	}
 }
-
-// faultsInRow is at how many different paths in a row a destination may fail
-// before it is set aside.
-const faultsInRow = 3
 
 // fault says that the held destination has failed at a path, and puts it behind
 // the others, so that the next attempt meets another one if there is any. One that
 // does not answer, or has failed at several paths in a row, is taken out of the
-// queue and put back after a pause. answers is false if the path cannot have been
-// at fault.
+// queue, with all its slots, and put back after a pause. answers is false if the
+// path cannot have been at fault.
 func (d *dests) fault(ctx context.Context, path string) (answers bool, err error) {
 	held := d.letGo()
-	problem := rsyncrunner.Probe(ctx, net.JoinHostPort(held.host, strconv.Itoa(held.port)), d.tree.module())
-	if !slices.Contains(d.faulty[held.whoami], path) {
-		d.faulty[held.whoami] = append(d.faulty[held.whoami], path)
+	if held == nil {
+		return true, nil
 	}
-	if problem == nil && len(d.faulty[held.whoami]) < faultsInRow {
+	problem := rsyncrunner.Probe(ctx, net.JoinHostPort(held.host, strconv.Itoa(held.port)), d.tree.module())
+	faults := d.slave.fault(held.whoami, path)
+	if problem == nil && faults < faultsInRow && !d.isAside(held.whoami) {
 		err := held.entry.Consume(ctx, d.crew.dests.PutOp(held.entry.Value, zkclient.DefaultPriority))
 		if errors.Is(err, zkclient.ErrNotHeld) {
 			err = nil
 		}
 		return true, err
 	}
-	pause := d.cfg.Timing.SetAside
-	why := fmt.Sprintf("failed at %d paths in a row", len(d.faulty[held.whoami]))
-	if problem != nil {
-		why = problem.Error()
+	if !d.isAside(held.whoami) {
+		why := fmt.Sprintf("failed at %d paths in a row", faults)
+		if problem != nil {
+			why = problem.Error()
+		}
+		d.setAside(held.whoami)
+		d.log.Error(fmt.Sprintf("Destination %s is set aside for %v: %s", held.whoami, d.cfg.Timing.SetAside, why))
+		d.m.background(func() { d.m.putBack(d.waiting, held, d.cfg.Timing.SetAside) })
 	}
-	delete(d.faulty, held.whoami)
-	d.log.Error(fmt.Sprintf("Destination %s is set aside for %v: %s", held.whoami, pause, why))
+	return problem == nil, d.drop(ctx, held)
+}
+
+// drop takes an entry of a destination out of the queue.
+func (d *dests) drop(ctx context.Context, held *heldDest) error {
 	if err := held.entry.Consume(ctx); err != nil && !errors.Is(err, zkclient.ErrNotHeld) {
-		return false, err
+		return err
 	}
-	d.m.background(func() { d.m.putBack(d.waiting, held, pause) })
-	return problem == nil, nil
+	return nil
 }
 
 // putBack offers a destination again that was set aside, if it is still there.

@@ -85,6 +85,9 @@ func (s *stranded) giveUp(ctx context.Context, m *member, ext int, last bool) (b
 // goSourceMissing tells whether there are sources beside the master, and no Go
 // source among them.
 func (s *stranded) goSourceMissing(ctx context.Context, m *member) (bool, error) {
+	if s.cfg.Jobs > 0 { // the master works on them itself
+		return false, nil
+	}
 	sources, err := m.parties[partySources].Members(ctx)
 	if err != nil {
 		return false, err

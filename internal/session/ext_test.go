@@ -193,3 +193,24 @@ func TestPathThatEndedTwice(t *testing.T) {
 		}
 	}
 }
+
+// A master that works itself is the Go source that such paths need.
+func TestMasterWithJobsIsAGoSource(t *testing.T) {
+	r := newRig(t)
+	r.oddTree()
+	master := r.source(1, impatient, jobs(1))
+	r.waitFor("pathqueue building finished")
+	python := r.zk()
+	for _, kind := range []string{partyAll, partySources} {
+		r.must(python.Party(r.tree().party(kind), "python:1").Join(t.Context()))
+	}
+	time.Sleep(2 * time.Second) // for a master that would give up
+	dest := r.destination(2)
+	r.until("all paths are done", func() bool { return strings.Contains(r.log.String(), "Completed Path 0_"+r.src+"/#x") })
+	python.Close()
+	r.finish(master, dest)
+	r.identical()
+	if strings.Contains(r.log.String(), "Go source") {
+		t.Errorf("the master misses a Go source; log:\n%s", r.log)
+	}
+}

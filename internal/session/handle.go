@@ -23,14 +23,23 @@ func (w *worker) handle(ctx context.Context, b batch) error {
 			return errors.Join(err, w.release(ctx, batch{rest, b.queue}))
 		}
 	}
+	began := time.Now()
 	for i, entry := range rest {
 		err := w.alone(ctx, batch{[]*zkclient.Entry{entry}, b.queue}, deleted)
 		deleted = 0
-		if err != nil || w.waiting.Err() != nil || w.dests.held == nil { // then nothing here can be sent now
+		// Nothing here can be sent now, or others have nothing to do.
+		if err != nil || w.waiting.Err() != nil || w.dests.held == nil ||
+			time.Since(began) >= w.cfg.Timing.SplitAfter && w.someIdle(ctx) {
 			return errors.Join(err, w.release(ctx, batch{rest[i+1:], b.queue}))
 		}
 	}
 	return nil
+}
+
+// someIdle tells whether jobs are without work.
+func (c *crew) someIdle(ctx context.Context) bool {
+	stat, _, err := c.m.Exists(ctx, c.tree.idle())
+	return err == nil && stat.NumChildren > 0
 }
 
 // release makes entries free for others again.
@@ -62,6 +71,11 @@ func (w *worker) together(ctx context.Context, b batch) (rest []*zkclient.Entry,
 		sent, err := w.attemptTogether(ctx, b, dest, &res)
 		switch {
 		case errors.Is(err, errAsked), errors.Is(err, errDestLost):
+			if ops := w.undone(&res); len(ops) > 0 && ctx.Err() == nil {
+				if err := w.m.Multi(ctx, ops...); err != nil {
+					w.log.Warn(err.Error())
+				}
+			}
 			return nil, 0, w.release(ctx, b)
 		case err != nil:
 			return b.entries, 0, err
@@ -174,7 +188,7 @@ func (w *worker) leave(ctx context.Context, b batch, ops []zkclient.Op) error {
 	err := b.queue.ConsumeAll(ctx, b.entries, ops...)
 	if errors.Is(err, zkclient.ErrNotHeld) {
 		w.log.Warn(fmt.Sprintf("The %s: no longer held by this client, so the result is not recorded: another client works on it", b.name()))
-		return nil
+		return w.release(ctx, b) // the others of a batch
 	}
 	return err
 }

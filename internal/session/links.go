@@ -58,14 +58,8 @@ func (w *worker) noteLinks(ctx context.Context, parts []part) error {
 	}
 	groups := pathbuilder.LinkGroups{Limit: w.cfg.groups}
 	for _, p := range parts {
-		skip := func(path string) bool { return p.excluded[path] }
-		err := pathbuilder.ScanLinks(ctx, w.guard.tree.Root(), p.rel, p.task.entry.Recursive, skip, func(l pathbuilder.Link) error {
-			if !p.holds(l.Path) {
-				return nil
-			}
-			return groups.Add(l)
-		})
-		if err != nil {
+		skip := func(path string) bool { return p.excluded[path] || !p.holds(path) }
+		if err := pathbuilder.ScanLinks(ctx, w.guard.tree.Root(), p.rel, p.task.entry.Recursive, skip, groups.Add); err != nil {
 			return err
 		}
 	}

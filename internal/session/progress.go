@@ -48,7 +48,10 @@ func (p *progress) show(ctx context.Context, m *member, left, total, failed int,
 	}
 	if sources != p.sources || dests != p.dests {
 		p.sources, p.dests = sources, dests
-		p.log.Info(fmt.Sprintf("Connected source (slave) clients: %d, connected destination clients: %d", sources-1, dests))
+		if p.cfg.Jobs == 0 {
+			sources-- // the master only coordinates
+		}
+		p.log.Info(fmt.Sprintf("Connected source (slave) clients: %d, connected destination clients: %d", sources, dests))
 	}
 	return nil
 }

@@ -5,7 +5,9 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,8 +27,10 @@ type slave struct {
 	leads bool // this source is also the master
 
 	mu     sync.Mutex
-	blamed map[string]int    // failures of destinations at a path
-	stats  rsyncrunner.Stats // not yet added to the session's counters
+	blamed map[string]int       // failures of destinations at a path
+	faulty map[string][]string  // paths a destination has failed at, in a row
+	aside  map[string]time.Time // destinations that are set aside, until when
+	stats  rsyncrunner.Stats    // not yet added to the session's counters
 }
 
 func newSlave(ctx context.Context, c *client) (*slave, error) {
@@ -36,7 +40,7 @@ func newSlave(ctx context.Context, c *client) (*slave, error) {
 	}
 	return &slave{
 		client: c, guard: g, pace: newPace(c.cfg.BatchTime, c.cfg.Batch),
-		blamed: map[string]int{}, stats: rsyncrunner.Stats{},
+		blamed: map[string]int{}, faulty: map[string][]string{}, aside: map[string]time.Time{}, stats: rsyncrunner.Stats{},
 	}, nil
 }
 
@@ -186,4 +190,47 @@ func (s *slave) blame(path string) bool {
 	}
 	delete(s.blamed, path)
 	return true
+}
+
+// praise forgets what was held against a path.
+func (s *slave) praise(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.blamed, path)
+}
+
+// faultsInRow is at how many different paths in a row a destination may fail
+// before it is set aside.
+const faultsInRow = 3
+
+// fault notes that a destination has failed at a path, and says at how many in a
+// row that makes.
+func (s *slave) fault(whoami, path string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.faulty[whoami], path) {
+		s.faulty[whoami] = append(s.faulty[whoami], path)
+	}
+	return len(s.faulty[whoami])
+}
+
+// works notes that a destination has served a run.
+func (s *slave) works(whoami string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.faulty, whoami)
+}
+
+// setAside keeps a destination from being used, with all its slots.
+func (s *slave) setAside(whoami string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.faulty, whoami)
+	s.aside[whoami] = time.Now().Add(s.cfg.Timing.SetAside)
+}
+
+func (s *slave) isAside(whoami string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.aside[whoami])
 }

@@ -25,11 +25,17 @@ import (
 // from its queue into S/split in one transaction, so that nobody can work on it
 // while its pieces are, and the pieces take its place when the master has read
 // the directory. Nobody else takes anything out of S/split.
+//
+// The pieces come on top of the window. What is in S/extQueue is not cut. With
+// --paths-from nothing is, as there is no later walk that would see what was moved
+// from one piece to another meanwhile.
 
 // splitter cuts paths for a master. It works only while no walk does.
 type splitter struct {
 	ms    *master
 	solid map[string]bool      // entries that cannot be cut
+	soft  map[string]bool      // entries in the scene that can
+	guard *guard               // knows what is excluded; nil: not yet needed
 	seen  map[string]time.Time // entries in work, and since when that is known
 	asked wanted               // what S/wanted says
 
@@ -46,13 +52,16 @@ type cutting struct {
 }
 
 func newSplitter(ms *master) *splitter {
-	return &splitter{ms: ms, solid: map[string]bool{}, seen: map[string]time.Time{}}
+	return &splitter{ms: ms, solid: map[string]bool{}, soft: map[string]bool{}, seen: map[string]time.Time{}}
 }
 
 // step does what is to be done now.
 func (s *splitter) step(ctx context.Context, m *member) error {
 	if err := s.cutAll(ctx, m); err != nil {
 		return err
+	}
+	if !s.ms.walksAgain() { // nobody would see what was moved from one piece to another
+		return nil
 	}
 	now, err := s.look(ctx, m)
 	if err != nil {
@@ -100,6 +109,7 @@ func (s *splitter) look(ctx context.Context, m *member) (*scene, error) {
 	now := &scene{jobs: max(counts[2], 1), idle: counts[3]}
 	if counts[0] == 0 || counts[0]-counts[1] >= 2*now.jobs {
 		clear(s.seen)
+		clear(s.soft)
 		return nil, nil
 	}
 	entries, err := children(ctx, m, queue+"/entries")
@@ -184,25 +194,74 @@ func (s *splitter) cuttable(ctx context.Context, m *member, name string) (value 
 	if err != nil {
 		return nil, false, err
 	}
-	if s.solid[string(value)] {
-		return value, false, nil
+	key := string(value)
+	if s.solid[key] || s.soft[key] {
+		return value, s.soft[key], nil
 	}
 	found, err := s.pieces(ctx, value)
 	if ctx.Err() != nil {
 		return nil, false, context.Cause(ctx)
 	}
-	if err != nil || len(found) < 2 && !(len(found) == 1 && s.ms.isFlat(found[0])) {
-		s.solid[string(value)] = true // whoever sends it meets what is wrong with it
+	if err != nil || !s.worthwhile(found) {
+		s.solid[key] = true // whoever sends it meets what is wrong with it
 		return value, false, nil
 	}
+	s.soft[key] = true
 	return value, true, nil
 }
 
-// pieces reads the directory of an entry.
+// worthwhile tells whether several jobs could work on the pieces.
+func (s *splitter) worthwhile(found []pathbuilder.Found) bool {
+	parts := 0
+	for _, f := range found {
+		if f.Recursive || s.ms.isFlat(f) {
+			parts++
+		}
+	}
+	return parts > 1 || parts == 1 && s.ms.isFlat(found[0])
+}
+
+// deepest bounds how far pieces goes down a chain of directories.
+const deepest = 64
+
+// pieces reads the directory of an entry, and what is below as long as that is
+// only one directory.
 func (s *splitter) pieces(ctx context.Context, value []byte) (found []pathbuilder.Found, err error) {
 	entry, err := pathbuilder.Decode(value)
 	if err != nil {
 		return nil, err
+	}
+	for range deepest {
+		here, err := s.level(ctx, entry)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, here...)
+		if len(here) != 2 || !here[1].Recursive {
+			break
+		}
+		found, entry = found[:len(found)-1], here[1].Entry
+	}
+	return found, nil
+}
+
+// level is pieces for one directory. What the pattern would leave out here, but
+// not below the depth, keeps a path whole.
+func (s *splitter) level(ctx context.Context, entry pathbuilder.Entry) (found []pathbuilder.Found, err error) {
+	rel, err := entry.Rel(s.ms.base)
+	if err != nil {
+		return nil, err
+	}
+	if entry.Recursive && !s.ms.cfg.ExcludeBelow {
+		if s.guard == nil {
+			if s.guard, err = newGuard(ctx, s.ms.client); err != nil {
+				return nil, err
+			}
+		}
+		shallow := pathbuilder.Entry{Path: entry.Path}
+		if excluded, err := s.guard.excluded(ctx, shallow, rel); err != nil || len(excluded) > 0 {
+			return nil, err
+		}
 	}
 	opts := s.ms.walkOptions()
 	opts.Logger = nil
@@ -325,24 +384,21 @@ func (s *splitter) prepare(ctx context.Context, node string, value []byte) (*cut
 		return nil, context.Cause(ctx)
 	}
 	c := &cutting{value: value, node: node}
-	for _, f := range found {
-		if err != nil {
-			break
-		}
-		values, e := s.ms.cutFlat(ctx, f)
-		if e != nil {
-			return nil, e
-		}
-		s.ms.stamps.fresh(f)
-		c.pieces = append(c.pieces, values...)
-	}
-	if err != nil || len(c.pieces) < 2 {
+	if err != nil || !s.worthwhile(found) {
 		s.solid[string(value)] = true
 		c.pieces, c.whole = [][]byte{value}, true
 		return c, nil
 	}
-	if strings.HasPrefix(string(value), recursivePrefix) {
-		s.ms.deeper[found[0].Path] = true
+	for _, f := range found {
+		values, err := s.ms.cutFlat(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		s.ms.stamps.fresh(f)
+		c.pieces = append(c.pieces, values...)
+		if !f.Recursive && strings.HasPrefix(string(value), recursivePrefix) {
+			s.ms.deeper[f.Path] = true
+		}
 	}
 	s.ms.log.Info(fmt.Sprintf("Path %s is cut into %d", printable(string(value)), len(c.pieces)))
 	return c, nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -326,4 +327,73 @@ func TestSlots(t *testing.T) {
 	r.finish(slave, dest, master)
 	r.identical()
 	r.left()
+}
+
+// A chain of single directories is not cut level by level, but where it branches.
+func TestChainIsCutOnce(t *testing.T) {
+	r := newRig(t)
+	r.uneven(3, "chain/of/single/big")
+	r.age("chain", "chain/of", "chain/of/single")
+	r.finish(r.source(1, slowly, jobs(2)), r.destination(2, jobs(2)))
+	r.identical()
+	r.logged("Path 1_"+r.path("chain")+" is cut into 7", "0 failed, 0 vanished, 0 changed, 0 unfinished")
+	if n := strings.Count(r.log.String(), "is handed back"); n != 1 {
+		t.Errorf("the run was stopped %d times, want once", n)
+	}
+}
+
+// What --excludere leaves out only above the depth does not depend on whether a
+// path was cut.
+func TestPathWithExcludedDirectoryIsNotCut(t *testing.T) {
+	r := newRig(t)
+	r.uneven(2, "big")
+	r.must(os.MkdirAll(r.path("big/.snapshots/below"), 0o755))
+	r.age("big/.snapshots", "big/.snapshots/below", "big")
+	exclude := func(c *Config) { c.Exclude = regexp.MustCompile(`/\.snapshots(/.*|$)`) }
+	r.finish(r.source(1, slowly, exclude, jobs(2)), r.destination(2, jobs(2)))
+	r.identical()
+	if strings.Contains(r.log.String(), "is cut into") {
+		t.Error("the path was cut")
+	}
+}
+
+// Nothing is cut of what --paths-from names: no walk comes after it.
+func TestPathsFromAreNotCut(t *testing.T) {
+	r := newRig(t)
+	r.uneven(2, "big")
+	list := filepath.Join(t.TempDir(), "list")
+	r.must(os.WriteFile(list, []byte("0_"+r.src+"\n1_"+r.path("big")+"\n"), 0o644))
+	r.finish(r.source(1, slowly, jobs(2), func(c *Config) { c.PathsFrom = list }), r.destination(2, jobs(2)))
+	r.identical()
+	if strings.Contains(r.log.String(), "is cut into") {
+		t.Error("the path was cut")
+	}
+}
+
+// A file that goes while the range it is in is sent is no failure, and a
+// comparison sees the directory itself.
+func TestFlatDirectoryThatChanges(t *testing.T) {
+	r := newRig(t)
+	for i := range 40 {
+		r.must(os.MkdirAll(r.path("flat"), 0o755), os.WriteFile(r.path(fmt.Sprintf("flat/file%02d", i)), bytes.Repeat([]byte("x"), 20_000), 0o644))
+	}
+	r.age("flat")
+	change := func(c *Config) { c.Flat, c.Depth = 10, 2 }
+	master, dest := r.source(1, deleting, change, jobs(1), func(c *Config) { c.Rsync.Extra = []string{"bwlimit:100"} }), r.destination(2)
+	r.waitFor("sending files from ")
+	for i := range 10 {
+		r.must(os.Remove(r.path(fmt.Sprintf("flat/file%02d", 4*i+3))))
+	}
+	r.age("flat")
+	r.finish(master, dest)
+	r.logged("0 failed")
+	r.identical()
+
+	r.must(os.Chmod(filepath.Join(r.dst, "flat"), 0o700))
+	r.log.reset()
+	master, dest = r.source(3, change, jobs(1), func(c *Config) { c.Rsync.Verify = true }), r.destination(4)
+	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "1 differences") {
+		t.Errorf("error %v, want the one difference of the directory", err)
+	}
+	r.finish(dest)
 }

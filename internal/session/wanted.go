@@ -42,12 +42,19 @@ func wantedName(taken string, czxid int64) string { return fmt.Sprintf("%s@%x", 
 
 // heed calls stop when the master wants what is in hand: any of several paths, to
 // spread them, or the only one, to cut it. It returns when ctx ends.
-func (w *worker) heed(ctx context.Context, b batch, stop func()) {
+func (w *worker) heed(ctx context.Context, b batch, dest *heldDest, stop func()) {
 	if w.bounded() || !w.extended() { // what a run that is stopped has deleted is not known
 		return
 	}
 	if !sleep(ctx, w.cfg.Timing.SplitAfter) {
 		return
+	}
+	if w.cfg.Rsync.Delete {
+		// A receiver that has lost its source goes on deleting until it is ended, which
+		// a Go destination does.
+		if ends, err := w.m.parties[partyExt].Has(ctx, dest.whoami); err != nil || !ends {
+			return
+		}
 	}
 	names, err := w.wantedNames(ctx, b)
 	if err == nil {

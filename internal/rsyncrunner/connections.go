@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// States of a connection as in /proc/net/tcp; Linux's include/net/tcp_states.h.
+const (
+	tcpEstablished = "01"
+	tcpListen      = "0A"
+)
+
+// connection is a TCP socket in the kernel's table.
+type connection struct {
+	state string
+	peer  netip.Addr
+}
+
+// connections returns the TCP sockets at a local port by their inode numbers,
+// in the network of a process. A socket whose connection was reset is not
+// among them. The format is proc(5)'s.
+func connections(pid, port int) (map[string]connection, error) {
+	found := map[string]connection{}
+	end := fmt.Appendf(nil, ":%04X ", port)
+	for _, name := range []string{"tcp", "tcp6"} {
+		table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, name))
+		if name == "tcp6" && errors.Is(err, os.ErrNotExist) {
+			continue // a host without IPv6
+		}
+		if err != nil {
+			return nil, err
+		}
+		for line := range bytes.Lines(table) {
+			if !bytes.Contains(line, end) {
+				continue // most lines of a busy host
+			}
+			// number local remote state queues timer retransmissions uid timeout inode ...
+			fields := strings.Fields(string(line))
+			if len(fields) > 9 && strings.HasSuffix(fields[1]+" ", string(end)) {
+				found[fields[9]] = connection{state: fields[3], peer: kernelAddr(fields[2])}
+			}
+		}
+	}
+	return found, nil
+}
+
+// kernelAddr reads the address in "0100007F:0369": words of 32 bits in the
+// machine's byte order.
+func kernelAddr(text string) netip.Addr {
+	text, _, _ = strings.Cut(text, ":")
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw)%4 != 0 {
+		return netip.Addr{}
+	}
+	for at := 0; at < len(raw); at += 4 {
+		binary.NativeEndian.PutUint32(raw[at:], binary.BigEndian.Uint32(raw[at:]))
+	}
+	addr, _ := netip.AddrFromSlice(raw)
+	return addr.Unmap()
+}
+
+// tcpSockets returns the inode numbers of the TCP sockets that a process has
+// open, those without a connection too.
+func tcpSockets(pid int) ([]string, error) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := readNames(dir)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, entry := range entries {
+		target, err := os.Readlink(dir + "/" + entry)
+		if err != nil {
+			continue // closed since
+		}
+		inode, ok := strings.CutPrefix(target, "socket:[")
+		if !ok {
+			continue
+		}
+		// The kernel's name of the protocol: TCP, TCPv6, UNIX-STREAM, ...
+		var protocol [16]byte
+		size, err := unix.Getxattr(dir+"/"+entry, "system.sockprotoname", protocol[:])
+		if err == nil && bytes.HasPrefix(protocol[:size], []byte("TCP")) {
+			found = append(found, strings.TrimSuffix(inode, "]"))
+		}
+	}
+	return found, nil
+}

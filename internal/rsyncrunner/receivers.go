@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+const (
+	defaultLookEvery = 200 * time.Millisecond
+	// lostGrace is between SIGUSR1 and SIGKILL. rsync takes 0.1 s for SIGUSR1.
+	lostGrace = time.Second
+)
+
+// receivers ends the processes of a daemon whose peer is gone. rsync notices
+// that only when it reads or writes, and while it deletes it does neither.
+//
+// A transfer that goes well is not disturbed, because the client leaves last:
+// rsync's protocol ends with a goodbye that the server sends when deletions,
+// times of directories and all else are done (do_recv in its main.c, after
+// generate_files), and that the client waits for (read_final_goodbye). All the
+// server has to do then is to end. It has one look of time for that; after it
+// a signal would still not harm.
+//
+// The signal is SIGUSR1, with which rsync's processes end each other: temporary
+// files are removed and the process ends. At SIGTERM its server side waits for
+// 0.4 s, sets a flag that is looked at when it reads or writes, and goes on
+// deleting (sig_int in rsync.c of 3.5.0).
+type receivers struct {
+	process *process
+	port    int
+	every   time.Duration
+	grace   time.Duration
+	logger  *slog.Logger
+	known   map[member]*served
+}
+
+// served is a process with a connection of the daemon's. A transfer has two
+// of them, rsync's generator and receiver, with the same one.
+type served struct {
+	peer  netip.Addr // the zero value: it was never seen connected
+	lost  bool       // in the last look
+	ended time.Time  // when it got SIGUSR1
+}
+
+func newReceivers(process *process, cfg DaemonConfig) *receivers {
+	r := &receivers{process: process, port: cfg.Port, every: cfg.LookEvery, grace: lostGrace, logger: cfg.Logger, known: map[member]*served{}}
+	if r.every <= 0 {
+		r.every = defaultLookEvery
+	}
+	if r.logger == nil {
+		r.logger = slog.New(slog.DiscardHandler)
+	}
+	return r
+}
+
+// watch looks until ctx ends, with the whole pause between two looks.
+func (r *receivers) watch(ctx context.Context) {
+	timer := time.NewTimer(r.every)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		r.look()
+		timer.Reset(r.every)
+	}
+}
+
+// look ends every process that has no peer in this look and had none in the
+// one before. Where /proc cannot be read nothing is ended.
+func (r *receivers) look() {
+	leader := r.process.cmd.Process.Pid
+	held := map[member][]string{}
+	for _, m := range members(leader) {
+		if m.pid == leader {
+			continue
+		}
+		if sockets, err := tcpSockets(m.pid); err == nil {
+			held[m] = sockets
+		}
+	}
+	for m := range r.known {
+		if _, ok := held[m]; !ok {
+			delete(r.known, m)
+		}
+	}
+	if len(held) == 0 {
+		return
+	}
+	// Read after the descriptors, so that what these refer to is in it.
+	table, err := connections(leader, r.port)
+	if err != nil {
+		return
+	}
+	said := map[netip.Addr]bool{} // one line for the two processes of a transfer
+	for m, sockets := range held {
+		one, connected := r.judge(m, sockets, table)
+		if one == nil {
+			continue
+		}
+		if r.end(m, one, connected) && !said[one.peer] {
+			said[one.peer] = true
+			host := "an unknown host"
+			if one.peer.IsValid() {
+				host = one.peer.String()
+			}
+			r.logger.Warn(fmt.Sprintf("receiver of %s ended: its source is gone", host))
+		}
+	}
+}
+
+// judge returns what is known of a process and whether it has a peer; nil if
+// it serves no connection.
+func (r *receivers) judge(m member, sockets []string, table map[string]connection) (one *served, connected bool) {
+	one = r.known[m]
+	for _, socket := range sockets {
+		c, listed := table[socket]
+		if listed && c.state == tcpListen {
+			return nil, false
+		}
+		if one == nil {
+			// Also one never seen connected: its peer may have gone before the
+			// first look, and a reset connection is in no table any more.
+			one = &served{}
+			r.known[m] = one
+		}
+		if listed {
+			one.peer = c.peer
+		}
+		connected = connected || c.state == tcpEstablished
+	}
+	return one, connected
+}
+
+// end takes the next step with a process, and reports whether it was the first.
+func (r *receivers) end(m member, one *served, connected bool) bool {
+	was := one.lost
+	one.lost = !connected
+	switch {
+	case connected || !was:
+	case one.ended.IsZero():
+		one.ended = time.Now()
+		return r.process.signal(m, syscall.SIGUSR1)
+	case time.Since(one.ended) >= r.grace:
+		r.process.signal(m, syscall.SIGKILL)
+	}
+	return false
+}
