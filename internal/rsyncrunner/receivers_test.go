@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ func watched(t *testing.T, host, path string) (*Daemon, string, *buffer) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { end(daemon) })
+	eventually(t, "the questions of the start are answered", func() bool { return len(workers(daemon)) == 0 })
 	return daemon, URL(host, port, "m"), log
 }
 
@@ -43,22 +45,25 @@ func workers(daemon *Daemon) []member {
 	return found
 }
 
-// slow lets a daemon's workers run for 1 ms in 90 only, until the test's end: a
+// slow lets a daemon's workers run for 1 ms in 90 only, until quit or the test's end: a
 // stand-in for a file system with slow deletions.
-func slow(t *testing.T, daemon *Daemon) {
+func slow(t *testing.T, daemon *Daemon) (quit func()) {
 	t.Helper()
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
+		signal := func(found []member, sig syscall.Signal) {
+			for _, m := range found {
+				_ = syscall.Kill(m.pid, sig)
+			}
+		}
+		var found []member
 		for {
-			found := workers(daemon)
-			for _, m := range found {
-				_ = syscall.Kill(m.pid, syscall.SIGSTOP)
-			}
+			signal(found, syscall.SIGSTOP) // before the look, which takes its time
+			found = workers(daemon)
+			signal(found, syscall.SIGSTOP)
 			time.Sleep(90 * time.Millisecond)
-			for _, m := range found {
-				_ = syscall.Kill(m.pid, syscall.SIGCONT)
-			}
+			signal(found, syscall.SIGCONT)
 			select {
 			case <-stop:
 				return
@@ -66,7 +71,9 @@ func slow(t *testing.T, daemon *Daemon) {
 			}
 		}
 	}()
-	t.Cleanup(func() { close(stop); <-stopped })
+	quit = sync.OnceFunc(func() { close(stop); <-stopped })
+	t.Cleanup(quit)
+	return quit
 }
 
 // count is the number of files in dir.
@@ -128,7 +135,8 @@ func TestDeletionsEndWithTheirSource(t *testing.T) {
 			_ = client.Process.Signal(one.sig)
 			_ = client.Wait()
 
-			time.Sleep(1500 * time.Millisecond)
+			// SIGTERM would not do: rsync goes on 0.4 s after it.
+			time.Sleep(time.Second)
 			first := count(t, destination+"/dir")
 			time.Sleep(500 * time.Millisecond)
 			second := count(t, destination+"/dir")
@@ -136,7 +144,7 @@ func TestDeletionsEndWithTheirSource(t *testing.T) {
 				t.Fatal("nothing was left to delete: the test says nothing")
 			}
 			if first != second {
-				t.Errorf("%d files after 1.5 s, %d after 2 s", first, second)
+				t.Errorf("%d files after 1 s, %d after 1.5 s", first, second)
 			}
 			if left := workers(daemon); len(left) != 0 {
 				t.Errorf("%v run", left)
@@ -195,7 +203,7 @@ func TestReceiversWithSourceGoOn(t *testing.T) {
 			slow: true,
 			prepare: func(t *testing.T, source, destination string) {
 				write(t, source, "dir/file", "x")
-				fill(t, destination+"/dir", 3000)
+				fill(t, destination+"/dir", 12_000)
 			},
 			options: Options{Delete: true, Extra: []string{"delete-after"}},
 			lasts:   2 * defaultLookEvery,
@@ -211,11 +219,13 @@ func TestReceiversWithSourceGoOn(t *testing.T) {
 			source, destination := t.TempDir(), t.TempDir()
 			one.prepare(t, source, destination)
 			daemon, url, log := watched(t, "127.0.0.1", destination)
+			quit := func() {}
 			if one.slow {
-				slow(t, daemon)
+				quit = slow(t, daemon)
 			}
 			start := time.Now()
 			send(t, one.options, wholeJob(source, url))
+			quit()
 			if took := time.Since(start); took < one.lasts {
 				t.Errorf("it took only %v: there was no look", took)
 			}
