@@ -157,7 +157,7 @@ func (d *Daemon) awaitAnswer(ctx context.Context, cfg DaemonConfig, comment stri
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, errStranger) {
+		if errors.Is(err, ErrStranger) {
 			return fmt.Errorf("%s: %w", cannot, err)
 		}
 		select {
@@ -205,7 +205,7 @@ func probeLoopback(ctx context.Context, port int, module, comment string) error 
 	var silent []family
 	for _, f := range families() {
 		err := ask(f)
-		if errors.Is(err, errStranger) {
+		if errors.Is(err, ErrStranger) {
 			return err
 		}
 		if err != nil {
@@ -224,7 +224,10 @@ func probeLoopback(ctx context.Context, port int, module, comment string) error 
 			continue
 		}
 		if err := bindable(f.network, port); err != nil {
-			return fmt.Errorf("%w: %w", errStranger, err)
+			return fmt.Errorf("%w: %w", ErrStranger, err)
+		}
+		if f.network == "tcp4" { // which every rsync knows: somebody had the port for a moment
+			return fmt.Errorf("%w when the daemon started: it does not answer at %s", ErrStranger, f.loopback)
 		}
 	}
 	return nil

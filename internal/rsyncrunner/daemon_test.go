@@ -353,7 +353,7 @@ func TestPortTakenInOneFamily(t *testing.T) {
 				if err == nil {
 					daemon.Stop()
 				}
-				if err == nil || !strings.HasPrefix(err.Error(), "cannot start the rsync daemon on port") || !errors.Is(err, errStranger) {
+				if err == nil || !strings.HasPrefix(err.Error(), "cannot start the rsync daemon on port") || !errors.Is(err, ErrStranger) {
 					t.Errorf("launch: %v", err)
 				}
 				if took := time.Since(start); took > 2*time.Second {

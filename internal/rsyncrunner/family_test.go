@@ -3,7 +3,9 @@
 package rsyncrunner
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -51,5 +53,21 @@ func loopbackWithoutIPv6(t *testing.T) {
 	request.SetUint16(unix.IFF_UP)
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(socket), unix.SIOCSIFFLAGS, uintptr(unsafe.Pointer(request))); errno != 0 {
 		t.Fatal(errno)
+	}
+}
+
+// A daemon that has lost the port to somebody for the moment of its start, and
+// listens in the other address family only, is not taken for one that works.
+func TestDaemonInOneFamilyOnly(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "rsync")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nexec rsync --ipv6 \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d, err := StartDaemon(t.Context(), DaemonConfig{Module: "m", Path: t.TempDir(), Port: freePort(t), TempDir: t.TempDir(), Program: program})
+	if err == nil {
+		d.Stop()
+	}
+	if !errors.Is(err, ErrStranger) {
+		t.Errorf("error %v, want ErrStranger", err)
 	}
 }

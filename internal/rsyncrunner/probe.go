@@ -21,9 +21,9 @@ const probeTimeout = 2 * time.Second
 // maxProbeAnswer bounds, in bytes, what is read of an answer.
 const maxProbeAnswer = 1 << 20
 
-// errStranger marks an answer that a daemon with the wanted module would not
+// ErrStranger marks an answer that a daemon with the wanted module would not
 // give; waiting does not help then.
-var errStranger = errors.New("another program answers there")
+var ErrStranger = errors.New("another program answers there")
 
 // Probe asks the rsync daemon at addr ("host:port") for its modules and
 // returns nil if module is among them.
@@ -44,13 +44,13 @@ func probe(ctx context.Context, addr, module, comment string) error {
 	defer stop()
 	found, err := askModules(conn, module, comment)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, errStranger) {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, ErrStranger) {
 			err = cause
 		}
 		return fmt.Errorf("cannot ask %s for its rsync modules: %w", addr, err)
 	}
 	if !found {
-		return fmt.Errorf("cannot use the rsync daemon at %s: it has no module %q of ours: %w", addr, module, errStranger)
+		return fmt.Errorf("cannot use the rsync daemon at %s: it has no module %q of ours: %w", addr, module, ErrStranger)
 	}
 	return nil
 }
@@ -63,12 +63,12 @@ func askModules(conn net.Conn, module, comment string) (bool, error) {
 	answer := bufio.NewScanner(io.LimitReader(conn, maxProbeAnswer))
 	if !answer.Scan() {
 		if errors.Is(answer.Err(), bufio.ErrTooLong) {
-			return false, errStranger
+			return false, ErrStranger
 		}
 		return false, endError(answer.Err())
 	}
 	if !strings.HasPrefix(answer.Text(), "@RSYNCD: ") {
-		return false, fmt.Errorf("%q is no rsync daemon's greeting: %w", cut(answer.Text(), 80), errStranger)
+		return false, fmt.Errorf("%q is no rsync daemon's greeting: %w", cut(answer.Text(), 80), ErrStranger)
 	}
 	if _, err := io.WriteString(conn, "@RSYNCD: 31.0\n#list\n"); err != nil {
 		return false, err
@@ -80,7 +80,7 @@ func askModules(conn net.Conn, module, comment string) (bool, error) {
 			return found, nil
 		}
 		if strings.HasPrefix(line, "@ERROR") {
-			return false, fmt.Errorf("it says %q: %w", cut(line, 200), errStranger)
+			return false, fmt.Errorf("it says %q: %w", cut(line, 200), ErrStranger)
 		}
 		name, about, _ := strings.Cut(line, "\t")
 		if strings.TrimRight(name, " ") == module && (comment == "" || about == comment) {

@@ -167,7 +167,7 @@ func (d *destination) listen(ctx context.Context, m *member) (server daemon, por
 		if e := d.freePort(ctx, m, port); e != nil {
 			return nil, 0, errors.Join(err, e)
 		}
-		if ctx.Err() != nil || d.cfg.Port != 0 || rsyncrunner.PortFree(port) == nil {
+		if ctx.Err() != nil || d.cfg.Port != 0 || rsyncrunner.PortFree(port) == nil && !errors.Is(err, rsyncrunner.ErrStranger) {
 			return nil, 0, err // not for the port
 		}
 		d.log.Debug(fmt.Sprintf("%v; trying the next port", err))
@@ -259,14 +259,19 @@ func (d *destination) choosePort(ctx context.Context, m *member, from int) (int,
 		last = from
 	}
 	for port := from; port <= last; port++ {
-		if d.cfg.Port == 0 && rsyncrunner.PortFree(port) != nil {
+		// Reserved first, tried then: a try on the port of another destination could get
+		// into the way of its daemon's start.
+		_, err := m.CreatePath(ctx, m.tree.usedPort(host, port), nil, zkclient.Ephemeral)
+		if errors.Is(err, zkclient.ErrNodeExists) {
 			continue
 		}
-		_, err := m.CreatePath(ctx, m.tree.usedPort(host, port), nil, zkclient.Ephemeral)
-		if err == nil {
+		if err != nil {
+			return 0, err
+		}
+		if d.cfg.Port != 0 || rsyncrunner.PortFree(port) == nil {
 			return port, nil
 		}
-		if !errors.Is(err, zkclient.ErrNodeExists) {
+		if err := d.freePort(ctx, m, port); err != nil {
 			return 0, err
 		}
 	}

@@ -133,7 +133,14 @@ func TestExpired(t *testing.T) {
 	c := connect(t, cfg)
 	s.Kill()
 	calls := []<-chan error{
-		background(func() error { return c.Multi(t.Context(), zkclient.OpCreate("/multi", nil, zkclient.Persistent)) }),
+		background(func() error {
+			for {
+				err := c.Multi(t.Context(), zkclient.OpCreate("/multi", nil, zkclient.Persistent))
+				if !errors.Is(err, zkclient.ErrConnectionLoss) { // it was on its way when the server died
+					return err
+				}
+			}
+		}),
 		background(func() error {
 			_, err := c.Create(t.Context(), "/create", nil, zkclient.Persistent)
 			return err
