@@ -253,8 +253,8 @@ func TestMasterThatFailsDuringTheWalk(t *testing.T) {
 		t.Errorf("paths are missing in the account:\n%s", r.log)
 	}
 	n := strings.Count(r.log.String(), "Unfinished Path ")
-	if n < 10 || n > 20 {
-		t.Errorf("%d unfinished paths in the log, want a window of 10 and few more", n)
+	if n < 1 || n > 20 {
+		t.Errorf("%d unfinished paths in the log, want what was queued: a window of 10 and few more at most", n)
 	}
 	r.logged("The run ends here", fmt.Sprintf("Paths: 0 completed, 0 failed, 0 vanished, 0 changed, %d unfinished", n))
 }
@@ -264,6 +264,7 @@ func TestReportThatCannotBeWritten(t *testing.T) {
 	r := newRig(t)
 	for i := range 100 {
 		r.must(os.MkdirAll(r.path(fmt.Sprintf("dir%02d", i)), 0o755))
+		r.age(fmt.Sprintf("dir%02d", i))
 	}
 	r.age()
 	full := filepath.Join(t.TempDir(), "full")
