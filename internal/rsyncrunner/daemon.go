@@ -227,7 +227,7 @@ func probeLoopback(ctx context.Context, port int, module, comment string) error 
 			return fmt.Errorf("%w: %w", ErrStranger, err)
 		}
 		if f.network == "tcp4" { // which every rsync knows: somebody had the port for a moment
-			return fmt.Errorf("%w when the daemon started: it does not answer at %s", ErrStranger, f.loopback)
+			return fmt.Errorf("%w, or did when the daemon started, which does not answer at %s", ErrStranger, f.loopback)
 		}
 	}
 	return nil

@@ -64,10 +64,11 @@
 // itself. Who calls Run checks them right before (spec: "re-check every
 // component").
 //
-// A job with Files is for hard links: its entries are "./a/b" without -r, so a
-// file is sent alone, and a name that has become a directory without its
-// content. One such run with HardLinks that names every member of a group
-// makes links of the copies the destination has, and sends no content. The
+// A job with Files lists single files, a range of those of one directory or hard
+// links: its entries are "./a/b" without -r, so a file is sent alone, and a name
+// that has become a directory without its content. One such run with HardLinks
+// that names every member of a group makes links of the copies the destination
+// has, and sends no content. The
 // directories above a name get mode and time from the source, as in every run;
 // nothing in them is deleted.
 //

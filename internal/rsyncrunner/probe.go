@@ -21,8 +21,9 @@ const probeTimeout = 2 * time.Second
 // maxProbeAnswer bounds, in bytes, what is read of an answer.
 const maxProbeAnswer = 1 << 20
 
-// ErrStranger marks an answer that a daemon with the wanted module would not
-// give; waiting does not help then.
+// ErrStranger: another program has the port, or had it for the moment of the
+// daemon's start, so that the daemon does not answer everywhere. Waiting does not
+// help then, another port does.
 var ErrStranger = errors.New("another program answers there")
 
 // Probe asks the rsync daemon at addr ("host:port") for its modules and

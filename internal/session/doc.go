@@ -126,7 +126,8 @@
 //
 // A role runs inside one ZooKeeper session (zkclient.Client). When that is lost,
 // the role's context ends: children are stopped before anybody else can have
-// been given their path, and the role starts again in a new session. The first
+// been given their path (the receiver of a stopped rsync is ended by its
+// destination, rsyncrunner.Daemon), and the role starts again in a new session. The first
 // connection has to succeed within the connect time-out; later ones are tried
 // until they do, because a long run should outlive a restart of ZooKeeper.
 //
