@@ -185,7 +185,7 @@ func (o *options) config(log *cli.Log, stdout io.Writer) session.Config {
 		Zookeeper: zkclient.Config{Servers: o.servers, User: o.user, Password: o.passwd},
 		Session:   o.session, Path: o.rsyncPath, Host: o.host, Domain: o.domain,
 		VerifyPath: o.verifyPath, Netcat: o.netcat,
-		Jobs: o.jobs, Slots: o.slots, Batch: o.batch, BatchTime: time.Duration(o.batchSeconds) * time.Second,
+		Jobs: o.jobs, Slots: o.slots, Batch: o.batch, BatchTime: time.Duration(o.batchSeconds) * time.Second, Prefetch: o.prefetch,
 		Depth: o.depth, Walkers: o.walkers, Subpaths: o.subpaths, Exclude: o.excludeRe, ExcludeUser: o.excludeUser, ExcludeBelow: o.excludeBelow,
 		PathsFrom: o.pathsFrom, DoneFile: o.doneFile, Report: o.report, Failed: o.failed,
 		Rsync: rsyncrunner.Options{

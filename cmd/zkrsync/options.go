@@ -51,6 +51,7 @@ type options struct {
 	jobs         int // 0: one, and none beside leading a run
 	batch        int
 	batchSeconds int
+	prefetch     int
 	slots        int
 
 	rsyncPort int // 0: search from startPort
@@ -85,6 +86,7 @@ func newProgram(o *options) *cli.Program {
 		excludeRe:    regexp.MustCompile(`/\.snapshots(/.*|$)`),
 		excludeUser:  "root",
 		batchSeconds: 5,
+		prefetch:     32,
 		startPort:    4444,
 		verifyPath:   true,
 		pidFile:      "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
@@ -164,6 +166,8 @@ func newProgram(o *options) *cli.Program {
 		Help: "Most pieces that one run of rsync may carry; 1 for one run a piece."})
 	g.Int(&o.batchSeconds, cli.Opt{Name: "batch-seconds", Arg: "SECONDS", Added: true,
 		Help: "How long a run of rsync with several pieces should take: as many go together as recent runs let expect."})
+	g.Int(&o.prefetch, cli.Opt{Name: "prefetch", Arg: "NUMBER", Added: true,
+		Help: "Names that a source looks at before its rsyncs come to them, at the same time: on a file system that answers slowly rsync then need not wait for each. 0 to leave that to rsync."})
 	g.Int(&o.timeout, cli.Opt{Name: "timeout", Arg: "SECONDS",
 		Help: "End a transfer that moves nothing for so many seconds (rsync --timeout); 0 for no limit."})
 	g.Bool(&o.verbose, cli.Opt{Name: "verbose",
@@ -269,6 +273,7 @@ func (o *options) validate() error {
 		{"slots", int64(o.slots), 1, 1024},
 		{"batch", int64(o.batch), 1, 500},
 		{"batch-seconds", int64(o.batchSeconds), 1, 86400},
+		{"prefetch", int64(o.prefetch), 0, 1024},
 		{"rsyncport", int64(o.rsyncPort), 0, 65535},
 		{"startport", int64(o.startPort), 1, 65535},
 		{"timeout", int64(o.timeout), 0, 1<<31 - 1},

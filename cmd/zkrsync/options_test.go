@@ -36,7 +36,7 @@ func TestDefaults(t *testing.T) {
 	want := options{
 		user: "root", passwd: "admin", session: "default", depth: 3, maxDelete: -1, startPort: 4444, excludeUser: "root",
 		excludeRe: regexp.MustCompile(`/\.snapshots(/.*|$)`), verifyPath: true, maxBytes: 104857600, backupCount: 5, logFormat: "text",
-		walkers: 8, slots: 1, batch: 500, batchSeconds: 5,
+		walkers: 8, slots: 1, batch: 500, batchSeconds: 5, prefetch: 32,
 		logFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log", pidFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
 	}
 	got, warnings := parse(t, nil, nil)
@@ -82,6 +82,7 @@ func TestEveryOption(t *testing.T) {
 		{"slots", "7", "", func(o *options) { o.slots = 7 }},
 		{"batch", "7", "", func(o *options) { o.batch = 7 }},
 		{"batch-seconds", "7", "", func(o *options) { o.batchSeconds = 7 }},
+		{"prefetch", "7", "", func(o *options) { o.prefetch = 7 }},
 		{"rsubpaths", "2_/a,3_/b", "", func(o *options) { o.subpaths = []string{"2_/a", "3_/b"} }},
 		{"excludere", "a|b", "", func(o *options) { o.excludeRe = regexp.MustCompile("a|b") }},
 		{"excludere", "", "", func(o *options) { o.excludeRe = nil }},

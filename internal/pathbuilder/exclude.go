@@ -71,7 +71,7 @@ func (x *Excluder) Below(ctx context.Context, dir string) ([]string, error) {
 	}
 	var mu sync.Mutex
 	var found []string
-	s := scan{tree: tree, readers: x.Readers, denied: true}
+	s := scan{tree: tree, readers: x.Readers, pass: isDenied}
 	s.read = func(ctx context.Context, rel string, f openDir) ([]string, error) {
 		path := dir
 		if rel != "" {
@@ -99,6 +99,8 @@ func (x *Excluder) Below(ctx context.Context, dir string) ([]string, error) {
 	slices.Sort(found)
 	return found, nil
 }
+
+func isDenied(err error) bool { return errors.Is(err, fs.ErrPermission) }
 
 // sort parts the subdirectories of a directory, open as f.
 func (x *Excluder) sort(ctx context.Context, path string, f openDir) (out, in []string, err error) {

@@ -346,7 +346,7 @@ func TestScanErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := scan{tree: tree, denied: true, read: func(ctx context.Context, rel string, dir openDir) ([]string, error) {
+	s := scan{tree: tree, pass: isDenied, read: func(ctx context.Context, rel string, dir openDir) ([]string, error) {
 		if rel == "a/b" {
 			return nil, &readError{dir.path, syscall.EIO}
 		}

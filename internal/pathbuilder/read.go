@@ -12,8 +12,6 @@ import (
 	"math"
 	"os"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -149,33 +147,7 @@ func (w *walker) stampChildren(ctx context.Context, f openDir, children []child)
 	if w.stamper == nil {
 		return
 	}
-	var taken atomic.Int64
-	look := func() {
-		for ctx.Err() == nil {
-			end := int(taken.Add(share))
-			if end-share >= len(children) {
-				return
-			}
-			for i := end - share; i < min(end, len(children)); i++ {
-				w.stampChild(f, &children[i])
-			}
-		}
-	}
-	var helpers sync.WaitGroup
-	defer helpers.Wait()
-	for n := share; n < len(children); n += share {
-		select {
-		case w.helpers <- struct{}{}:
-			helpers.Go(func() {
-				look()
-				<-w.helpers
-			})
-			continue
-		default: // the others are busy
-		}
-		break
-	}
-	look()
+	inShares(ctx, w.helpers, len(children), share, func(i int) { w.stampChild(f, &children[i]) })
 }
 
 func (w *walker) stampChild(f openDir, c *child) {

@@ -4,16 +4,15 @@ package pathbuilder
 
 import (
 	"context"
-	"errors"
-	"io/fs"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // scan reads the directories of a tree, several at once, in no order: what is
-// looked for is sorted afterwards, if at all. It goes deep first, so that few
-// directories wait to be read.
+// looked for is sorted afterwards, if at all. It goes deep first, in the order in
+// which the subdirectories are named, so that few directories wait to be read.
 type scan struct {
 	tree    *Tree
 	readers int // 0: 8
@@ -23,10 +22,15 @@ type scan struct {
 	// goroutines.
 	read func(ctx context.Context, rel string, dir openDir) (deeper []string, err error)
 
-	// denied lets what may not be read pass.
-	denied bool
+	// enter is called before a directory is opened, and what it gives when it has been
+	// read; nil: nothing is.
+	enter func(ctx context.Context) (leave func())
 
-	base    int // open while it runs
+	// pass tells which errors of a directory do not end the scan, besides that it
+	// has gone; nil: none.
+	pass func(error) bool
+
+	base    int // open while it runs: by run, or by who calls runAll
 	buffers buffers
 
 	mu      sync.Mutex
@@ -52,16 +56,31 @@ func (s *scan) run(ctx context.Context, start string) error {
 	}
 	s.push(start, deeper)
 
+	s.work(ctx)
+	return s.err
+}
+
+// runAll reads several directories and what is below them.
+func (s *scan) runAll(ctx context.Context, starts []string) {
+	s.wake.L = &s.mu
+	for _, rel := range slices.Backward(starts) {
+		s.todo = append(s.todo, rel)
+	}
+	s.work(ctx)
+}
+
+// work reads all that is to do.
+func (s *scan) work(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	work := func() {
+	read := func() {
 		for {
 			rel, ok := s.next()
 			if !ok {
 				return
 			}
 			deeper, err := s.look(ctx, rel)
-			if isGone(err) || s.denied && errors.Is(err, fs.ErrPermission) {
+			if isGone(err) || s.pass != nil && err != nil && s.pass(err) {
 				err = nil
 			}
 			if s.done(rel, deeper, err) != nil {
@@ -74,18 +93,20 @@ func (s *scan) run(ctx context.Context, start string) error {
 		readers = defaultWalkers
 	}
 	var others sync.WaitGroup
-	if len(deeper) > 0 {
+	if len(s.todo) > 0 {
 		for range readers - 1 {
-			others.Go(work)
+			others.Go(read)
 		}
 	}
-	work()
+	read()
 	others.Wait()
-	return s.err
 }
 
 // look reads one directory.
 func (s *scan) look(ctx context.Context, rel string) ([]string, error) {
+	if s.enter != nil {
+		defer s.enter(ctx)()
+	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -125,7 +146,7 @@ func (s *scan) next() (string, bool) {
 }
 
 func (s *scan) push(rel string, deeper []string) {
-	for _, name := range deeper {
+	for _, name := range slices.Backward(deeper) { // the last is taken first
 		s.todo = append(s.todo, joinRel(rel, name))
 	}
 }

@@ -373,6 +373,7 @@ func (w *worker) run(ctx context.Context, t *transfer, b batch, dest *heldDest, 
 	limited, cancel := context.WithCancelCause(ctx)
 	var heeding sync.WaitGroup
 	defer heeding.Wait()
+	defer w.prefetch(limited, t)()
 	defer cancel(nil)
 	heeding.Go(func() { w.heed(limited, b, dest, func() { cancel(errAsked) }) })
 	defer context.AfterFunc(dest.lost, func() {

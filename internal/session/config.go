@@ -41,6 +41,7 @@ type Config struct {
 	Jobs      int           // runs of rsync at once; 0: one, and none beside leading a run
 	Batch     int           // most paths in a run; 1: no batches, 0: 500, which is also the most
 	BatchTime time.Duration // how long a run with several paths should take; 0: 5 s
+	Prefetch  int           // names looked at before rsync does, at once; 0: none
 
 	// Master.
 	Depth       int // AutoDepth: as the tree asks for
@@ -101,6 +102,7 @@ type Timing struct {
 	Idle       time.Duration // (1 s) until a job without work says so
 	SplitAfter time.Duration // (5 s) a path may be in work before it is cut for idle jobs
 	Settle     time.Duration // (3 s) the receiver of a run that was stopped has to end
+	Lookup     time.Duration // (1 s) a lookup ahead of rsync has to end when rsync has
 	Leave      time.Duration // (30 s) until the master names the clients it waits for
 	NeedGo     time.Duration // (30 s) until the master says that there are paths only a Go source may take, and none to take them
 	GiveUp     time.Duration // (10 min) until it ends the run without such paths, once they are all that is left
@@ -139,6 +141,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.Idle, time.Second},
 		{&t.SplitAfter, 5 * time.Second},
 		{&t.Settle, 3 * time.Second},
+		{&t.Lookup, time.Second},
 		{&t.Leave, 30 * time.Second},
 		{&t.NeedGo, 30 * time.Second},
 		{&t.GiveUp, 10 * time.Minute},

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/zkclient"
 )
@@ -23,6 +24,7 @@ type slave struct {
 	*client
 	guard *guard
 	pace  *pace
+	ahead *pathbuilder.Prefetcher // nil: nothing is looked at before rsync does
 
 	leads bool // this source is also the master
 
@@ -38,7 +40,12 @@ func newSlave(ctx context.Context, c *client) (*slave, error) {
 	if err != nil {
 		return nil, err
 	}
+	var ahead *pathbuilder.Prefetcher
+	if c.cfg.Prefetch > 0 && !c.cfg.Netcat {
+		ahead = pathbuilder.NewPrefetcher(g.tree, c.cfg.Prefetch)
+	}
 	return &slave{
+		ahead:  ahead,
 		client: c, guard: g, pace: newPace(c.cfg.BatchTime, c.cfg.Batch),
 		blamed: map[string]int{}, faulty: map[string][]string{}, aside: map[string]time.Time{}, stats: rsyncrunner.Stats{},
 	}, nil

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package pathbuilder
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// openings tells when directories are opened on this machine, by whatever process (inotify(7)). That works on every file
+// system, as the kernel sees to it before it asks any.
+type openings struct {
+	file   *os.File
+	opened func(mark int) // called in one goroutine
+	done   chan struct{}
+
+	mu    sync.Mutex
+	marks map[int32]int // by watch descriptor
+}
+
+func watchOpenings(opened func(mark int)) (*openings, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch directories: %w", err)
+	}
+	o := &openings{file: os.NewFile(uintptr(fd), "inotify"), opened: opened, done: make(chan struct{}), marks: map[int32]int{}}
+	go o.read()
+	return o, nil
+}
+
+// add watches an open directory until it is opened again, once.
+func (o *openings) add(dir openDir, mark int) error {
+	o.mu.Lock() // the opening may be told before this knows its number
+	defer o.mu.Unlock()
+	number := -1
+	err := o.control(func(fd int) error {
+		return ignoreInterrupts(func() (err error) {
+			number, err = unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", dir.fd), unix.IN_OPEN|unix.IN_ONESHOT|unix.IN_ONLYDIR)
+			return err
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("cannot watch directory %s: %w", printable(dir.path), err)
+	}
+	o.marks[int32(number)] = mark
+	return nil
+}
+
+// control hands out the descriptor, which os.File would otherwise make blocking.
+func (o *openings) control(use func(fd int) error) error {
+	raw, err := o.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if closed := raw.Control(func(fd uintptr) { err = use(int(fd)) }); closed != nil {
+		return closed
+	}
+	return err
+}
+
+// read ends when the file is closed.
+func (o *openings) read() {
+	defer close(o.done)
+	const head = int(unsafe.Sizeof(unix.InotifyEvent{})) // a name follows, which events of the directory itself do not have
+	buf := make([]byte, 64*head)
+	for {
+		n, err := o.file.Read(buf)
+		if err != nil {
+			return
+		}
+		for rest := buf[:n]; len(rest) >= head; {
+			number := int32(binary.NativeEndian.Uint32(rest[unsafe.Offsetof(unix.InotifyEvent{}.Wd):]))
+			mask := binary.NativeEndian.Uint32(rest[unsafe.Offsetof(unix.InotifyEvent{}.Mask):])
+			length := binary.NativeEndian.Uint32(rest[unsafe.Offsetof(unix.InotifyEvent{}.Len):])
+			rest = rest[min(head+int(length), len(rest)):]
+			o.mu.Lock()
+			mark, known := o.marks[number]
+			if mask&unix.IN_IGNORED != 0 { // the watch has gone
+				delete(o.marks, number)
+			}
+			o.mu.Unlock()
+			if known && mask&unix.IN_OPEN != 0 {
+				o.opened(mark)
+			}
+		}
+	}
+}
+
+func (o *openings) close() {
+	_ = o.file.Close()
+	<-o.done
+}
