@@ -44,6 +44,7 @@ type spread struct {
 	batchTime time.Duration
 	window    int
 	flat      int
+	prefetch  int
 	slow      int // kB/s, 0: as fast as it can
 	idle      time.Duration
 	after     time.Duration
@@ -51,14 +52,15 @@ type spread struct {
 }
 
 func (s spread) String() string {
-	return fmt.Sprintf("auto %t, jobs %d %d, slots %d, batch %d of %v, window %d, flat %d, slow %d, idle %v, cut after %v, settle %v",
-		s.auto, s.leads, s.jobs, s.slots, s.batch, s.batchTime, s.window, s.flat, s.slow, s.idle, s.after, s.settle)
+	return fmt.Sprintf("auto %t, jobs %d %d, slots %d, batch %d of %v, window %d, flat %d, prefetch %d, slow %d, idle %v, cut after %v, settle %v",
+		s.auto, s.leads, s.jobs, s.slots, s.batch, s.batchTime, s.window, s.flat, s.prefetch, s.slow, s.idle, s.after, s.settle)
 }
 
 func (s spread) set(c *session.Config) {
 	if s.auto {
 		c.Depth = session.AutoDepth
 	}
+	c.Prefetch = s.prefetch
 	c.Batch, c.BatchTime, c.Window, c.Flat = s.batch, s.batchTime, s.window, s.flat
 	if s.slow > 0 {
 		c.Rsync.Extra = []string{fmt.Sprintf("bwlimit:%d", s.slow)}
@@ -93,6 +95,7 @@ func randomSpread(r *rand.Rand) spread {
 	if chance(r, 50) {
 		s.flat = 5 + r.IntN(26)
 	}
+	s.prefetch = pick(r, []int{0, 1, 8, 32})
 	if chance(r, 80) {
 		s.hasten(r)
 	}

@@ -149,6 +149,22 @@
 // inode. A file that gets a new name during the scan may come out with that name
 // alone; the directory of the name shows that by a new stamp.
 //
+// # Looking ahead
+//
+// rsync asks for one name after the other. On a large shared file system each
+// answer takes a while, and most of a run is waiting. A [Prefetcher] looks at
+// the same names, many at once and a little earlier, and keeps nothing: it is
+// the kernel that then has the answers (names and attributes in its caches, for
+// as long as the file system allows) when rsync comes to them. Contents are not
+// read.
+//
+// It stays about 2,000 names ahead of rsync, and knows from the directories
+// that are opened on this node (inotify(7)) how far rsync is. A run of fewer
+// names is looked at without watching. Where the node's limits leave no watches
+// (fs.inotify.max_user_watches, max_user_instances) only the first names are.
+// If rsync overtakes, as where its names are cached already, the prefetch runs
+// on until it is ahead again.
+//
 // Errors begin with "cannot", name the path in one line, and wrap the system's
 // own error.
 package pathbuilder

@@ -33,19 +33,20 @@ func watchOpenings(opened func(mark int)) (*openings, error) {
 	return o, nil
 }
 
-// add watches an open directory until it is opened again, once.
-func (o *openings) add(dir openDir, mark int) error {
+// add watches a directory, by its name in an open one ("." for that one), until it is opened, once.
+func (o *openings) add(dir openDir, name string, mark int) error {
 	o.mu.Lock() // the opening may be told before this knows its number
 	defer o.mu.Unlock()
 	number := -1
 	err := o.control(func(fd int) error {
 		return ignoreInterrupts(func() (err error) {
-			number, err = unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d", dir.fd), unix.IN_OPEN|unix.IN_ONESHOT|unix.IN_ONLYDIR)
+			number, err = unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d/%s", dir.fd, name),
+				unix.IN_OPEN|unix.IN_ONLYDIR|unix.IN_DONT_FOLLOW)
 			return err
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("cannot watch directory %s: %w", printable(dir.path), err)
+		return fmt.Errorf("cannot watch directory %s: %w", printable(join(dir.path, name)), err)
 	}
 	o.marks[int32(number)] = mark
 	return nil
@@ -66,8 +67,8 @@ func (o *openings) control(use func(fd int) error) error {
 // read ends when the file is closed.
 func (o *openings) read() {
 	defer close(o.done)
-	const head = int(unsafe.Sizeof(unix.InotifyEvent{})) // a name follows, which events of the directory itself do not have
-	buf := make([]byte, 64*head)
+	const head = int(unsafe.Sizeof(unix.InotifyEvent{}))
+	buf := make([]byte, 16*(head+unix.NAME_MAX+1))
 	for {
 		n, err := o.file.Read(buf)
 		if err != nil {
@@ -78,13 +79,18 @@ func (o *openings) read() {
 			mask := binary.NativeEndian.Uint32(rest[unsafe.Offsetof(unix.InotifyEvent{}.Mask):])
 			length := binary.NativeEndian.Uint32(rest[unsafe.Offsetof(unix.InotifyEvent{}.Len):])
 			rest = rest[min(head+int(length), len(rest)):]
+			if mask&unix.IN_OPEN == 0 || length > 0 { // with a name it is something in the directory, perhaps opened here
+				continue
+			}
 			o.mu.Lock()
 			mark, known := o.marks[number]
-			if mask&unix.IN_IGNORED != 0 { // the watch has gone
-				delete(o.marks, number)
-			}
+			delete(o.marks, number)
 			o.mu.Unlock()
-			if known && mask&unix.IN_OPEN != 0 {
+			if known {
+				_ = o.control(func(fd int) error {
+					_, err := unix.InotifyRmWatch(fd, uint32(number))
+					return err
+				})
 				o.opened(mark)
 			}
 		}

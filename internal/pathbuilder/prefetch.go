@@ -94,6 +94,9 @@ func (p *Prefetcher) dir(ctx context.Context, rel string, dir openDir, l *lead, 
 	})
 	look()
 	slices.Sort(deeper)
+	if len(deeper) > 0 {
+		l.behind(dir, deeper[len(deeper)-1])
+	}
 	return deeper, err
 }
 
@@ -114,19 +117,23 @@ func (p *Prefetcher) Files(ctx context.Context, files []string) {
 
 // lead keeps a prefetch from running away from rsync: what it has looked at long ago is forgotten again, by the kernel or by
 // the rules of the file system (attributes on NFS are kept for 3 s). How far rsync is shows in the directories that it opens.
-// Where they cannot be watched the prefetch ends with the first names.
+// Where they cannot be watched the prefetch ends with the first names. Most runs are over before that, and need no watch.
 type lead struct {
 	most int // names
 
 	mu       sync.Mutex
 	wake     sync.Cond
-	looked   int // names so far
-	marked   int // looked, at the last watch
-	passed   int // looked, at the last watch that has told of an opening
+	looked   int  // names so far
+	marked   int  // looked, at the last watch
+	passed   int  // looked, at the last watch that has told of an opening
+	chasing  bool // rsync is at a directory that has not been read here
 	ended    bool
 	openings *openings // nil: not needed yet
 	broken   bool
 }
+
+// notRead is the mark of a directory that is still to be read.
+const notRead = -1
 
 func newLead(most int) *lead {
 	l := &lead{most: most}
@@ -134,11 +141,12 @@ func newLead(most int) *lead {
 	return l
 }
 
-// wait returns when more names may be looked at, or ctx has ended.
+// wait returns when more names may be looked at, or ctx has ended. Where one directory alone is more than the lead somebody has
+// to go and watch the next.
 func (l *lead) wait(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.looked-l.passed >= l.most && !l.ended && ctx.Err() == nil {
+	for l.looked-l.passed >= l.most && (l.marked > l.passed || l.broken) && !l.chasing && !l.ended && ctx.Err() == nil {
 		l.wake.Wait()
 	}
 }
@@ -156,27 +164,41 @@ func (l *lead) count(names int) {
 	l.mu.Unlock()
 }
 
-// mark watches some of the directories. Most runs are over before that is of use, and need none.
+// mark watches a directory that is about to be read, one of several.
 func (l *lead) mark(dir openDir) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.broken || l.looked < l.most/2 || l.looked-l.marked < l.most/32 {
-		return
+	if l.looked-l.marked >= l.most/32 && l.watch(dir, ".", l.looked) {
+		l.marked = l.looked
 	}
-	var err error
+}
+
+// behind watches a directory that will be read after others: if rsync is there first it is ahead.
+func (l *lead) behind(dir openDir, name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watch(dir, name, notRead)
+}
+
+func (l *lead) watch(dir openDir, name string, mark int) bool {
+	if l.broken || l.looked < l.most/2 {
+		return false
+	}
 	if l.openings == nil {
+		var err error
 		if l.openings, err = watchOpenings(l.opened); err != nil {
 			l.broken = true
-			return
+			return false
 		}
 	}
-	l.marked = l.looked
-	_ = l.openings.add(dir, l.looked) // the next one may do
+	_ = l.openings.add(dir, name, mark) // if not, another one tells
+	return true
 }
 
 func (l *lead) opened(mark int) {
 	l.mu.Lock()
 	l.passed = max(l.passed, mark)
+	l.chasing = mark == notRead
 	l.mu.Unlock()
 	l.wake.Broadcast()
 }

@@ -38,6 +38,10 @@
 // very many files is sent in ranges of names (flat.go). With a depth that is
 // found by looking at the tree, all of that is what makes the pieces small enough.
 //
+// While an rsync runs, its source looks at the same names a little earlier, many
+// at once (prefetch.go, pathbuilder.Prefetcher). What comes of that is of no
+// interest: rsync finds it in the kernel's caches, or meets what is wrong itself.
+//
 // # The account
 //
 // Every path queued ends in exactly one class: completed; failed, after three

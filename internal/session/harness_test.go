@@ -100,7 +100,7 @@ func (r *rig) config(n int, path string, change ...func(*Config)) Config {
 			SessionTimeout: 4 * time.Second, ConnectTimeout: 10 * time.Second,
 		},
 		Session: r.name, Path: path, Host: fmt.Sprintf("127.0.0.%d", n), Depth: 2, VerifyPath: true, StartPort: r.ports,
-		TempDir: r.t.TempDir(), MaxDelete: -1,
+		TempDir: r.t.TempDir(), MaxDelete: -1, Prefetch: 4,
 		Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Timing: Timing{
 			Poll: 50 * time.Millisecond, Progress: 100 * time.Millisecond, Retry: 50 * time.Millisecond,

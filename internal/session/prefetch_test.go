@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/pathbuilder"
+	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/slowfs"
+)
+
+// slowly puts a file system that calls sleep for each question about a name before the source.
+func (r *rig) slowly(sleep func(time.Duration)) {
+	r.t.Helper()
+	dir := r.src + ".disk"
+	r.must(os.Rename(r.src, dir), os.Mkdir(r.src, 0o755))
+	mounted, err := slowfs.Mount(dir, r.src, slowfs.Options{Delay: time.Millisecond, Sleep: sleep})
+	r.must(err)
+	r.t.Cleanup(func() {
+		if err := mounted.Unmount(); err != nil {
+			r.t.Error(err)
+		}
+	})
+}
+
+// crowd counts who is there at once.
+type crowd struct {
+	mu         sync.Mutex
+	here, most int
+}
+
+func (c *crowd) come() {
+	c.mu.Lock()
+	c.here++
+	c.most = max(c.most, c.here)
+	c.mu.Unlock()
+}
+
+func (c *crowd) leave() {
+	c.mu.Lock()
+	c.here--
+	c.mu.Unlock()
+}
+
+func (c *crowd) now() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.here
+}
+
+// top is the most there were, since the last time.
+func (c *crowd) top() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	most := c.most
+	c.most = c.here
+	return most
+}
+
+// A source asks a slow file system for several names at once, though it runs one rsync.
+func TestPrefetch(t *testing.T) {
+	for name, c := range map[string]struct {
+		change      func(*Config)
+		least, most int
+	}{
+		"recursive":     {func(c *Config) { c.Depth = 1; c.Prefetch = 8 }, 4, 9},
+		"not recursive": {func(c *Config) { c.Depth = 2; c.Prefetch = 8 }, 4, 9},
+		"ranges":        {func(c *Config) { c.Depth = 2; c.Prefetch = 8; c.Flat = 150 }, 4, 9},
+		"off":           {func(c *Config) { c.Depth = 1; c.Prefetch = 0 }, 1, 2},
+		// What is left out may be what nobody should touch.
+		"with rules": {func(c *Config) { c.Depth = 1; c.Prefetch = 8; c.Rsync.Extra = []string{"exclude:nothing"} }, 1, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.must(os.MkdirAll(r.path("many"), 0o755))
+			for i := range 300 {
+				r.must(os.WriteFile(r.path(fmt.Sprintf("many/file%03d", i)), nil, 0o644))
+			}
+			r.age("many")
+			var asking crowd
+			r.slowly(func(d time.Duration) {
+				asking.come()
+				defer asking.leave()
+				time.Sleep(d)
+			})
+			master := r.queued(c.change, func(c *Config) { c.Walkers = 1 })
+			asking.top() // of the walk
+			r.finish(r.slave(2, c.change, oneByOne), r.destination(3), master)
+			if most := asking.top(); most < c.least || most > c.most {
+				t.Errorf("at most %d names were asked for at once, want %d to %d", most, c.least, c.most)
+			}
+			r.identical()
+		})
+	}
+}
+
+// A lookup that a file system does not answer holds up nobody for long.
+func TestPrefetchThatHangs(t *testing.T) {
+	r := newRig(t)
+	r.must(os.MkdirAll(r.path("dir"), 0o755))
+	var asking crowd
+	armed, answer := make(chan struct{}), make(chan struct{})
+	r.slowly(func(time.Duration) {
+		select {
+		case <-armed:
+			asking.come()
+			defer asking.leave()
+			<-answer
+		default:
+		}
+	})
+	tree, err := pathbuilder.OpenTree(r.src)
+	r.must(err)
+	cfg := Config{Timing: Timing{Lookup: 50 * time.Millisecond}}
+	w := newWorker(&crew{slave: &slave{client: &client{cfg: cfg}, ahead: pathbuilder.NewPrefetcher(tree, 4)}})
+	tr := &transfer{Job: rsyncrunner.Job{Names: []string{"dir"}, Recursive: true}}
+
+	close(armed)
+	defer close(answer)
+	ctx, cancel := context.WithCancel(t.Context())
+	wait := w.prefetch(ctx, tr)
+	r.until("the prefetch asks", func() bool { return asking.now() > 0 })
+	cancel()
+	wait()
+	if asking.now() == 0 {
+		t.Error("everything had an answer: this tested nothing")
+	}
+}
