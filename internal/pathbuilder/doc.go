@@ -111,17 +111,22 @@
 // A stamp says nothing of the content of files, nor of what happens below the
 // subdirectories of a recursive entry.
 //
-// A directory whose ctime is the file system's own present may change again
-// without a new ctime. Such an entry is Young and has to be counted as changing
-// whatever its stamp. Times are compared with the local clock: within 20 ms, or
-// 2 s where a ctime has no fraction of a second, on file systems that are known
-// to use the same clock (ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlay); within that
+// A directory may change once more in the same tick of the clock that gives the
+// ctimes, and so without a new one. Whoever works on an entry has to begin
+// [Settle] after its emission at the earliest: then that change is part of what
+// is read. The clock need not be this machine's.
+//
+// Where a ctime is a whole number of milliseconds, as on file systems that keep
+// whole seconds, that is not enough. If it may be the file system's own present
+// the entry is Young and has to be counted as changing whatever its stamp. Times
+// are compared with the local clock: within 2 s on file systems that are known to
+// use the same clock (ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlay); within that
 // and Options.ClockSlack on all others, as a file server's clock may be off. A
 // server does not tell its time without being written to. What cannot be looked
 // at is Young too.
 //
-// What remains: a server whose clock is off by more than ClockSlack, a local clock
-// set while the walk runs, a client that caches attributes (NFS: up to a minute)
+// What remains: a server with coarse times whose clock is off by more than ClockSlack,
+// a clock that is set back while the walk runs, a client that caches attributes (NFS: up to a minute)
 // and so shows an older state of a directory, names and ctime alike.
 //
 // # Checking again

@@ -17,7 +17,7 @@ import (
 type Found struct {
 	Entry
 	Stamp uint64 // hash of path, device, inode and ctime as they were before the content was read
-	Young bool   // the directory may change again, or have changed, without another stamp
+	Young bool   // the directory may change again, or have changed, without another stamp, even if it is read Settle later
 	Names int    // what is in the directory besides directories; 0 for recursive entries and an excluded base, which are not read
 }
 
@@ -29,13 +29,14 @@ func WalkStamped(ctx context.Context, opts Options, emit func(Found) error) erro
 }
 
 const (
-	// fineTick bounds how coarse the times of a file system are that has
-	// fractions of a second: kernels stamp with the time of their last tick,
-	// which is 10 ms at most.
-	fineTick = 20 * time.Millisecond
+	// Settle is the least time between the emission of an entry and the moment at
+	// which its directory is read by whoever works on it. Kernels stamp with the
+	// time of their last tick, which is 10 ms at most: what changes later than
+	// that after the stamp was taken has another one.
+	Settle = 20 * time.Millisecond
 
-	// coarseTick is for those that keep whole seconds, or pairs of them (ext3,
-	// old file servers, FAT).
+	// coarseTick is for file systems that keep whole seconds, or pairs of them
+	// (ext3, old file servers, FAT).
 	coarseTick = 2 * time.Second
 
 	// defaultClockSlack is how far the clock of a file server may be off.
@@ -105,24 +106,31 @@ func (s *stamper) take(path string, look func(*unix.Stat_t) error) (stamp, error
 		}
 		return stamp{hash: hashStamp(path, &unix.Stat_t{}), young: true}, err
 	}
-	slack := tick(stat.Ctim)
+	return stamp{hash: hashStamp(path, &stat), young: s.isYoung(path, &stat, now)}, nil
+}
+
+// isYoung reports whether a directory may have changed, or change, without
+// another ctime, although it is not read before Settle has passed.
+//
+// The clock that gave the ctime had come to it when the stamp was taken, so
+// it is beyond by then. That also holds where the times come from several clocks,
+// as from those of a cluster's nodes: two of them do not show the same
+// nanosecond or microsecond. With times of milliseconds and more they may, and a
+// tick may be longer than Settle.
+func (s *stamper) isYoung(path string, stat *unix.Stat_t, now time.Time) bool {
+	if stat.Ctim.Nsec%int64(time.Millisecond) != 0 {
+		return false
+	}
+	slack := coarseTick
 	if !s.isLocal(stat.Dev, path) {
 		slack += s.clockSlack
 	}
-	return stamp{hash: hashStamp(path, &stat), young: isYoung(time.Unix(stat.Ctim.Unix()), now, slack)}, nil
+	return mayBeNow(time.Unix(stat.Ctim.Unix()), now, slack)
 }
 
-// tick is how long a time may stay the present one.
-func tick(ctime unix.Timespec) time.Duration {
-	if ctime.Nsec == 0 { // by chance, on most: that costs a needless second look
-		return coarseTick
-	}
-	return fineTick
-}
-
-// isYoung reports whether the clock that gave ctime may still show the same
+// mayBeNow reports whether the clock that gave ctime may still show the same
 // time. One that is far ahead was given by a clock that has been put right.
-func isYoung(ctime, now time.Time, slack time.Duration) bool {
+func mayBeNow(ctime, now time.Time, slack time.Duration) bool {
 	age := now.Sub(ctime)
 	return -slack <= age && age <= slack
 }

@@ -231,21 +231,15 @@ func TestVanishedAtTheDepth(t *testing.T) {
 	}
 }
 
-func TestYoung(t *testing.T) {
+func TestMayBeNow(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	for age, want := range map[time.Duration]bool{
 		0: true, time.Second: true, -time.Second: true, 1001 * time.Millisecond: false,
 		time.Hour: false, -1001 * time.Millisecond: false, -24 * time.Hour: false,
 	} {
-		if got := isYoung(now.Add(-age), now, time.Second); got != want {
-			t.Errorf("age %v: young %v", age, got)
+		if got := mayBeNow(now.Add(-age), now, time.Second); got != want {
+			t.Errorf("age %v: %v", age, got)
 		}
-	}
-}
-
-func TestTick(t *testing.T) {
-	if whole, fine := tick(unix.Timespec{Sec: 5}), tick(unix.Timespec{Sec: 5, Nsec: 1}); whole < 2*time.Second || fine < 10*time.Millisecond || fine > time.Second {
-		t.Errorf("whole seconds %v, others %v", whole, fine)
 	}
 }
 
@@ -258,45 +252,43 @@ func TestLocalClocks(t *testing.T) {
 	}
 }
 
-func TestYoungInWalks(t *testing.T) {
-	base := tree(t)
-	info, err := os.Stat(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctim := info.Sys().(*syscall.Stat_t).Ctim
-	slack := tick(unix.Timespec{Sec: ctim.Sec, Nsec: ctim.Nsec})
+func TestYoung(t *testing.T) {
+	const dev = 77
+	whole := unix.Timespec{Sec: 1_700_000_000}
+	millis := unix.Timespec{Sec: whole.Sec, Nsec: 123_000_000}
+	micros := unix.Timespec{Sec: whole.Sec, Nsec: 123_456_000}
 	for _, c := range []struct {
-		age    time.Duration // beyond the tick
+		ctime  unix.Timespec
+		age    time.Duration
 		remote bool
 		slack  time.Duration
 		want   bool
 	}{
-		{-time.Millisecond, false, 0, true},
-		{time.Millisecond, false, 0, false},
-		{time.Millisecond, true, 0, true},
-		{59 * time.Second, true, 0, true},
-		{61 * time.Second, true, 0, false},
-		{3 * time.Second, true, 2 * time.Second, false},
-		{time.Second, true, 2 * time.Second, true},
-		{-30 * time.Second, true, 0, true}, // the server's clock is ahead
-		{-30 * time.Second, false, 0, false},
+		{whole, 0, false, 0, true},
+		{whole, 1999 * time.Millisecond, false, 0, true},
+		{whole, 2001 * time.Millisecond, false, 0, false},
+		{whole, -30 * time.Second, false, 0, false},
+		{whole, 61 * time.Second, true, 0, true},
+		{whole, 63 * time.Second, true, 0, false},
+		{whole, 5 * time.Second, true, 2 * time.Second, false},
+		{whole, 3 * time.Second, true, 2 * time.Second, true},
+		{whole, -30 * time.Second, true, 0, true}, // the server's clock is ahead
+		{millis, time.Second, false, 0, true},
+		{millis, time.Minute, true, 0, true},
+		{millis, 63 * time.Second, true, 0, false},
+		{micros, 0, false, 0, false}, // Settle is enough
+		{micros, 0, true, 0, false},
+		{micros, time.Second, true, 0, false},
 	} {
-		count := 0
-		w := newWalker(Options{Base: base}, func(f Found) error {
-			if count++; f.Young != c.want {
-				t.Errorf("%+v: young is %v", c, f.Young)
-			}
+		s := newStamper(c.slack)
+		s.now = func() time.Time { return time.Unix(c.ctime.Unix()).Add(c.age) }
+		s.local[dev] = !c.remote
+		got, err := s.take("/dir", func(stat *unix.Stat_t) error {
+			*stat = unix.Stat_t{Dev: dev, Mode: unix.S_IFDIR, Ctim: c.ctime}
 			return nil
 		})
-		w.stamper = newStamper(c.slack)
-		w.stamper.now = func() time.Time { return time.Unix(ctim.Unix()).Add(slack + c.age) }
-		w.stamper.local[deviceOf(t, base)] = !c.remote
-		if err := w.walk(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if count != 1 {
-			t.Errorf("%d entries", count)
+		if err != nil || got.young != c.want {
+			t.Errorf("%+v: %+v, %v", c, got, err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/zkclient"
@@ -37,10 +38,11 @@ type feed struct {
 
 	finished string // logged when all is queued
 
-	pending [][]byte // taken from values, not yet known to be queued
-	last    text     // of them, in the order of the walk
-	after   int      // number of entries queued once pending is; 0: not yet tried
-	count   int      // entries queued by this feed
+	pending [][]byte  // taken from values, not yet known to be queued
+	settled time.Time // when they may be worked on
+	last    text      // of them, in the order of the walk
+	after   int       // number of entries queued once pending is; 0: not yet tried
+	count   int       // entries queued by this feed
 	done    bool
 }
 
@@ -106,6 +108,7 @@ func (f *feed) next(ctx context.Context) (bool, error) {
 		}
 		break
 	}
+	f.settled = time.Now().Add(pathbuilder.Settle)
 	return true, nil
 }
 
@@ -206,6 +209,9 @@ func (f *feed) put(ctx context.Context, m *member) error {
 		f.after = f.ledger.now().Queued + len(f.pending)
 	}
 	if f.ledger.now().Queued < f.after {
+		if !sleep(ctx, time.Until(f.settled)) { // else their stamps would tell too little
+			return context.Cause(ctx)
+		}
 		if err := f.room(ctx, m); err != nil {
 			return err
 		}

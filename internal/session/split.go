@@ -400,6 +400,9 @@ func (s *splitter) prepare(ctx context.Context, node string, value []byte) (*cut
 			s.ms.deeper[f.Path] = true
 		}
 	}
+	if !sleep(ctx, pathbuilder.Settle) { // else their stamps would tell too little
+		return nil, context.Cause(ctx)
+	}
 	s.ms.log.Info(fmt.Sprintf("Path %s is cut into %d", printable(string(value)), len(c.pieces)))
 	return c, nil
 }
