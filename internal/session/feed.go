@@ -23,6 +23,9 @@ const (
 	feedOverhead = 150 // bytes of an operation beside its value: path, ACL, headers
 )
 
+// gather is how long a transaction waits for more entries: a job that finds few takes few, and has one run more.
+const gather = 100 * time.Millisecond
+
 // feed queues what its source emits, while that goes on, and so that no more
 // than a window of entries wait or are in work. The source goes on over a lost
 // ZooKeeper session.
@@ -80,8 +83,8 @@ func (f *feed) close() {
 	}
 }
 
-// next takes what the walk has found since the last time, at least one entry;
-// false at the end.
+// next takes what the walk finds within a moment, at least one entry; false at the
+// end.
 func (f *feed) next(ctx context.Context) (bool, error) {
 	size := 0
 	add := func(value []byte) {
@@ -97,16 +100,19 @@ func (f *feed) next(ctx context.Context) (bool, error) {
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
-	for len(f.pending) < min(feedEntries, f.client.cfg.Window) && size < feedBytes {
+	gathered := time.After(gather)
+	for more := true; more && len(f.pending) < min(feedEntries, f.client.cfg.Window) && size < feedBytes; {
+		var value []byte
 		select {
-		case value, more := <-f.values:
+		case value, more = <-f.values:
 			if more {
 				add(value)
-				continue
 			}
-		default:
+		case <-gathered:
+			more = false
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
 		}
-		break
 	}
 	f.settled = time.Now().Add(pathbuilder.Settle)
 	return true, nil

@@ -159,8 +159,11 @@ func TestWindow(t *testing.T) {
 func TestAutoDepth(t *testing.T) {
 	r := newRig(t)
 	for i := range 120 {
-		r.must(os.MkdirAll(r.path(fmt.Sprintf("dir%d/sub%03d/deep", i%2, i)), 0o755))
+		dir := fmt.Sprintf("dir%d/sub%03d", i%2, i)
+		r.must(os.MkdirAll(r.path(dir+"/deep"), 0o755))
+		r.age(dir+"/deep", dir)
 	}
+	r.age("dir0", "dir1")
 	auto := func(c *Config) { c.Depth = AutoDepth }
 	r.finish(r.source(1, auto, jobs(1)), r.destination(2))
 	r.logged("Depth 2 is chosen", "Paths: 123 completed")

@@ -107,22 +107,24 @@ func (c *client) kind(value []byte) int {
 
 // take waits for paths in one of the two queues until ctx ends.
 func (w *worker) take(ctx context.Context) (batch, error) {
-	queues := []*zkclient.Queue{w.paths}
-	select {
-	case <-w.extOpen:
-		queues = append(queues, w.ext)
-	default:
-	}
-	for _, queue := range queues {
-		n, same, err := w.fairly(ctx, queue)
-		if err != nil {
+	for {
+		queues := []*zkclient.Queue{w.paths}
+		if w.extended() {
+			queues = append(queues, w.ext)
+		}
+		for _, queue := range queues {
+			n, same, err := w.fairly(ctx, queue)
+			if err != nil {
+				return batch{}, err
+			}
+			if entries, err := queue.TryTakeSome(ctx, n, same); len(entries) > 0 || err != nil {
+				return batch{entries, queue}, err
+			}
+		}
+		if err := w.await(ctx); err != nil {
 			return batch{}, err
 		}
-		if entries, err := queue.TryTakeSome(ctx, n, same); len(entries) > 0 || err != nil {
-			return batch{entries, queue}, err
-		}
 	}
-	return w.takeFirst(ctx)
 }
 
 // fairly says how many entries to take from a queue at once, and which of them
@@ -159,19 +161,13 @@ func (w *worker) fairly(ctx context.Context, queue *zkclient.Queue) (n int, same
 // into one transaction, and JSON may write one byte as six.
 const maxBatchBytes = 80 << 10
 
-// taken is what came of waiting at a queue.
-type taken struct {
-	batch
-	err error
-}
-
-// takeFirst waits at both queues, at the second one once it is open. What
-// another queue gives at the same time is given back.
-func (w *worker) takeFirst(ctx context.Context) (batch, error) {
+// await waits until something is in one of the two queues, the second one once it
+// is open.
+func (w *worker) await(ctx context.Context) error {
 	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
 	queues := []*zkclient.Queue{w.paths, w.ext}
-	results := make(chan taken, len(queues))
+	results := make(chan error, len(queues))
 	for _, queue := range queues {
 		go func() {
 			if queue == w.ext {
@@ -180,29 +176,20 @@ func (w *worker) takeFirst(ctx context.Context) (batch, error) {
 				case <-limited.Done():
 				}
 			}
-			entries, err := queue.TakeSome(limited, 1, nil)
-			results <- taken{batch{entries, queue}, err}
+			results <- queue.Await(limited)
 		}()
 	}
-	first := w.idle(limited, results)
+	err := w.idle(limited, results)
 	cancel()
 	for range len(queues) - 1 {
-		switch other := <-results; {
-		case other.err != nil:
-		case first.err != nil:
-			first = other
-		default:
-			if err := other.queue.ReleaseAll(ctx, other.entries); err != nil && !errors.Is(err, zkclient.ErrNotHeld) {
-				return batch{}, errors.Join(err, first.queue.ReleaseAll(ctx, first.entries))
-			}
-		}
+		<-results
 	}
-	return first.batch, first.err
+	return err
 }
 
 // idle waits for the first of results. If that takes long, a node in S/idle tells
 // the master that here is a job without work.
-func (w *worker) idle(ctx context.Context, results <-chan taken) taken {
+func (w *worker) idle(ctx context.Context, results <-chan error) error {
 	timer := time.NewTimer(w.cfg.Timing.Idle)
 	defer timer.Stop()
 	select {

@@ -20,12 +20,12 @@ import (
 
 // clockNode is a file system of which the walk does not know whose clock it uses; its ctimes may be whole seconds.
 type clockNode struct {
-	fusefs.LoopbackNode
+	*fusefs.LoopbackNode
 	whole bool
 }
 
 func (n *clockNode) WrapChild(_ context.Context, child fusefs.InodeEmbedder) fusefs.InodeEmbedder {
-	return &clockNode{*child.(*fusefs.LoopbackNode), n.whole}
+	return &clockNode{child.(*fusefs.LoopbackNode), n.whole}
 }
 
 func (n *clockNode) round(attr *fuse.Attr) {
@@ -61,7 +61,7 @@ func TestYoungDirectories(t *testing.T) {
 			r := newRig(t)
 			dir := t.TempDir()
 			r.must(os.Mkdir(r.src, 0o755), os.MkdirAll(filepath.Join(dir, "dir/below"), 0o755))
-			root := &clockNode{fusefs.LoopbackNode{RootData: &fusefs.LoopbackRoot{Path: dir}}, c.whole}
+			root := &clockNode{&fusefs.LoopbackNode{RootData: &fusefs.LoopbackRoot{Path: dir}}, c.whole}
 			root.RootData.RootNode = root
 			server, err := fusefs.Mount(r.src, root, &fusefs.Options{MountOptions: fuse.MountOptions{AllowOther: true, DirectMountStrict: true}})
 			r.must(err)

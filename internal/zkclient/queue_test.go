@@ -186,6 +186,46 @@ func TestTakeWakes(t *testing.T) {
 	}
 }
 
+// Await returns when an entry is free, without taking it, also among others of the same object.
+func TestAwait(t *testing.T) {
+	c, other := direct(t), direct(t)
+	path := base(t, c)
+	q, q2 := c.Queue(path), other.Queue(path)
+	check(t, q2.Put(t.Context(), 100, []byte("x")))
+	check(t, q.Await(t.Context()))
+	e, err := q2.TryTake(t.Context())
+	if e == nil || err != nil {
+		t.Fatal(e, err)
+	}
+	if none, err := q.TryTake(t.Context()); none != nil || err != nil {
+		t.Fatal(none, err)
+	}
+	var several []<-chan error
+	for range 5 {
+		several = append(several, background(func() error { return q.Await(t.Context()) }))
+	}
+	time.Sleep(200 * time.Millisecond)
+	for _, done := range several {
+		select {
+		case err := <-done:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
+	}
+	check(t, e.Release(t.Context()))
+	for _, done := range several {
+		check(t, result(t, done))
+	}
+	if e, err = q.TryTake(t.Context()); e == nil || err != nil {
+		t.Fatalf("nobody has it, and it cannot be taken: %v", err)
+	}
+	err = q.Await(short(t, 100*time.Millisecond)) // one that this object has is not free
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+	check(t, e.Consume(t.Context()))
+}
+
 // The watches are lost, the slow poll finds out.
 func TestTakePolls(t *testing.T) {
 	other := direct(t)

@@ -280,6 +280,7 @@ func TestCallsGiveUp(t *testing.T) {
 		"Take":        func(ctx context.Context) error { _, err := q.Take(ctx); return err },
 		"TryTake":     func(ctx context.Context) error { _, err := q.TryTake(ctx); return err },
 		"TakeSome":    func(ctx context.Context) error { _, err := q.TakeSome(ctx, 2, nil); return err },
+		"Await":       func(ctx context.Context) error { return q.Await(ctx) },
 		"Drain":       func(ctx context.Context) error { _, err := q.Drain(ctx, func([]byte) error { return nil }); return err },
 		"Held":        func(ctx context.Context) error { _, err := entry.Held(ctx); return err },
 		"Consume":     func(ctx context.Context) error { return entry.Consume(ctx) },

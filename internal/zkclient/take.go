@@ -64,6 +64,26 @@ func (q *Queue) TryTakeSome(ctx context.Context, n int, same func(first, value [
 	return entries, q.c.fail("take from the queue", q.path, err)
 }
 
+// Await returns when an entry seems to be free: others may have it by now. It is for whoever has just tried to take one in vain.
+func (q *Queue) Await(ctx context.Context) error {
+	_, err := await(ctx, q.c, func() (struct{}, error) {
+		since := time.Now()
+		for {
+			freed := q.releases()
+			names, v, err := q.next(ctx, since, 1)
+			if len(names) > 0 || err != nil {
+				q.settle(names, nil)
+				return struct{}{}, err
+			}
+			if err := q.c.wait(ctx, v.turn, freed, v.entries, v.taken); err != nil {
+				return struct{}{}, err
+			}
+			since = v.changed()
+		}
+	}, nil)
+	return q.c.fail("wait for the queue", q.path, err)
+}
+
 // releases is closed when a name is held no longer by this object, be it that it was only tried.
 func (q *Queue) releases() <-chan struct{} {
 	q.mu.Lock()
