@@ -78,13 +78,16 @@ func (r *receivers) watch(ctx context.Context) {
 // one before. Where /proc cannot be read nothing is ended.
 func (r *receivers) look() {
 	leader := r.process.cmd.Process.Pid
-	held := map[member][]string{}
+	held, tables := map[member][]socket{}, map[string]bool{}
 	for _, m := range members(leader) {
 		if m.pid == leader {
 			continue
 		}
 		if sockets, err := tcpSockets(m.pid); err == nil {
 			held[m] = sockets
+			for _, socket := range sockets {
+				tables[socket.table] = true
+			}
 		}
 	}
 	for m := range r.known {
@@ -96,7 +99,7 @@ func (r *receivers) look() {
 		return
 	}
 	// Read after the descriptors, so that what these refer to is in it.
-	table, err := connections(leader, r.port)
+	table, err := connections(leader, r.port, tables)
 	if err != nil {
 		return
 	}
@@ -119,10 +122,10 @@ func (r *receivers) look() {
 
 // judge returns what is known of a process and whether it has a peer; nil if
 // it serves no connection.
-func (r *receivers) judge(m member, sockets []string, table map[string]connection) (one *served, connected bool) {
+func (r *receivers) judge(m member, sockets []socket, table map[string]connection) (one *served, connected bool) {
 	one = r.known[m]
 	for _, socket := range sockets {
-		c, listed := table[socket]
+		c, listed := table[socket.inode]
 		if listed && c.state == tcpListen {
 			return nil, false
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -286,7 +287,7 @@ func TestConnectionStates(t *testing.T) {
 			}
 			inode := inodeOf(t, server.(*net.TCPConn))
 			eventually(t, network+" "+how, func() bool {
-				table, err := connections(os.Getpid(), port)
+				table, err := connections(os.Getpid(), port, map[string]bool{strings.Replace(network, "tcp4", "tcp", 1): true})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -294,7 +295,8 @@ func TestConnectionStates(t *testing.T) {
 				return listed.state == want && (want == "" || listed.peer == netip.MustParseAddr(loopback)) &&
 					table[inodeOf(t, listener.(*net.TCPListener))].state == tcpListen
 			})
-			if sockets, err := tcpSockets(os.Getpid()); err != nil || !strings.Contains(fmt.Sprint(sockets), inode) {
+			want := socket{inode: inode, table: strings.Replace(network, "tcp4", "tcp", 1)}
+			if sockets, err := tcpSockets(os.Getpid()); err != nil || !slices.Contains(sockets, want) {
 				t.Errorf("%s is not in %v, %v", inode, sockets, err)
 			}
 			_, _, _ = client.Close(), server.Close(), listener.Close()
