@@ -26,9 +26,9 @@ import (
 // while its pieces are, and the pieces take its place when the master has read
 // the directory. Nobody else takes anything out of S/split.
 //
-// The pieces come on top of the window. What is in S/extQueue is not cut. With
-// --paths-from nothing is, as there is no later walk that would see what was moved
-// from one piece to another meanwhile.
+// The pieces come on top of the window. With --paths-from nothing is cut, as there
+// is no later walk that would see what was moved from one piece to another
+// meanwhile.
 
 // splitter cuts paths for a master. It works only while no walk does.
 type splitter struct {
@@ -36,7 +36,7 @@ type splitter struct {
 	solid map[string]bool      // entries that cannot be cut
 	soft  map[string]bool      // entries in the scene that can
 	guard *guard               // knows what is excluded; nil: not yet needed
-	seen  map[string]time.Time // entries in work, and since when that is known
+	seen  map[string]time.Time // entries in work, by their paths, and since when that is known
 	asked wanted               // what S/wanted says
 
 	cut *cutting // under way
@@ -82,9 +82,9 @@ func (s *splitter) step(ctx context.Context, m *member) error {
 	return s.cutAll(ctx, m)
 }
 
-// scene is what the queue of paths looks like when its end is near.
+// scene is what the queues of paths look like when their end is near.
 type scene struct {
-	waiting []string // names of entries nobody works on
+	waiting []string // paths of entries nobody works on
 	taken   []string // of those in work, the longest first
 	jobs    int      // that the destinations can serve at once
 	idle    int      // jobs without work
@@ -93,10 +93,12 @@ type scene struct {
 
 // look returns nil as long as enough paths wait.
 func (s *splitter) look(ctx context.Context, m *member) (*scene, error) {
-	queue := m.tree.pathQueue()
-	counts := [4]int{}
+	queues := []string{m.tree.pathQueue(), m.tree.extQueue()}
+	counts := make([]int, 6)
 	group, limited := errgroup.WithContext(ctx)
-	for i, path := range []string{queue + "/entries", queue + "/taken", m.tree.destQueue() + "/entries", m.tree.idle()} {
+	for i, path := range []string{
+		queues[0] + "/entries", queues[1] + "/entries", queues[0] + "/taken", queues[1] + "/taken", m.tree.destQueue() + "/entries", m.tree.idle(),
+	} {
 		group.Go(func() error {
 			stat, _, err := m.Exists(limited, path)
 			counts[i] = int(stat.NumChildren)
@@ -106,42 +108,60 @@ func (s *splitter) look(ctx context.Context, m *member) (*scene, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	now := &scene{jobs: max(counts[2], 1), idle: counts[3]}
-	if counts[0] == 0 || counts[0]-counts[1] >= 2*now.jobs {
+	now := &scene{jobs: max(counts[4], 1), idle: counts[5]}
+	entries, taken := counts[0]+counts[1], counts[2]+counts[3]
+	if entries == 0 || entries-taken >= 2*now.jobs {
 		clear(s.seen)
 		clear(s.soft)
 		return nil, nil
 	}
-	entries, err := children(ctx, m, queue+"/entries")
-	if err != nil {
-		return nil, err
-	}
-	taken, err := children(ctx, m, queue+"/taken")
-	if err != nil {
-		return nil, err
-	}
-	held := make(map[string]bool, len(taken))
-	for _, name := range taken {
-		held[name] = true
-		if s.seen[name].IsZero() {
-			s.seen[name] = time.Now()
+	held := map[string]bool{}
+	for _, queue := range queues {
+		if err := s.lookAt(ctx, m, queue, now, held); err != nil {
+			return nil, err
 		}
 	}
-	for name, since := range s.seen {
-		if !held[name] {
-			delete(s.seen, name)
+	for entry, since := range s.seen {
+		if !held[entry] {
+			delete(s.seen, entry)
 		} else if time.Since(since) >= s.ms.cfg.Timing.SplitAfter {
 			now.long = true
 		}
 	}
-	for _, name := range entries {
-		if !held[name] {
-			now.waiting = append(now.waiting, name)
-		}
-	}
-	now.taken = taken
 	slices.SortFunc(now.taken, func(a, b string) int { return s.seen[a].Compare(s.seen[b]) })
 	return now, nil
+}
+
+// lookAt is look for one queue.
+func (s *splitter) lookAt(ctx context.Context, m *member, queue string, now *scene, held map[string]bool) error {
+	entries, err := children(ctx, m, queue+"/entries")
+	if err != nil {
+		return err
+	}
+	taken, err := children(ctx, m, queue+"/taken")
+	if err != nil {
+		return err
+	}
+	for _, name := range taken {
+		entry := queue + "/entries/" + name
+		held[entry] = true
+		if s.seen[entry].IsZero() {
+			s.seen[entry] = time.Now()
+		}
+		now.taken = append(now.taken, entry)
+	}
+	slices.Sort(entries)
+	for _, name := range entries {
+		if entry := queue + "/entries/" + name; !held[entry] {
+			now.waiting = append(now.waiting, entry)
+		}
+	}
+	return nil
+}
+
+// takenPath is the node that holds an entry.
+func takenPath(entry string) string {
+	return path.Join(path.Dir(path.Dir(entry)), "taken", path.Base(entry))
 }
 
 func children(ctx context.Context, m *member, path string) ([]string, error) {
@@ -154,23 +174,22 @@ func children(ctx context.Context, m *member, path string) ([]string, error) {
 
 // fetch takes entries that can be cut out of the queue.
 func (s *splitter) fetch(ctx context.Context, m *member, now *scene) error {
-	slices.Sort(now.waiting)
 	wants := 2*now.jobs - len(now.waiting)
-	for _, name := range now.waiting {
+	for _, entry := range now.waiting {
 		if wants <= 0 {
 			return nil
 		}
-		value, ok, err := s.cuttable(ctx, m, name)
+		value, ok, err := s.cuttable(ctx, m, entry)
 		if err != nil {
 			return err
 		}
 		if !ok {
 			continue
 		}
-		taken := path.Join(m.tree.pathQueue(), "taken", name)
+		taken := takenPath(entry)
 		err = m.Multi(ctx,
 			zkclient.OpCreate(taken, []byte(s.ms.whoami), zkclient.Ephemeral), // fails if somebody works on it
-			zkclient.OpDelete(path.Join(m.tree.pathQueue(), "entries", name)),
+			zkclient.OpDelete(entry),
 			zkclient.OpDelete(taken),
 			zkclient.OpCreate(m.tree.split()+"/part-", value, zkclient.Sequential))
 		switch {
@@ -186,8 +205,8 @@ func (s *splitter) fetch(ctx context.Context, m *member, now *scene) error {
 }
 
 // cuttable reads an entry, and tells whether it has something to be cut into.
-func (s *splitter) cuttable(ctx context.Context, m *member, name string) (value []byte, ok bool, err error) {
-	value, _, err = m.Get(ctx, path.Join(m.tree.pathQueue(), "entries", name))
+func (s *splitter) cuttable(ctx context.Context, m *member, entry string) (value []byte, ok bool, err error) {
+	value, _, err = m.Get(ctx, entry)
 	if errors.Is(err, zkclient.ErrNoNode) {
 		return nil, false, nil
 	}
@@ -281,11 +300,11 @@ func (s *splitter) ask(ctx context.Context, m *member, now *scene) error {
 		return err
 	}
 	var next wanted
-	for _, name := range now.taken {
-		if len(next.Split)+len(next.Share) >= 2*now.idle || time.Since(s.seen[name]) < s.ms.cfg.Timing.SplitAfter {
+	for _, entry := range now.taken {
+		if len(next.Split)+len(next.Share) >= 2*now.idle || time.Since(s.seen[entry]) < s.ms.cfg.Timing.SplitAfter {
 			break
 		}
-		taken := path.Join(m.tree.pathQueue(), "taken", name)
+		taken := takenPath(entry)
 		stat, held, err := m.Exists(ctx, taken)
 		if err != nil {
 			return err
@@ -293,7 +312,7 @@ func (s *splitter) ask(ctx context.Context, m *member, now *scene) error {
 		if !held || !ours[stat.EphemeralOwner] {
 			continue
 		}
-		_, ok, err := s.cuttable(ctx, m, name)
+		_, ok, err := s.cuttable(ctx, m, entry)
 		if err != nil {
 			return err
 		}

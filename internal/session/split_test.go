@@ -46,31 +46,39 @@ func slowly(c *Config) {
 // jobs gives a client several jobs, as a source or a destination.
 func jobs(n int) func(*Config) { return func(c *Config) { c.Jobs, c.Slots = n, n } }
 
-// A large path that one job works on is cut when others have nothing to do.
+// A large path that one job works on is cut when others have nothing to do, in either queue.
 func TestPathInWorkIsCut(t *testing.T) {
-	r := newRig(t)
-	r.uneven(6, "big")
-	r.must(os.MkdirAll(filepath.Join(r.dst, "big/stale/below"), 0o755), os.MkdirAll(filepath.Join(r.dst, "big/part1/stale"), 0o755))
-	report := filepath.Join(t.TempDir(), "report")
-	r.finish(r.source(1, slowly, deleting, jobs(3), func(c *Config) { c.Report = report }), r.destination(2, jobs(3)))
-	r.identical()
-	r.left()
-	r.logged("Path 1_"+r.path("big")+" is handed back", "Path 1_"+r.path("big")+" is cut into 7", "Paths: 8 completed, 0 failed")
-	r.reported(report)
-	if r.sent("big/part3") != 1 {
-		t.Errorf("a piece was sent %d times, want once", r.sent("big/part3"))
+	for _, big := range []string{"big", "#big"} {
+		t.Run(big, func(t *testing.T) {
+			r := newRig(t)
+			r.uneven(6, big)
+			r.must(os.MkdirAll(filepath.Join(r.dst, big, "stale/below"), 0o755), os.MkdirAll(filepath.Join(r.dst, big, "part1/stale"), 0o755))
+			report := filepath.Join(t.TempDir(), "report")
+			r.finish(r.source(1, slowly, deleting, jobs(3), func(c *Config) { c.Report = report }), r.destination(2, jobs(3)))
+			r.identical()
+			r.left()
+			r.logged("Path 1_"+r.path(big)+" is handed back", "Path 1_"+r.path(big)+" is cut into 7", "Paths: 8 completed, 0 failed")
+			r.reported(report)
+			if r.sent(big+"/part3") != 1 {
+				t.Errorf("a piece was sent %d times, want once", r.sent(big+"/part3"))
+			}
+		})
 	}
 }
 
 // A path that waits is cut while another takes long, without anybody being disturbed.
 func TestPathThatWaitsIsCut(t *testing.T) {
-	r := newRig(t)
-	r.uneven(3, "big1", "big2", "big3")
-	r.finish(r.source(1, slowly, jobs(2), oneByOne), r.destination(2, jobs(2)))
-	r.identical()
-	r.logged("is cut into 4", "0 failed, 0 vanished, 0 changed, 0 unfinished")
-	if strings.Contains(r.log.String(), "is handed back") {
-		t.Error("a run was stopped although no job was idle")
+	for _, big := range []string{"big", "#big"} {
+		t.Run(big, func(t *testing.T) {
+			r := newRig(t)
+			r.uneven(3, big+"1", big+"2", big+"3")
+			r.finish(r.source(1, slowly, jobs(2), oneByOne), r.destination(2, jobs(2)))
+			r.identical()
+			r.logged("is cut into 4", "0 failed, 0 vanished, 0 changed, 0 unfinished")
+			if strings.Contains(r.log.String(), "is handed back") {
+				t.Error("a run was stopped although no job was idle")
+			}
+		})
 	}
 }
 
