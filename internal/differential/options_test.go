@@ -95,7 +95,6 @@ func randomSpread(r *rand.Rand) spread {
 	if chance(r, 50) {
 		s.flat = 5 + r.IntN(26)
 	}
-	s.prefetch = pick(r, []int{0, 1, 8, 32})
 	if chance(r, 80) {
 		s.hasten(r)
 	}

@@ -46,6 +46,7 @@ func round(t *testing.T, seed uint64, force func(*options)) features {
 	a := newArea(t)
 	g := grower{Rand: r, area: a, skip: true}
 	o := randomOptions(r)
+	o.prefetch = pick(rand.New(rand.NewPCG(seed, 3)), []int{0, 1, 8, 32})
 	force(&o)
 	g.blind = o.checksum || !o.hardLinks
 	prior := a.source(g, o)

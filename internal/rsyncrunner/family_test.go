@@ -5,7 +5,6 @@ package rsyncrunner
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -59,10 +58,7 @@ func loopbackWithoutIPv6(t *testing.T) {
 // A daemon that has lost the port to somebody for the moment of its start, and
 // listens in the other address family only, is not taken for one that works.
 func TestDaemonInOneFamilyOnly(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "rsync")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\nexec rsync --ipv6 \"$@\"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	program := script(t, `exec rsync --ipv6 "$@"`)
 	d, err := StartDaemon(t.Context(), DaemonConfig{Module: "m", Path: t.TempDir(), Port: freePort(t), TempDir: t.TempDir(), Program: program})
 	if err == nil {
 		d.Stop()

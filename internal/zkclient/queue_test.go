@@ -197,9 +197,6 @@ func TestAwait(t *testing.T) {
 	if e == nil || err != nil {
 		t.Fatal(e, err)
 	}
-	if none, err := q.TryTake(t.Context()); none != nil || err != nil {
-		t.Fatal(none, err)
-	}
 	var several []<-chan error
 	for range 5 {
 		several = append(several, background(func() error { return q.Await(t.Context()) }))

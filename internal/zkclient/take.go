@@ -64,10 +64,11 @@ func (q *Queue) TryTakeSome(ctx context.Context, n int, same func(first, value [
 	return entries, q.c.fail("take from the queue", q.path, err)
 }
 
-// Await returns when an entry seems to be free: others may have it by now. It is for whoever has just tried to take one in vain.
+// Await returns when an entry is free, which others may take all the same. It asks the server: what the local copy has was tried.
 func (q *Queue) Await(ctx context.Context) error {
 	_, err := await(ctx, q.c, func() (struct{}, error) {
 		since := time.Now()
+		q.stale()
 		for {
 			freed := q.releases()
 			names, v, err := q.next(ctx, since, 1)
