@@ -128,7 +128,9 @@ func TestPythonSlaveIsNotAsked(t *testing.T) {
 func TestWindow(t *testing.T) {
 	r := newRig(t)
 	for i := range 60 {
-		r.must(os.MkdirAll(r.path(fmt.Sprintf("dir%02d", i)), 0o755))
+		dir := fmt.Sprintf("dir%02d", i)
+		r.must(os.MkdirAll(r.path(dir), 0o755))
+		r.age(dir)
 	}
 	narrow := func(c *Config) { c.Depth, c.Window = 1, 10 }
 	master := r.source(1, narrow)
@@ -247,7 +249,9 @@ func TestFlatDirectoryWithoutGoSource(t *testing.T) {
 func TestMasterThatFailsDuringTheWalk(t *testing.T) {
 	r := newRig(t)
 	for i := range 100 {
-		r.must(os.MkdirAll(r.path(fmt.Sprintf("dir%02d", i)), 0o755))
+		dir := fmt.Sprintf("dir%02d", i)
+		r.must(os.MkdirAll(r.path(dir), 0o755))
+		r.age(dir)
 	}
 	doneFile := filepath.Join(t.TempDir(), "done.gz")
 	master := r.source(1, jobs(1), func(c *Config) {
@@ -274,7 +278,9 @@ func TestMasterThatFailsDuringTheWalk(t *testing.T) {
 func TestReportThatCannotBeWritten(t *testing.T) {
 	r := newRig(t)
 	for i := range 100 {
-		r.must(os.MkdirAll(r.path(fmt.Sprintf("dir%02d", i)), 0o755))
+		dir := fmt.Sprintf("dir%02d", i)
+		r.must(os.MkdirAll(r.path(dir), 0o755))
+		r.age(dir)
 		r.age(fmt.Sprintf("dir%02d", i))
 	}
 	r.age()
