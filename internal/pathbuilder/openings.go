@@ -34,11 +34,11 @@ func watchOpenings(opened func(mark int)) (*openings, error) {
 }
 
 // add watches a directory, by its name in an open one ("." for that one), until it is opened, once.
-func (o *openings) add(dir openDir, name string, mark int) error {
+func (o *openings) add(dir openDir, name string, mark int) (watch int32, err error) {
 	o.mu.Lock() // the opening may be told before this knows its number
 	defer o.mu.Unlock()
 	number := -1
-	err := o.control(func(fd int) error {
+	err = o.control(func(fd int) error {
 		return ignoreInterrupts(func() (err error) {
 			number, err = unix.InotifyAddWatch(fd, fmt.Sprintf("/proc/self/fd/%d/%s", dir.fd, name),
 				unix.IN_OPEN|unix.IN_ONLYDIR|unix.IN_DONT_FOLLOW)
@@ -46,10 +46,24 @@ func (o *openings) add(dir openDir, name string, mark int) error {
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("cannot watch directory %s: %w", printable(join(dir.path, name)), err)
+		return 0, fmt.Errorf("cannot watch directory %s: %w", printable(join(dir.path, name)), err)
 	}
 	o.marks[int32(number)] = mark
-	return nil
+	return int32(number), nil
+}
+
+// drop ends a watch. An opening that is not told yet is not told any more.
+func (o *openings) drop(watch int32) {
+	o.mu.Lock()
+	_, known := o.marks[watch]
+	delete(o.marks, watch)
+	o.mu.Unlock()
+	if known {
+		_ = o.control(func(fd int) error {
+			_, err := unix.InotifyRmWatch(fd, uint32(watch))
+			return err
+		})
+	}
 }
 
 // control hands out the descriptor, which os.File would otherwise make blocking.
@@ -84,13 +98,9 @@ func (o *openings) read() {
 			}
 			o.mu.Lock()
 			mark, known := o.marks[number]
-			delete(o.marks, number)
 			o.mu.Unlock()
 			if known {
-				_ = o.control(func(fd int) error {
-					_, err := unix.InotifyRmWatch(fd, uint32(number))
-					return err
-				})
+				o.drop(number)
 				o.opened(mark)
 			}
 		}

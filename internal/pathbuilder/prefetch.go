@@ -45,13 +45,16 @@ func (p *Prefetcher) Dirs(ctx context.Context, dirs []string, recursive bool, sk
 	s := scan{tree: p.tree, base: base, readers: cap(p.lookups), pass: func(error) bool { return true }}
 	s.read = func(ctx context.Context, rel string, dir openDir) (deeper []string, err error) {
 		deeper, err = p.dir(ctx, rel, dir, l, skip)
-		if !recursive {
-			deeper = nil
+		if !recursive || len(deeper) == 0 {
+			return nil, err
 		}
+		slices.Sort(deeper)
+		l.behind(dir, rel, deeper[len(deeper)-1])
 		return deeper, err
 	}
-	s.enter = func(ctx context.Context) (leave func()) {
+	s.enter = func(ctx context.Context, rel string) (leave func()) {
 		l.wait(ctx)
+		l.reached(rel)
 		return p.place(ctx)
 	}
 	s.runAll(ctx, dirs)
@@ -93,10 +96,6 @@ func (p *Prefetcher) dir(ctx context.Context, rel string, dir openDir, l *lead, 
 		return nil
 	})
 	look()
-	slices.Sort(deeper)
-	if len(deeper) > 0 {
-		l.behind(dir, deeper[len(deeper)-1])
-	}
 	return deeper, err
 }
 
@@ -130,13 +129,14 @@ type lead struct {
 	ended    bool
 	openings *openings // nil: not needed yet
 	broken   bool
+	ahead    map[string]int32 // watches of directories that are not read yet, by their paths below the base
 }
 
 // notRead is the mark of a directory that is still to be read.
 const notRead = -1
 
 func newLead(most int) *lead {
-	l := &lead{most: most}
+	l := &lead{most: most, ahead: map[string]int32{}}
 	l.wake.L = &l.mu
 	return l
 }
@@ -168,19 +168,36 @@ func (l *lead) count(names int) {
 func (l *lead) mark(dir openDir) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.looked-l.marked >= l.most/32 && l.watch(dir, ".", l.looked) {
+	if l.looked-l.marked >= l.most/32 && l.watches() {
+		_, _ = l.openings.add(dir, ".", l.looked) // if not, another one tells
 		l.marked = l.looked
 	}
 }
 
 // behind watches a directory that will be read after others: if rsync is there first it is ahead.
-func (l *lead) behind(dir openDir, name string) {
+func (l *lead) behind(dir openDir, rel, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.watch(dir, name, notRead)
+	if !l.watches() {
+		return
+	}
+	if watch, err := l.openings.add(dir, name, notRead); err == nil {
+		l.ahead[joinRel(rel, name)] = watch
+	}
 }
 
-func (l *lead) watch(dir openDir, name string, mark int) bool {
+// reached is called before a directory is opened here, which would be taken for rsync.
+func (l *lead) reached(rel string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if watch, ok := l.ahead[rel]; ok {
+		l.openings.drop(watch)
+		delete(l.ahead, rel)
+	}
+}
+
+// watches tells whether it is time to watch, and possible.
+func (l *lead) watches() bool {
 	if l.broken || l.looked < l.most/2 {
 		return false
 	}
@@ -188,11 +205,9 @@ func (l *lead) watch(dir openDir, name string, mark int) bool {
 		var err error
 		if l.openings, err = watchOpenings(l.opened); err != nil {
 			l.broken = true
-			return false
 		}
 	}
-	_ = l.openings.add(dir, name, mark) // if not, another one tells
-	return true
+	return !l.broken
 }
 
 func (l *lead) opened(mark int) {

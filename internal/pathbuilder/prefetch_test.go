@@ -185,10 +185,16 @@ func TestPrefetchTogether(t *testing.T) {
 // A prefetch does not run away: it goes on when rsync, for which this test opens directories, has come nearer.
 func TestPrefetchKeepsItsLead(t *testing.T) {
 	const dirs, files, most = 300, 4, 64
+	for _, below := range []string{"", "/sub"} {
+		t.Run("dir"+below, func(t *testing.T) { testLead(t, dirs, files, most, below) })
+	}
+}
+
+func testLead(t *testing.T, dirs, files, most int, below string) {
 	var names []string
 	for i := range dirs {
 		for j := range files {
-			names = append(names, fmt.Sprintf("top/dir%03d/file%d", i, j))
+			names = append(names, fmt.Sprintf("top/dir%03d%s/file%d", i, below, j))
 		}
 	}
 	mounted, opened := mountKept(t, tree(t, names...), noSleep)
@@ -223,10 +229,10 @@ func TestPrefetchKeepsItsLead(t *testing.T) {
 		}
 	}
 
-	const ofTop = dirs + 1 // its names are looked at together
+	ofTop := dirs + 1 // its names are looked at together
 	ctx, cancel := context.WithCancel(t.Context())
 	done := start(ctx)
-	if n := standstill(); ended(done) || n > ofTop+most+2*files {
+	if n := standstill(); ended(done) || n > ofTop+most+4*files {
 		t.Fatalf("%d names were looked at with nobody near, ended %v", n, ended(done))
 	}
 	cancel()
@@ -235,13 +241,15 @@ func TestPrefetchKeepsItsLead(t *testing.T) {
 	done = start(t.Context())
 	for i := 0; i < dirs && !ended(done); i++ {
 		ahead := looked()
-		dir, err := os.Open(fmt.Sprintf("%s/top/dir%03d", opened.root, i))
-		if err != nil {
-			t.Fatal(err)
+		for _, name := range []string{"", below} {
+			dir, err := os.Open(fmt.Sprintf("%s/top/dir%03d%s", opened.root, i, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir.Close()
 		}
-		dir.Close()
 		if i%50 == 0 {
-			if n := standstill(); n > ofTop+(i+1)*files+2*most+2*files {
+			if n := standstill(); n > ofTop+(i+1)*(files+1)+2*most+4*files {
 				t.Errorf("%d names were looked at (before: %d) with rsync at directory %d", n, ahead, i)
 			}
 		}
@@ -291,11 +299,11 @@ func TestOpenings(t *testing.T) {
 	}
 	defer top.close()
 	for i, name := range []string{"a", "b", "c"} {
-		if err := o.add(top, name, 100+i); err != nil {
+		if _, err := o.add(top, name, 100+i); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := o.add(top, ".", 7); err != nil {
+	if _, err := o.add(top, ".", 7); err != nil {
 		t.Fatal(err)
 	}
 	open := func(name string, flags int) {
@@ -315,7 +323,7 @@ func TestOpenings(t *testing.T) {
 		t.Errorf("told of %d, %d and %d", first, second, third)
 	}
 	for _, name := range []string{"gone", "file", "link"} {
-		if err := o.add(top, name, 1); err == nil || !strings.HasPrefix(err.Error(), "cannot watch directory "+base+"/"+name+": ") {
+		if _, err := o.add(top, name, 1); err == nil || !strings.HasPrefix(err.Error(), "cannot watch directory "+base+"/"+name+": ") {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
@@ -326,7 +334,7 @@ func TestOpenings(t *testing.T) {
 	if len(o.marks) != 1 {
 		t.Errorf("%d directories are still watched, want 1", len(o.marks))
 	}
-	if err := o.add(top, "a", 1); err == nil {
+	if _, err := o.add(top, "a", 1); err == nil {
 		t.Error("watched after the end")
 	}
 }
