@@ -88,7 +88,8 @@ func startDaemon(ctx context.Context, environ []string, starter int, stderr io.W
 	}
 	child, err := c.Reborn()
 	write.Close()
-	if err != nil {
+	// One that has found something wrong may have ended before the library has told it all: it says why.
+	if err != nil && (child == nil || !errors.Is(err, syscall.EPIPE)) {
 		return nil, fmt.Errorf("cannot start the daemon: %w", err)
 	}
 	unhook := context.AfterFunc(ctx, func() {
