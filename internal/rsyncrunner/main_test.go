@@ -5,6 +5,7 @@ package rsyncrunner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -105,15 +106,20 @@ func freePort(t *testing.T) int {
 // serve starts a real daemon on path and returns it and the URL of its module.
 func serve(t *testing.T, path string) (*Daemon, string) {
 	t.Helper()
-	port := freePort(t)
-	daemon, err := StartDaemon(t.Context(), DaemonConfig{
-		Module: "zkrs-test", Path: path, Port: port, TempDir: t.TempDir(), Output: t.Output(), StopGrace: time.Second,
-	})
-	if err != nil {
-		t.Fatal(err)
+	for tries := 1; ; tries++ {
+		port := freePort(t)
+		daemon, err := StartDaemon(t.Context(), DaemonConfig{
+			Module: "zkrs-test", Path: path, Port: port, TempDir: t.TempDir(), Output: t.Output(), StopGrace: time.Second,
+		})
+		if errors.Is(err, syscall.EADDRINUSE) && tries < 5 { // another package's test was faster
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { end(daemon) })
+		return daemon, URL("127.0.0.1", port, "zkrs-test")
 	}
-	t.Cleanup(func() { end(daemon) })
-	return daemon, URL("127.0.0.1", port, "zkrs-test")
 }
 
 // startPlainDaemon starts an rsync daemon with module m that is not ours, and

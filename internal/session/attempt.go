@@ -200,6 +200,10 @@ type shared struct {
 	again   bool              // files vanished: try all once more
 }
 
+// severalPaths is what all failures of runs with several paths count as against a destination: one of the paths may be at fault
+// for each of them, which shows when they are tried one by one.
+const severalPaths = "several paths"
+
 // attemptTogether tries several paths in one run. The errors errAsked and
 // errDestLost leave all of them as they were.
 func (w *worker) attemptTogether(ctx context.Context, b batch, dest *heldDest, res *result) (shared, error) {
@@ -266,7 +270,7 @@ func (w *worker) attemptTogether(ctx context.Context, b batch, dest *heldDest, r
 		s.again = true
 		return s, nil
 	case rsyncrunner.Destination:
-		answers, err := w.dests.fault(ctx, t.name)
+		answers, err := w.dests.fault(ctx, severalPaths)
 		if err == nil && !answers {
 			err = errDestLost
 		}
