@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package wire
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Whoami is the name of a client. Python clients split it, and the value of a destination's entry,
+// at colons, so the host must have none.
+func Whoami(host string, pid int) string { return fmt.Sprintf("%s:%d", host, pid) }
+
+// HostOf is the host of a client's name.
+func HostOf(whoami string) string {
+	host, _, _ := strings.Cut(whoami, ":")
+	return host
+}
+
+// States of a destination, the content of S/dests/<whoami>. They change only under S/destslock:
+//
+//	""                 -> active    by the destination: it serves, and its base is there
+//	active             -> paused    by the destination: its base is gone
+//	paused             -> disabled  by a worker that meets it, and takes it out of the queue
+//	paused or disabled -> active    by the destination: its base is back
+const (
+	Active   = "active"
+	Paused   = "paused"
+	Disabled = "disabled"
+)
+
+// Dest is an entry of S/destQueue: "<port>:<host>:<pid>".
+type Dest struct {
+	Port   int
+	Whoami string
+}
+
+// Host is where workers reach the destination.
+func (d Dest) Host() string { return HostOf(d.Whoami) }
+
+// Encode gives the value of the entry.
+func (d Dest) Encode() []byte { return fmt.Appendf(nil, "%d:%s", d.Port, d.Whoami) }
+
+// DecodeDest reads the value of an entry.
+func DecodeDest(value []byte) (Dest, error) {
+	port, whoami, _ := strings.Cut(string(value), ":")
+	host, _, ok := strings.Cut(whoami, ":")
+	number, err := strconv.Atoi(port)
+	if err != nil || !ok || host == "" {
+		return Dest{}, fmt.Errorf("cannot use destination %q: not of the form port:host:pid", value)
+	}
+	return Dest{Port: number, Whoami: whoami}, nil
+}
+
+// EncodeNumber gives the content of S/portmap/<whoami>, S/slots/<whoami> and S/deletes.
+func EncodeNumber(n int) []byte { return strconv.AppendInt(nil, int64(n), 10) }
+
+// DecodeNumber reads one; it is not negative.
+func DecodeNumber(data []byte) (int, error) {
+	n, err := strconv.Atoi(string(data))
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("cannot read the number %q", data)
+	}
+	return n, nil
+}

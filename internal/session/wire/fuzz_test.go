@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package wire
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// roundTrip fails unless what decodes encodes again, to something that decodes to the same.
+func roundTrip[T any](t *testing.T, data []byte, decode func([]byte) (T, bool), encode func(T) []byte) {
+	t.Helper()
+	first, ok := decode(data)
+	if !ok {
+		return
+	}
+	coded := encode(first)
+	second, ok := decode(coded)
+	if !ok {
+		t.Fatalf("%q decodes, but not what it encodes to, %q", data, coded)
+	}
+	if diff := cmp.Diff(first, second, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("%q and what it encodes to, %q, differ:\n%s", data, coded, diff)
+	}
+	if again := encode(second); !bytes.Equal(coded, again) {
+		t.Fatalf("%q encodes to %q, and that to %q", data, coded, again)
+	}
+}
+
+func noError[T any](decode func([]byte) (T, error)) func([]byte) (T, bool) {
+	return func(data []byte) (T, bool) {
+		v, err := decode(data)
+		return v, err == nil
+	}
+}
+
+func FuzzTask(f *testing.F) {
+	for _, task := range []Task{
+		LeftoversTask("/data/a"), LinksTask([]Text{"a", "b/\xff"}), RangeTask("/data", "m\xfe", ""), RangeTask("/", "", "x"),
+	} {
+		f.Add([]byte(task.Value))
+	}
+	for _, value := range []string{"", "1_/data/a", "0_/", "1_relative", "l_[]", "l_[null]", "r_{}", "d_", "7", "x_/data", "1_/a\n\xff"} {
+		f.Add([]byte(value))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		roundTrip(t, data,
+			func(data []byte) (Task, bool) {
+				task := DecodeTask(data)
+				return task.canonical(), task.Kind != Unreadable
+			},
+			func(task Task) []byte { return []byte(task.Value) })
+		if task := DecodeTask(data); task.Kind == Unreadable != (task.Err != nil) || string(task.Value) == "" && len(data) > 0 {
+			t.Fatalf("%q gives %+v", data, task)
+		}
+	})
+}
+
+// canonical is the task made anew from what was read.
+func (t Task) canonical() Task {
+	switch t.Kind {
+	case Shallow, Recursive:
+		return DirTask(t.Entry())
+	case Range:
+		return RangeTask(t.Dir, t.From, t.To)
+	case Leftovers:
+		return LeftoversTask(t.Dir)
+	case Links:
+		return LinksTask(t.Files)
+	}
+	return t
+}
+
+func FuzzMeta(f *testing.F) {
+	meta := NewMeta("ID", 7)
+	meta.Cursor, meta.Ended.Completed = "1_/\xff", 3
+	f.Add(meta.Encode())
+	f.Add([]byte("{}"))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, DecodeMeta, Meta.Encode) })
+}
+
+func FuzzResult(f *testing.F) {
+	f.Add(Result{Paths: []Text{"1_/a", "0_/\xfe"}, Outcome: Failed, Errors: []string{"x"}, Deleted: 1}.Encode())
+	f.Add([]byte("garbage"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		roundTrip(t, data, func(data []byte) (Result, bool) { return DecodeResult(data), true }, Result.Encode)
+	})
+}
+
+func FuzzWanted(f *testing.F) {
+	f.Add(Wanted{Split: []string{WantedName("/a", 255)}, Share: []string{"b"}}.Encode())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		roundTrip(t, data, func(data []byte) (Wanted, bool) { return DecodeWanted(data), true }, Wanted.Encode)
+	})
+}
+
+func FuzzLinks(f *testing.F) {
+	f.Add(EncodeLinks([]LinkGroup{{Ino: 1, Paths: []Text{"a", "\xff"}}}))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeLinks), EncodeLinks) })
+}
+
+func FuzzDest(f *testing.F) {
+	f.Add([]byte("4444:host.example:17"))
+	f.Add([]byte("0x10:h:"))
+	f.Add([]byte("+7:h:x:y"))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeDest), Dest.Encode) })
+}
+
+func FuzzNumber(f *testing.F) {
+	f.Add([]byte("12"))
+	f.Add([]byte("-1"))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeNumber), EncodeNumber) })
+}

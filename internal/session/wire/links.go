@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// LinkGroup is what one path holds of a group of hard links. Groups are told apart by the inode's
+// number alone: nodes number devices differently, and the number of links may change. Two that share
+// it are sent in one run, which does no harm.
+type LinkGroup struct {
+	Ino   uint64 `json:"ino"`
+	Paths []Text `json:"paths"` // below the base
+}
+
+// EncodeLinks gives the content of a node of S/links.
+func EncodeLinks(groups []LinkGroup) []byte { return mustEncode(groups) }
+
+// DecodeLinks reads a node of S/links.
+func DecodeLinks(data []byte) ([]LinkGroup, error) {
+	var groups []LinkGroup
+	if err := json.Unmarshal(data, &groups); err != nil {
+		return nil, fmt.Errorf("cannot read a note of hard links: %w", err)
+	}
+	return groups, nil
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package wire
+
+import "encoding/json"
+
+// metaFormat is the version of S/meta's content.
+const metaFormat = 1
+
+// Meta is the content of S/meta: how far the session is. Only the leader writes it, in the
+// transactions that do what it tells of.
+type Meta struct {
+	Format int    `json:"format"`
+	ID     string `json:"id"`     // of the leader that has begun the session
+	Epoch  int64  `json:"epoch"`  // czxid of S/watch/ready; 0: not yet known
+	Step   int    `json:"step"`   // transactions so far: no two contents are the same
+	Queued int    `json:"queued"` // entries put into the queues of paths
+	Cuts   int    `json:"cuts"`   // transactions that have put pieces of paths in their place
+	Again  int    `json:"again"`  // failures that were queued again, and then ended
+	Pass   int    `json:"pass"`   // walks that are done
+	Cursor Text   `json:"cursor"` // the last entry of this pass that was queued; all before it, in the walk's order, are
+	Ended  Counts `json:"ended"`  // what became of them; Unfinished is not counted here
+}
+
+// NewMeta is the content of a session that begins.
+func NewMeta(id string, epoch int64) Meta { return Meta{Format: metaFormat, ID: id, Epoch: epoch} }
+
+// Paths is how many paths have to be accounted for.
+func (m Meta) Paths() int { return m.Queued - m.Again }
+
+// Encode gives the content of the node.
+func (m Meta) Encode() []byte { return mustEncode(m) }
+
+// DecodeMeta reads the content of S/meta; ok is false if it cannot be read.
+func DecodeMeta(data []byte) (m Meta, ok bool) {
+	if json.Unmarshal(data, &m) != nil || m.Format != metaFormat {
+		return Meta{}, false
+	}
+	return m, true
+}
+
+// Of tells whether the content is of the session that an epoch names.
+func (m Meta) Of(epoch int64) bool { return epoch != 0 && m.Epoch == epoch }

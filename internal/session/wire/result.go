@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// Outcome is what became of a path.
+type Outcome string
+
+const (
+	Unended   Outcome = "" // it was given back; the result tells of no path
+	Completed Outcome = "completed"
+	Failed    Outcome = "failed"   // after the last attempt
+	Vanished  Outcome = "vanished" // it, or files in it, were gone before they could be sent
+	Changed   Outcome = "changed"  // it is no directory any more, or lies below a symbolic link
+)
+
+// Result is the content of a node of S/results: what became of the paths of one run. Workers write
+// it in the transaction that removes the paths.
+type Result struct {
+	Paths    []Text   `json:"paths"` // values of entries, "1_/data/a"
+	Outcome  Outcome  `json:"outcome"`
+	Attempts int      `json:"attempts"`
+	Seconds  float64  `json:"seconds"` // of the run, or of all attempts together
+	Bytes    int64    `json:"bytes"`   // size of the files transferred, for all paths together
+	Who      string   `json:"who"`     // the worker; UnknownWorker: a Python one
+	Errors   []string `json:"errors,omitempty"`
+
+	Deleted     int      `json:"deleted,omitempty"`     // entries that rsync has deleted
+	Exhausted   bool     `json:"exhausted,omitempty"`   // the budget of deletions was at its end
+	Differences int      `json:"differences,omitempty"` // of --verify: how many
+	Examples    []string `json:"examples,omitempty"`    // the first of them
+}
+
+// UnknownWorker is who has sent what a Python worker has recorded: that one does not say.
+const UnknownWorker = ""
+
+// maxResult bounds the lines that a result carries, in bytes: a node has to stay well below
+// ZooKeeper's limit of a request, 1 MiB.
+const maxResult = 64 << 10
+
+// Encode drops the lines that do not fit into a node.
+func (r Result) Encode() []byte {
+	room := maxResult
+	for _, lines := range []*[]string{&r.Errors, &r.Examples} {
+		for i, line := range *lines {
+			if room -= len(line); room < 0 {
+				*lines = append((*lines)[:i:i], fmt.Sprintf("... and %d more", len(*lines)-i))
+				break
+			}
+		}
+	}
+	return mustEncode(r)
+}
+
+// DecodeResult reads a node of S/results. One that cannot be read is an account that cannot be
+// right: it is a failure of an unknown path.
+func DecodeResult(data []byte) Result {
+	var r Result
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Result{Outcome: Failed, Errors: []string{fmt.Sprintf("cannot read the result %q: %v", data, err)}}
+	}
+	return r
+}

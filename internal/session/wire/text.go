@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package wire
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"unicode/utf8"
+
+	"vsc-zk/internal/pathbuilder"
+)
+
+// Text is a string of any bytes, such as a name of a file. In JSON it is a string if it is UTF-8,
+// else {"base64": "..."}.
+type Text string
+
+// String is the text as a terminal or a log line may show it.
+func (s Text) String() string { return pathbuilder.Printable(string(s)) }
+
+// LogValue is the text as a field of a log message.
+func (s Text) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalJSON never fails.
+func (s Text) MarshalJSON() ([]byte, error) {
+	if utf8.ValidString(string(s)) {
+		return json.Marshal(string(s))
+	}
+	return json.Marshal(map[string]string{"base64": base64.StdEncoding.EncodeToString([]byte(s))})
+}
+
+// UnmarshalJSON reads both forms.
+func (s *Text) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '"' {
+		return json.Unmarshal(data, (*string)(s))
+	}
+	var raw struct {
+		Base64 []byte `json:"base64"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return fmt.Errorf("cannot read a path: %w", err)
+	}
+	*s = Text(raw.Base64)
+	return nil
+}
+
+// mustEncode is the JSON of a value that has nothing in it that JSON cannot hold.
+func mustEncode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
