@@ -103,7 +103,7 @@ func (c *Client) breathe(ctx context.Context) error {
 	if err := c.check(ctx); err != nil {
 		return err
 	}
-	if err := sleep(ctx, 10*time.Millisecond+rand.N(20*time.Millisecond)); err != nil {
+	if err := Sleep(ctx, 10*time.Millisecond+rand.N(20*time.Millisecond)); err != nil {
 		return err
 	}
 	return c.check(ctx)

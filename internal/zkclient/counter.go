@@ -56,7 +56,7 @@ func (c *Client) addCounters(ctx context.Context, base string, deltas map[string
 			return err
 		}
 		limit := min(10*time.Millisecond<<min(try, 5), 200*time.Millisecond)
-		if err := sleep(ctx, limit/4+rand.N(limit)); err != nil {
+		if err := Sleep(ctx, limit/4+rand.N(limit)); err != nil {
 			return err
 		}
 	}

@@ -165,7 +165,7 @@ func (s *session) pace(servers int) error {
 	s.mu.Unlock()
 	if round > 0 {
 		wait := min(limit, 50*time.Millisecond<<min(round-1, 10))
-		if err := sleep(s.ctx, wait/2+rand.N(wait/2+1)); err != nil {
+		if err := Sleep(s.ctx, wait/2+rand.N(wait/2+1)); err != nil {
 			return err
 		}
 	}
@@ -319,7 +319,7 @@ func (s *session) clock() {
 				time.Since(last).Round(10*time.Millisecond), timeout))
 			return
 		}
-		if sleep(s.ctx, wait) != nil {
+		if Sleep(s.ctx, wait) != nil {
 			return
 		}
 	}
@@ -365,8 +365,8 @@ func (s *session) server() string {
 	return s.link.server
 }
 
-// sleep waits for d, or returns the cause of ctx's end.
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits for d, or returns the cause of ctx's end.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

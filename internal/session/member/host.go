@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-package session
+package member
 
 import (
 	"context"
@@ -11,10 +11,6 @@ import (
 	"strings"
 	"time"
 )
-
-// whoami is the name of a client: "<host>:<pid>". Python clients split it, and
-// "<port>:<host>:<pid>", at colons, so the host must have none.
-func whoami(host string) string { return fmt.Sprintf("%s:%d", host, os.Getpid()) }
 
 // hostName is the name this client is known by: override, or the host's fully
 // qualified name; for a destination with domain replaced by domain if given.
@@ -79,10 +75,4 @@ func firstField(s string) string {
 		return f[0]
 	}
 	return ""
-}
-
-// hostOf is the host of a client's name.
-func hostOf(whoami string) string {
-	host, _, _ := strings.Cut(whoami, ":")
-	return host
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-package session
+package member
 
 import (
 	"os/exec"

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package member
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/zkclient"
+)
+
+// Client is one process of a session, over all its ZooKeeper sessions.
+type Client struct {
+	Tree   wire.Tree
+	Whoami string
+	Timing Timing
+	Log    *slog.Logger
+	Joined func() // tells whoever started the process, once, that the start went well
+
+	zookeeper zkclient.Config
+	epoch     atomic.Int64 // czxid of the S/watch/ready this process works for, 0: none met yet
+}
+
+// NewClient makes a client whose messages come from the named logger.
+func NewClient(ctx context.Context, cfg Config, logger string) (*Client, error) {
+	tree, err := wire.NewTree(cfg.Session)
+	if err != nil {
+		return nil, err
+	}
+	host, err := hostName(ctx, cfg.Host, cfg.Domain)
+	if err != nil {
+		return nil, err
+	}
+	log := cfg.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := &Client{
+		Tree: tree, Whoami: wire.Whoami(host, os.Getpid()), Timing: cfg.Timing.withDefaults(),
+		Log: log.With("logger", logger), Joined: func() {}, zookeeper: cfg.Zookeeper,
+	}
+	c.zookeeper.Logger = log.With("logger", "zkclient")
+	if cfg.Joined != nil {
+		c.Joined = sync.OnceFunc(cfg.Joined)
+	}
+	return c, nil
+}
+
+// Epoch is the czxid of the S/watch/ready that this process works for; 0: it has met none.
+func (c *Client) Epoch() int64 { return c.epoch.Load() }
+
+// SetEpoch has the process work for the session whose S/watch/ready has this czxid.
+func (c *Client) SetEpoch(czxid int64) { c.epoch.Store(czxid) }
+
+// Run connects, joins the parties and plays the role, again and again over lost ZooKeeper sessions.
+// It returns what the role returns; if ctx ended, the cause of that.
+func (c *Client) Run(ctx context.Context, parties []string, role func(context.Context, *Member) error) error {
+	for first := true; ; first = false {
+		m, err := c.join(ctx, parties, first)
+		if err != nil {
+			return err
+		}
+		err = m.Play(ctx, role)
+		m.ZK.Close()
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !errors.Is(err, zkclient.ErrSessionLost):
+			return err
+		}
+		c.Log.Warn("The ZooKeeper session was lost: work in hand is given up, connecting again", "error", err)
+	}
+}
+
+// join makes one member. Only the first connection of a process may fail.
+func (c *Client) join(ctx context.Context, parties []string, first bool) (*Member, error) {
+	for {
+		m, err := c.Join(ctx, parties)
+		switch {
+		case err == nil:
+			return m, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case first || errors.Is(err, zkclient.ErrNoAuth):
+			return nil, err
+		}
+		c.Log.Warn(err.Error()+"; trying again", "error", err)
+		if err := zkclient.Sleep(ctx, c.Timing.Reconnect); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Join connects once, and joins the parties in their order.
+func (c *Client) Join(ctx context.Context, parties []string) (*Member, error) {
+	m, err := c.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, kind := range parties {
+		p := m.ZK.Party(c.Tree.Party(kind), c.Whoami)
+		if err := p.Join(ctx); err != nil {
+			m.ZK.Close()
+			return nil, err
+		}
+		m.parties[kind] = p
+		if kind == wire.PartyAll {
+			m.ZK.SetFence(p.Node())
+		}
+	}
+	return m, nil
+}
+
+// Connect makes a member that is in no party, to look.
+func (c *Client) Connect(ctx context.Context) (*Member, error) {
+	zk, err := zkclient.Connect(ctx, c.zookeeper)
+	if err != nil {
+		return nil, err
+	}
+	return &Member{ZK: zk, Client: c, Tree: c.Tree, Log: c.Log, parties: map[string]*zkclient.Party{}}, nil
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package member
+
+import (
+	"log/slog"
+	"time"
+
+	"vsc-zk/internal/zkclient"
+)
+
+// Config is how a client joins a session.
+type Config struct {
+	Zookeeper zkclient.Config
+	Session   string // name below /admin/rsync
+	Host      string // name this client is known by; "": the host's own
+	Domain    string // replaces the domain of the host's own name; "": it stays
+
+	// Joined is called once, when the client has its role in the session and nothing is left that
+	// can be wrong with the way it was started; nil: nothing.
+	Joined func()
+
+	Logger *slog.Logger // nil: none
+	Timing Timing
+}
+
+// Timing has every period that a client waits for; zero fields get the value in parentheses. Tests
+// shorten them.
+type Timing struct {
+	Poll       time.Duration // (300 ms) looking whether the queue is empty, or the leader alone
+	Progress   time.Duration // (5 s) between two progress lines at the least
+	Retry      time.Duration // (5 s) between two attempts at a path
+	PathCheck  time.Duration // (2 s) between two looks at a base
+	NoPath     time.Duration // (20 s) a source waits when its base is gone, as the original
+	NoDest     time.Duration // (15 s) a worker keeps a path it has no destination for
+	StatsFlush time.Duration // (3 s) between two additions to the shared counters
+	Reconnect  time.Duration // (2 s) between two tries to reach ZooKeeper again
+	SetAside   time.Duration // (60 s) a failing destination is not used
+	Idle       time.Duration // (1 s) until a job without work says so
+	SplitAfter time.Duration // (5 s) a path may be in work before it is cut for idle jobs
+	Settle     time.Duration // (3 s) the receiver of a run that was stopped has to end
+	Lookup     time.Duration // (1 s) a lookup ahead of rsync has to end when rsync has
+	Leave      time.Duration // (30 s) until the leader names the clients it waits for
+	NeedGo     time.Duration // (30 s) until the leader says that no source can take some paths
+	GiveUp     time.Duration // (10 min) until it ends without such paths, once they are all that is left
+}
+
+func (t Timing) withDefaults() Timing {
+	for _, f := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&t.Poll, 300 * time.Millisecond},
+		{&t.Progress, 5 * time.Second},
+		{&t.Retry, 5 * time.Second},
+		{&t.PathCheck, 2 * time.Second},
+		{&t.NoPath, 20 * time.Second},
+		{&t.NoDest, 15 * time.Second},
+		{&t.StatsFlush, 3 * time.Second},
+		{&t.Reconnect, 2 * time.Second},
+		{&t.SetAside, 60 * time.Second},
+		{&t.Idle, time.Second},
+		{&t.SplitAfter, 5 * time.Second},
+		{&t.Settle, 3 * time.Second},
+		{&t.Lookup, time.Second},
+		{&t.Leave, 30 * time.Second},
+		{&t.NeedGo, 30 * time.Second},
+		{&t.GiveUp, 10 * time.Minute},
+	} {
+		if *f.field == 0 {
+			*f.field = f.value
+		}
+	}
+	return t
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/zkclient"
+)
+
+// Member is a client in one ZooKeeper session.
+type Member struct {
+	ZK     *zkclient.Client
+	Client *Client
+	Tree   wire.Tree    // of the client
+	Log    *slog.Logger // of the client
+
+	parties map[string]*zkclient.Party // those joined, by kind
+	group   sync.WaitGroup             // background work of the role, which ends with its context
+	fail    func(error)                // ends the role's context
+}
+
+// Play plays the role in a context that ends with the ZooKeeper session, and waits for all that it
+// has started in the background.
+func (m *Member) Play(ctx context.Context, role func(context.Context, *Member) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	m.fail = cancel
+	unhook := context.AfterFunc(m.ZK.Context(), func() { cancel(context.Cause(m.ZK.Context())) })
+	defer m.group.Wait()
+	defer cancel(nil)
+	defer unhook()
+	return role(ctx, m)
+}
+
+// Background runs work, which ends at the latest with the role's context; Play waits for it.
+func (m *Member) Background(work func()) { m.group.Go(work) }
+
+// Fail ends the role, for background work that cannot go on.
+func (m *Member) Fail(err error) { m.fail(err) }
+
+// Party is one of the session's parties, joined by this member or not.
+func (m *Member) Party(kind string) *zkclient.Party {
+	if p := m.parties[kind]; p != nil {
+		return p
+	}
+	return m.ZK.Party(m.Tree.Party(kind), "")
+}
+
+// Children are the names of a node's children, none if there is no such node.
+func (m *Member) Children(ctx context.Context, path string) ([]string, error) {
+	names, err := m.ZK.Children(ctx, path)
+	if errors.Is(err, zkclient.ErrNoNode) {
+		return nil, nil
+	}
+	return names, err
+}
+
+// Unlock releases a lock, also when ctx has just ended: others wait for it.
+func (m *Member) Unlock(ctx context.Context, lock *zkclient.Lock) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := lock.Release(ctx); err != nil && !errors.Is(err, zkclient.ErrSessionLost) {
+		return fmt.Errorf("cannot release a lock: %w", err)
+	}
+	return nil
+}
+
+// Meta reads S/meta of this epoch, with its version; ok is false if there is none, or it is another
+// session's.
+func (m *Member) Meta(ctx context.Context) (meta wire.Meta, version int32, ok bool, err error) {
+	data, stat, err := m.ZK.Get(ctx, m.Tree.Meta())
+	if errors.Is(err, zkclient.ErrNoNode) {
+		return wire.Meta{}, 0, false, nil
+	}
+	if err != nil {
+		return wire.Meta{}, 0, false, fmt.Errorf("cannot read the session's state: %w", err)
+	}
+	meta, ok = wire.DecodeMeta(data)
+	return meta, stat.Version, ok && meta.Of(m.Client.Epoch()), nil
+}
+
+// Backlog is what has not ended.
+type Backlog struct {
+	Paths int // for every source
+	Ext   int // for Go sources only
+	Split int // with the leader, to be cut
+}
+
+// Total is the number of entries.
+func (b Backlog) Total() int { return b.Paths + b.Ext + b.Split }
+
+// Backlog counts the entries of the path queues. What is cut meanwhile is counted twice rather than
+// not at all.
+func (m *Member) Backlog(ctx context.Context) (left Backlog, err error) {
+	if left.Paths, err = m.ZK.Queue(m.Tree.PathQueue()).Len(ctx); err != nil {
+		return left, err
+	}
+	if left.Ext, err = m.ZK.Queue(m.Tree.ExtQueue()).Len(ctx); err != nil {
+		return left, err
+	}
+	stat, _, err := m.ZK.Exists(ctx, m.Tree.Split())
+	left.Split = int(stat.NumChildren)
+	return left, err
+}

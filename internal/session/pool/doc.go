@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+// Package pool is the protocol by which workers get destinations, both sides of it.
+//
+// A destination reserves a port, publishes it in S/portmap, says in S/dests that it is active, and puts
+// itself into S/destQueue as often as it has slots ([Offer]). A job locks one of these entries and
+// keeps it as long as that destination is fine ([Holder]): connected, on the port of the entry, and
+// not paused. An entry whose destination is not fine is consumed; the destination adds what is missing
+// when it is fine again.
+//
+// A destination that fails is put behind the others, so that the next attempt meets another one if
+// there is any. One that does not answer, or has failed at several paths in a row, is set aside by
+// the worker: taken out of the queue with all its slots, and put back after a pause. [Record] has what
+// a worker remembers of that over its ZooKeeper sessions.
+package pool
