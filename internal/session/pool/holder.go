@@ -40,7 +40,7 @@ func New(m *member.Member, record *Record, waiting context.Context) *Pool {
 
 // Held is a destination that a job has locked.
 type Held struct {
-	wire.Dest
+	Dest wire.Dest
 	Lost context.Context // ends, with ErrLost, when the destination leaves or takes another port
 
 	entry *zkclient.Entry
@@ -48,7 +48,7 @@ type Held struct {
 }
 
 // Addr is where the destination listens.
-func (h *Held) Addr() string { return net.JoinHostPort(h.Host(), strconv.Itoa(h.Port)) }
+func (h *Held) Addr() string { return net.JoinHostPort(h.Dest.Host(), strconv.Itoa(h.Dest.Port)) }
 
 // Holder takes destinations for a job, one at a time, and keeps the one it has as long as that is
 // fine.
@@ -118,8 +118,8 @@ func (h *Holder) hold(held *Held) {
 	held.Lost, held.drop = ctx, func() { cancel(nil) }
 	h.held = held
 	p.m.Background(func() {
-		port := string(wire.EncodeNumber(held.Port))
-		err := p.m.ZK.WatchData(ctx, p.m.Tree.PortMap(held.Whoami), func(data []byte, _ zkclient.Stat, exists bool) {
+		port := string(wire.EncodeNumber(held.Dest.Port))
+		err := p.m.ZK.WatchData(ctx, p.m.Tree.PortMap(held.Dest.Whoami), func(data []byte, _ zkclient.Stat, exists bool) {
 			if !exists || string(data) != port {
 				cancel(ErrLost)
 			}
@@ -145,7 +145,7 @@ func (h *Holder) Release() {
 	if held := h.letGo(); held != nil {
 		err := held.entry.Release(h.pool.waiting)
 		if err != nil && !errors.Is(err, zkclient.ErrNotHeld) && h.pool.waiting.Err() == nil {
-			h.pool.m.Log.Warn(err.Error(), "destination", held.Whoami, "error", err)
+			h.pool.m.Log.Warn(err.Error(), "destination", held.Dest.Whoami, "error", err)
 		}
 	}
 }
@@ -153,7 +153,7 @@ func (h *Holder) Release() {
 // Served says that the held destination has served a run.
 func (h *Holder) Served() {
 	if h.held != nil {
-		h.pool.record.served(h.held.Whoami)
+		h.pool.record.served(h.held.Dest.Whoami)
 	}
 }
 
@@ -166,18 +166,18 @@ func (h *Holder) Fault(ctx context.Context, path string) (answers bool, err erro
 	}
 	p, pause := h.pool, h.pool.m.Client.Timing.SetAside
 	problem := rsyncrunner.Probe(ctx, held.Addr(), p.m.Tree.Module())
-	faults := p.record.fault(held.Whoami, path)
-	if problem == nil && faults < faultsInRow && !p.record.isAside(held.Whoami) {
+	faults := p.record.fault(held.Dest.Whoami, path)
+	if problem == nil && faults < faultsInRow && !p.record.isAside(held.Dest.Whoami) {
 		return true, consume(ctx, held, p.queue.PutOp(held.entry.Value, zkclient.DefaultPriority))
 	}
-	if !p.record.isAside(held.Whoami) {
+	if !p.record.isAside(held.Dest.Whoami) {
 		why := fmt.Sprintf("failed at %d paths in a row", faults)
 		if problem != nil {
 			why = problem.Error()
 		}
-		p.record.setAside(held.Whoami, pause)
-		p.m.Log.Error(fmt.Sprintf("Destination %s is set aside for %v: %s", held.Whoami, pause, why),
-			"destination", held.Whoami, "seconds", pause.Seconds(), "error", why)
+		p.record.setAside(held.Dest.Whoami, pause)
+		p.m.Log.Error(fmt.Sprintf("Destination %s is set aside for %v: %s", held.Dest.Whoami, pause, why),
+			"destination", held.Dest.Whoami, "seconds", pause.Seconds(), "error", why)
 		p.m.Background(func() { p.putBack(held) })
 	}
 	return problem == nil, consume(ctx, held)
@@ -198,13 +198,13 @@ func (p *Pool) putBack(held *Held) {
 	if zkclient.Sleep(ctx, p.m.Client.Timing.SetAside) != nil {
 		return
 	}
-	connected, err := p.m.Party(wire.PartyAll).Has(ctx, held.Whoami)
+	connected, err := p.m.Party(wire.PartyAll).Has(ctx, held.Dest.Whoami)
 	if err == nil && connected {
 		connected, err = hasPort(ctx, p.m, held.Dest)
 	}
 	if err == nil && connected {
 		err = underLock(ctx, p.m, func() error {
-			slots, err := slotsOf(ctx, p.m, held.Whoami)
+			slots, err := slotsOf(ctx, p.m, held.Dest.Whoami)
 			if err != nil {
 				return err
 			}
@@ -212,6 +212,6 @@ func (p *Pool) putBack(held *Held) {
 		})
 	}
 	if err != nil && ctx.Err() == nil {
-		p.m.Log.Warn(fmt.Sprintf("cannot offer destination %s again: %v", held.Whoami, err), "destination", held.Whoami, "error", err)
+		p.m.Log.Warn(fmt.Sprintf("cannot offer destination %s again: %v", held.Dest.Whoami, err), "destination", held.Dest.Whoami, "error", err)
 	}
 }

@@ -41,14 +41,14 @@ func (p *Pool) usable(ctx context.Context, held *Held) (bool, error) {
 		case "":
 			return held.entry.Release(ctx)
 		case wire.Paused:
-			_, err := p.m.ZK.Set(ctx, p.m.Tree.Dest(held.Whoami), []byte(wire.Disabled), -1)
+			_, err := p.m.ZK.Set(ctx, p.m.Tree.Dest(held.Dest.Whoami), []byte(wire.Disabled), -1)
 			if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
 				return err
 			}
 		case otherPort:
-			p.m.Log.Error("destination port not valid", "destination", held.Whoami, "port", held.Port)
+			p.m.Log.Error("destination port not valid", "destination", held.Dest.Whoami, "port", held.Dest.Port)
 		}
-		p.m.Log.Debug(fmt.Sprintf("Destination %s is taken out of the queue: %s", held.Whoami, fault), "destination", held.Whoami)
+		p.m.Log.Debug(fmt.Sprintf("Destination %s is taken out of the queue: %s", held.Dest.Whoami, fault), "destination", held.Dest.Whoami)
 		return held.entry.Consume(ctx)
 	})
 	if errors.Is(err, zkclient.ErrNotHeld) {

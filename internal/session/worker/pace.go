@@ -1,42 +1,43 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-package session
+package worker
 
 import (
 	"math"
 	"sync"
 	"time"
+
+	"vsc-zk/internal/session/wire"
 )
 
-// pace finds how many paths a run of rsync should carry. A run costs something
-// whatever it carries, so short ones are joined until one takes about the batch
-// time. But the paths that wait are for all jobs of the session: a run takes no
-// more than its fair share of them, so that all end at about the same time; unless
-// it would then be mostly start and end.
+// pace finds how many paths a run should carry. A run costs something whatever it carries, so short
+// ones are joined until a run takes about the batch time. But the paths that wait are for all jobs of
+// the session: a run takes no more than its fair share of them, so that all jobs end at about the same
+// time, unless it would then be mostly start and end.
 type pace struct {
 	target time.Duration // of a run
 	most   int           // paths in a run
 
 	mu    sync.Mutex
-	kinds [single]fit
+	kinds [wire.Kinds]fit
 }
 
 const (
 	firstBatch = 16 // paths in the first run of a kind, at most
 	growth     = 4  // by how much a run may be longer than the one before
 
-	// A run is not made shorter for the sake of a fair share than that its paths take
-	// worthwhile times as long as its start and end, or as longestShare.
+	// A fair share makes a run no shorter than this: its paths take worthwhile times as long as its
+	// start and end, or longestShare, whichever is less.
 	worthwhile   = 3
 	longestShare = time.Second
 )
 
 func newPace(target time.Duration, most int) *pace { return &pace{target: target, most: most} }
 
-// size is how many paths of a kind the next run should carry, when so many wait
-// and so many jobs are there to take them.
-func (p *pace) size(kind, waiting, jobs int) int {
-	if kind == single {
+// size is how many paths of a kind the next run should carry, when so many wait and so many jobs are
+// there to take them.
+func (p *pace) size(kind wire.Kind, waiting, jobs int) int {
+	if !kind.Joins() {
 		return 1
 	}
 	p.mu.Lock()
@@ -59,8 +60,8 @@ func atMost(x float64, limit int) int {
 }
 
 // ran notes how long a run took.
-func (p *pace) ran(kind, paths int, took time.Duration) {
-	if kind == single {
+func (p *pace) ran(kind wire.Kind, paths int, took time.Duration) {
+	if !kind.Joins() {
 		return
 	}
 	p.mu.Lock()
@@ -69,8 +70,8 @@ func (p *pace) ran(kind, paths int, took time.Duration) {
 	p.kinds[kind].last = paths
 }
 
-// fit finds the line of least squares through what recent runs have taken: a start
-// and a time for each path. Older runs count less and less.
+// fit finds the line of least squares through the times that recent runs have taken: a start and a
+// time for each path. Older runs count less and less.
 type fit struct {
 	runs, n, nn, t, nt float64 // weights, paths, their squares, seconds, products
 	last               int     // paths in the last run

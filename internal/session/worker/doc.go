@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+// Package worker is the part of a source that runs rsync: take, look, run, judge, end.
+//
+// A [Worker] has one or several jobs. Each holds a destination (package pool), takes tasks of one kind
+// in one transaction, looks at what of them is to be sent, carries them to the destination in one run,
+// and ends them in another transaction: their result into S/results, their entries out of the queue. The
+// order matters: work is removed in the transaction that records its end, so a crash repeats work and
+// never loses it.
+//
+// # One engine
+//
+// One path and many go the same way (engine.go): pursue tries them in one run until the fate of each is
+// known, or until they cannot be worked on here and now; then they are for others again. After each
+// attempt the facts are gathered (how rsync ended, how often it was tried, what a second look at the
+// source says, whether the destination answers) and decide, a pure function of them, says how to go on.
+// Paths that could not be sent together are tried one by one, so that a bad one costs only itself.
+//
+// A [Transport] is how tasks get to a destination: by rsync, or, in the netcat test of a session, as a
+// line each.
+//
+// # How many at once
+//
+// pace.go finds how many paths a run should carry. While an rsync runs, its source looks at the same
+// names a little earlier, many at once (prefetch.go). A job without work says so in S/idle; then the
+// leader may want what others have in hand, which they see in S/wanted (heed.go).
+//
+// With a Python leader a worker relies on no extension: a path that was not completed has failed.
+package worker

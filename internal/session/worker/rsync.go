@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"vsc-zk/internal/pathbuilder"
+	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/wire"
+)
+
+// RsyncConfig is how rsync is run.
+type RsyncConfig struct {
+	Options  rsyncrunner.Options
+	Module   string        // of the session's destinations
+	Prefetch int           // names looked at before rsync does, at once; 0: none
+	Lookup   time.Duration // a lookup ahead of rsync has so long to end when rsync has
+	Groups   int           // of hard links, that are remembered in a run
+	Stdout   io.Writer     // what a dry or verifying run is asked to show; nil: nothing
+	Output   io.Writer     // of rsync, as it comes; nil: none
+	Logger   *slog.Logger
+}
+
+// Rsync is the transport of a session.
+type Rsync struct {
+	cfg    RsyncConfig
+	source *guard.Source
+	ahead  *pathbuilder.Prefetcher // nil: nothing is looked at before rsync does
+}
+
+// NewRsync sends what is below the source's base.
+func NewRsync(source *guard.Source, cfg RsyncConfig) *Rsync {
+	if cfg.Stdout == nil {
+		cfg.Stdout = io.Discard
+	}
+	if cfg.Output == nil {
+		cfg.Output = io.Discard
+	}
+	t := &Rsync{cfg: cfg, source: source}
+	if cfg.Prefetch > 0 {
+		t.ahead = pathbuilder.NewPrefetcher(source.Tree, cfg.Prefetch)
+	}
+	return t
+}
+
+func (t *Rsync) problem() error { return t.source.Base.SourceProblem() }
+
+func (t *Rsync) kind(task wire.Task) wire.Kind { return task.Kind }
+
+func (t *Rsync) look(ctx context.Context, h held) (p part, err error) {
+	p, task := part{held: h}, h.task
+	if task.Err != nil {
+		p.fate, p.problem = wire.Failed, task.Err
+		return p, nil
+	}
+	if p.rel, err = task.Within(t.source.Base.Dir); err != nil {
+		return p, fmt.Errorf("%w (--rsyncpath of the master is another than of this source)", err)
+	}
+	if task.Kind == wire.Links {
+		if p.names = t.linkNames(task.Files); len(p.names) == 0 {
+			p.fate = wire.Vanished
+		}
+		return p, nil
+	}
+	state, err := t.source.Before(task.Entry(), p.rel)
+	switch {
+	case err != nil:
+		p.problem = err
+	case outcomeOf(state) != wire.Unended:
+		t.cfg.Logger.Warn(fmt.Sprintf("Path %s is not there any more, or no directory: what stands there now is left to the directory above", task.Value),
+			"path", task.Value, "outcome", outcomeOf(state))
+		p.fate = outcomeOf(state)
+	case task.Kind == wire.Range:
+		p.problem = t.rangeNames(ctx, &p)
+		if p.problem == nil && len(p.names) == 0 {
+			p.fate = wire.Completed // all its files have gone
+		}
+	default:
+		p.names = []string{p.rel}
+		if p.excluded, p.problem = t.source.Excluded(ctx, task.Entry(), p.rel); p.problem == nil {
+			p.patterns, p.problem = guard.Filters(p.excluded)
+		}
+	}
+	return p, nil
+}
+
+// outcomeOf is what became of a path that is in such a state.
+func outcomeOf(state pathbuilder.State) wire.Outcome {
+	switch state {
+	case pathbuilder.Vanished:
+		return wire.Vanished
+	case pathbuilder.Changed:
+		return wire.Changed
+	}
+	return wire.Unended
+}
+
+// rangeNames lists the files of a range.
+func (t *Rsync) rangeNames(ctx context.Context, p *part) error {
+	r := pathbuilder.Range{From: p.held.task.From, To: p.held.task.To}
+	return t.source.Tree.NamesIn(ctx, p.rel, r, func(name string) error {
+		p.names = append(p.names, strings.TrimPrefix(p.rel+"/"+name, "/"))
+		return nil
+	})
+}
+
+// linkNames are those of a task's files that are still there.
+func (t *Rsync) linkNames(files []wire.Text) (names []string) {
+	for _, file := range files {
+		dir := string(file)[:max(strings.LastIndexByte(string(file), '/'), 0)]
+		if state, err := t.source.Tree.Check(dir); err != nil || state != pathbuilder.Present {
+			continue // sent by the pass that finds it changed
+		}
+		if _, err := os.Lstat(t.source.Tree.Root() + "/" + string(file)); errors.Is(err, fs.ErrNotExist) {
+			continue // a name that the file has lost meanwhile
+		}
+		names = append(names, string(file))
+	}
+	return names
+}
+
+func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error) {
+	kind := r.kind()
+	job := rsyncrunner.Job{
+		Base: t.source.Tree.Root(), URL: rsyncrunner.URL(r.dest.Dest.Host(), r.dest.Dest.Port, t.cfg.Module), Rules: t.source.Protected(),
+		Files: kind == wire.Links || kind == wire.Range, Recursive: kind == wire.Recursive, MaxDelete: r.maxDelete,
+	}
+	for _, p := range r.parts {
+		job.Names, job.Filters = append(job.Names, p.names...), append(job.Filters, p.patterns...)
+	}
+	sender := &rsyncrunner.Sender{Options: t.options(kind), Output: t.cfg.Output, Logger: t.cfg.Logger, StopGrace: r.grace}
+	if t.cfg.Options.Verify || t.cfg.Options.DryRun && t.cfg.Options.Delete {
+		res.Differences, res.Examples = 0, nil
+		sender.Changes = func(c rsyncrunner.Change) {
+			if r.concerns(c, job) {
+				t.change(c, res)
+			}
+		}
+	}
+	limited, cancel := context.WithCancel(ctx)
+	defer t.prefetch(limited, r, job)()
+	defer cancel()
+	result, err := sender.Run(limited, job)
+	if err == nil && t.cfg.Options.Verbose {
+		t.cfg.Logger.Info("Verbose file list output is: " + result.FileList)
+	}
+	return result, err
+}
+
+// options are rsync's for runs of a kind.
+func (t *Rsync) options(kind wire.Kind) rsyncrunner.Options {
+	options := t.cfg.Options
+	extra := slices.Clip(options.Extra)
+	switch kind {
+	case wire.Range:
+		if options.Delete {
+			extra = append(extra, "force") // makes way for them as --delete does
+		}
+		extra = append(extra, "ignore-missing-args") // one that vanished meanwhile is no failure
+		options.Delete = false
+	case wire.Links:
+		if options.HasRules() {
+			// They do not hold for what lies below a directory that they leave out: only what earlier
+			// runs have sent is listed here rightly.
+			extra = append(extra, "existing")
+		}
+		options.Delete = false
+	case wire.Leftovers:
+		extra = append(extra, "existing", "ignore-existing")
+	}
+	options.Extra = extra
+	return options
+}
+
+func (t *Rsync) again(parts []part) error {
+	for _, p := range parts {
+		if p.held.task.Kind == wire.Links {
+			continue
+		}
+		if err := t.source.After(p.held.task.Entry(), p.rel); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Rsync) gone(p part) wire.Outcome {
+	if p.held.task.Kind == wire.Links {
+		return wire.Unended
+	}
+	state, err := t.source.Before(p.held.task.Entry(), p.rel)
+	if err != nil {
+		return wire.Unended
+	}
+	return outcomeOf(state)
+}
+
+// prefetch begins to look at what a run of rsync is about to look at, until ctx ends. The function that
+// it gives waits for that. A lookup that a dead file server holds cannot be ended, and must not hold up
+// this client when it could end rsync: it is left to itself after a while.
+func (t *Rsync) prefetch(ctx context.Context, r *run, job rsyncrunner.Job) (wait func()) {
+	// What rules of the user's leave out may be what nobody should touch.
+	if t.ahead == nil || job.Recursive && t.cfg.Options.HasRules() {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if job.Files {
+			t.ahead.Files(ctx, job.Names)
+			return
+		}
+		excluded := map[string]bool{}
+		for _, p := range r.parts {
+			maps.Copy(excluded, p.excluded)
+		}
+		t.ahead.Dirs(ctx, job.Names, job.Recursive, func(path string) bool { return excluded[path] })
+	}()
+	return func() {
+		select {
+		case <-done:
+		case <-time.After(t.cfg.Lookup):
+		}
+	}
+}
+
+// maxExamples is how many differences of a run the leader is told of; all are in this client's log and
+// output.
+const maxExamples = 100
+
+// concerns tells whether a run is the one to tell of a change. Every run compares the directories above
+// its paths too, and one that is not recursive those directly below, which have runs of their own; and
+// the pass for hard links is about nothing else.
+func (r *run) concerns(c rsyncrunner.Change, job rsyncrunner.Job) bool {
+	if r.kind() == wire.Links {
+		return strings.HasPrefix(c.Code, "h")
+	}
+	dir, isDir := strings.CutSuffix(c.Path, "/")
+	if !isDir || strings.HasPrefix(c.Code, "*") {
+		return true
+	}
+	if dir == "." {
+		dir = ""
+	}
+	if r.kind() == wire.Range { // the first range speaks for the directory
+		return r.parts[0].held.task.From == "" && dir == r.parts[0].rel
+	}
+	if slices.Contains(job.Names, dir) {
+		return true
+	}
+	return job.Recursive && !slices.ContainsFunc(job.Names, func(name string) bool {
+		return dir == "" || strings.HasPrefix(name, dir+"/")
+	})
+}
+
+// change tells what rsync would change at the destination.
+func (t *Rsync) change(c rsyncrunner.Change, res *wire.Result) {
+	line := c.Code + " " + pathbuilder.Printable(c.Path)
+	fmt.Fprintln(t.cfg.Stdout, line)
+	t.cfg.Logger.Info("Would change "+line, "path", wire.Text(c.Path), "change", c.Code)
+	if !t.cfg.Options.Verify {
+		return
+	}
+	if res.Differences++; len(res.Examples) < maxExamples {
+		res.Examples = append(res.Examples, line)
+	}
+}

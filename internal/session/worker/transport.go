@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/pool"
+	"vsc-zk/internal/session/wire"
+)
+
+// Transport is how tasks get to a destination: [Rsync], or [Lines] for the netcat test of a session.
+type Transport interface {
+	// problem says why nothing can be sent now, nil if it can.
+	problem() error
+	// kind is the task's: tasks of one kind that joins may go into one run.
+	kind(wire.Task) wire.Kind
+	// look says what is to be sent of a task. An error ends this client.
+	look(context.Context, held) (part, error)
+	// send carries a run until it ends or ctx does, and adds to the result what was seen on the way.
+	send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error)
+	// again is the second look at what was sent, directly after it; an error says why it cannot count.
+	again([]part) error
+	// gone is the outcome of a part that is not as it was queued any more, Unended if it is.
+	gone(part) wire.Outcome
+	// note records what later passes have to know of what was sent.
+	note(context.Context, *member.Member, []part) error
+}
+
+// part is one task of a run.
+type part struct {
+	held     held
+	rel      string          // of its directory, below the base
+	excluded map[string]bool // directories that are left out, below the base
+	names    []string        // what the run has of it, below the base
+	patterns []string        // that keep rsync from what is excluded
+
+	fate    wire.Outcome // nothing is to be sent, and why; Unended: it is
+	problem error        // why it cannot be sent now
+}
+
+// doing is what a run does with a part, in a log line.
+func (p part) doing() string {
+	switch dir, t := wire.Text(p.held.task.Dir), p.held.task; t.Kind {
+	case wire.Links:
+		return fmt.Sprintf("sending %d files that are linked", len(t.Files))
+	case wire.Range:
+		return fmt.Sprintf("sending files from %q on of path %s", t.From, dir)
+	case wire.Leftovers:
+		return fmt.Sprintf("sending deletions in path %s", dir)
+	case wire.Unreadable:
+		return fmt.Sprintf("sending %s", t.Value)
+	default:
+		return fmt.Sprintf("sending path %s", dir)
+	}
+}
+
+// run is what goes to a destination at once: parts of one kind.
+type run struct {
+	parts     []part
+	dest      *pool.Held
+	name      string        // in log lines
+	maxDelete *int          // nil: any number
+	grace     time.Duration // between SIGTERM and SIGKILL when it is stopped
+}
+
+func (r *run) kind() wire.Kind { return r.parts[0].held.task.Kind }

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/pool"
+	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/zkclient"
+)
+
+// attempts at a path by one worker.
+const attempts = 3
+
+// Config is how a worker works.
+type Config struct {
+	Jobs      int           // runs at once; 0: one
+	Batch     int           // most paths in a run; 1: no batches, 0: 500, which is also the most
+	BatchTime time.Duration // how long a run with several paths should take; 0: 5 s
+	MaxDelete int           // what the whole session may delete; negative: any number
+	Yields    bool          // a run may be stopped to give idle jobs a share; not if MaxDelete is to hold
+	Deletes   bool          // rsync deletes
+}
+
+// Worker works on the paths of a session, over all its ZooKeeper sessions.
+type Worker struct {
+	client    *member.Client
+	cfg       Config
+	transport Transport
+	pace      *pace
+	record    *pool.Record
+
+	mu     sync.Mutex
+	blamed map[string]int    // failures of destinations at a path
+	stats  rsyncrunner.Stats // not yet added to the session's counters
+}
+
+// New makes a worker that has taken nothing yet.
+func New(client *member.Client, transport Transport, cfg Config) *Worker {
+	cfg.Jobs = max(cfg.Jobs, 1)
+	cfg.Batch = min(cmp.Or(cfg.Batch, 500), 500)
+	cfg.BatchTime = cmp.Or(cfg.BatchTime, 5*time.Second)
+	return &Worker{
+		client: client, cfg: cfg, transport: transport, pace: newPace(cfg.BatchTime, cfg.Batch), record: pool.NewRecord(),
+		blamed: map[string]int{}, stats: rsyncrunner.Stats{},
+	}
+}
+
+// shift is a worker in one ZooKeeper session: what its jobs share.
+type shift struct {
+	worker   *Worker
+	m        *member.Member
+	waiting  context.Context // ends when the session is over
+	paths    *zkclient.Queue
+	ext      *zkclient.Queue
+	pool     *pool.Pool
+	budget   member.Budget
+	extended <-chan struct{} // closed: the leader knows the extensions, and ext is of this session
+}
+
+// Play works on paths until the session is over.
+func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready) error {
+	select {
+	case <-ready.Stopped:
+		return w.over(ready)
+	case <-ready.Started:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	// Waiting for work ends with the session; work in hand does not.
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	m.Background(func() {
+		select {
+		case <-ready.Stopped:
+			cancel()
+		case <-waiting.Done():
+		}
+	})
+	flushed := make(chan struct{})
+	m.Background(func() {
+		defer close(flushed)
+		w.flushStats(ctx, waiting, m)
+	})
+	s := &shift{
+		worker: w, m: m, waiting: waiting, extended: m.WatchExtended(waiting),
+		paths: m.ZK.Queue(m.Tree.PathQueue()), ext: m.ZK.Queue(m.Tree.ExtQueue()),
+		pool: pool.New(m, w.record, waiting), budget: m.Budget(w.cfg.MaxDelete),
+	}
+	jobs, together := errgroup.WithContext(ctx)
+	for range w.cfg.Jobs {
+		jobs.Go(func() error { return (&job{shift: s, dests: s.pool.Holder()}).work(together) })
+	}
+	if err := jobs.Wait(); err != nil {
+		return err
+	}
+	<-flushed
+	return errors.Join(w.addStats(ctx, m), w.over(ready))
+}
+
+// over is the end of the session as a worker sees it.
+func (w *Worker) over(ready *member.Ready) error {
+	select {
+	case <-ready.Gone:
+		w.client.Log.Warn("The run was cleaned up by another source")
+	default:
+		w.client.Log.Debug("the run is over")
+	}
+	return nil
+}
+
+// knowsExtensions tells whether the leader does.
+func (s *shift) knowsExtensions() bool {
+	select {
+	case <-s.extended:
+		return true
+	default:
+		return false
+	}
+}
+
+// load is how many paths wait in a queue, and how many jobs the destinations can serve at once.
+func (s *shift) load(ctx context.Context, queue *zkclient.Queue) (waiting, jobs int, err error) {
+	counts := [3]int{}
+	group, limited := errgroup.WithContext(ctx)
+	for i, path := range []string{queue.Path() + "/entries", queue.Path() + "/taken", s.m.Tree.DestQueue() + "/entries"} {
+		group.Go(func() error {
+			stat, _, err := s.m.ZK.Exists(limited, path)
+			counts[i] = int(stat.NumChildren)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return 0, 0, err
+	}
+	return max(counts[0]-counts[1], 0), max(counts[2], 1), nil
+}
+
+// someIdle tells whether jobs are without work.
+func (s *shift) someIdle(ctx context.Context) bool {
+	stat, _, err := s.m.ZK.Exists(ctx, s.m.Tree.Idle())
+	return err == nil && stat.NumChildren > 0
+}
+
+// blame counts the failures of destinations at a path; true at the last one that is allowed.
+func (w *Worker) blame(path wire.Text) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.blamed[string(path)]++; w.blamed[string(path)] < attempts {
+		return false
+	}
+	delete(w.blamed, string(path))
+	return true
+}
+
+// praise forgets what was held against a path.
+func (w *Worker) praise(path wire.Text) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.blamed, string(path))
+}
