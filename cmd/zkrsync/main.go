@@ -18,6 +18,12 @@ import (
 	"vsc-zk/internal/cli"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session"
+	"vsc-zk/internal/session/destination"
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/leader"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/session/worker"
 	"vsc-zk/internal/zkclient"
 )
 
@@ -86,7 +92,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 
 	cfg := o.config(log, stdout)
-	cfg.Joined = detached
+	cfg.Member.Joined = detached
 	return exitStatus(ctx, o.play(ctx, cfg, stdout), log.Logger())
 }
 
@@ -105,7 +111,7 @@ func (o *options) play(ctx context.Context, cfg session.Config, stdout io.Writer
 		return session.Destination(ctx, cfg)
 	}
 	if len(o.arbitOpts) > 0 {
-		cfg.Logger.With("logger", "RsyncSource").Warn("Adding unchecked flags --" + strings.Join(o.arbitOpts, " --"))
+		cfg.Member.Logger.With("logger", "RsyncSource").Warn("Adding unchecked flags --" + strings.Join(o.arbitOpts, " --"))
 	}
 	return session.Source(ctx, cfg)
 }
@@ -120,7 +126,7 @@ func showState(ctx context.Context, cfg session.Config, stdout io.Writer) error 
 	if !status.Running {
 		line, err = errNoSession.Error(), errNoSession
 	}
-	cfg.Logger.With("logger", "RsyncSource").Info(line)
+	cfg.Member.Logger.With("logger", "RsyncSource").Info(line)
 	fmt.Fprintln(stdout, line)
 	return err
 }
@@ -135,7 +141,7 @@ func showPaths(ctx context.Context, cfg session.Config, stdout io.Writer) error 
 		return err
 	}
 	line := fmt.Sprintf("Building with depth %d took %f seconds walltime. there are %d paths in the Queue", built.Depth, built.Took.Seconds(), built.Paths)
-	cfg.Logger.Info(line)
+	cfg.Member.Logger.Info(line)
 	fmt.Fprintln(stdout, line)
 	return nil
 }
@@ -148,7 +154,7 @@ func exitStatus(ctx context.Context, err error, log *slog.Logger) int {
 		return 0
 	case errors.Is(err, errNoSession):
 		return exitNoSession
-	case errors.Is(err, session.ErrIncomplete):
+	case errors.Is(err, wire.ErrIncomplete):
 		log.Error(err.Error())
 		return exitIncomplete
 	case errors.As(context.Cause(ctx), &ended):
@@ -181,18 +187,35 @@ func (o *options) logConfig(level slog.Level, stderr io.Writer) cli.LogConfig {
 
 // config is what the session's package has to know.
 func (o *options) config(log *cli.Log, stdout io.Writer) session.Config {
-	return session.Config{
-		Zookeeper: zkclient.Config{Servers: o.servers, User: o.user, Password: o.passwd},
-		Session:   o.session, Path: o.rsyncPath, Host: o.host, Domain: o.domain,
-		VerifyPath: o.verifyPath, Netcat: o.netcat,
-		Jobs: o.jobs, Slots: o.slots, Batch: o.batch, BatchTime: time.Duration(o.batchSeconds) * time.Second, Prefetch: o.prefetch,
-		Depth: o.depth, Walkers: o.walkers, Subpaths: o.subpaths, Exclude: o.excludeRe, ExcludeUser: o.excludeUser, ExcludeBelow: o.excludeBelow,
-		PathsFrom: o.pathsFrom, DoneFile: o.doneFile, Report: o.report, Failed: o.failed,
+	cfg := session.Config{
+		Member: member.Config{
+			Zookeeper: zkclient.Config{Servers: o.servers, User: o.user, Password: o.passwd},
+			Session:   o.session, Host: o.host, Domain: o.domain, Logger: log.Logger(),
+		},
+		Base: guard.Config{
+			Path: o.rsyncPath, VerifyPath: o.verifyPath, Sentinel: o.sentinel, AllowEmpty: o.allowEmpty,
+			Exclude: o.excludeRe, ExcludeUser: o.excludeUser, ExcludeBelow: o.excludeBelow,
+		},
 		Rsync: rsyncrunner.Options{
 			Delete: o.delete, Checksum: o.checksum, HardLinks: o.hardLinks, Inplace: o.inplace, DryRun: o.dryRun,
 			Verify: o.verify, Verbose: o.verbose, DropCache: o.dropCache, Timeout: o.timeout, Extra: o.arbitOpts,
 		},
-		AllowEmpty: o.allowEmpty, Sentinel: o.sentinel, MaxDelete: o.maxDelete, Port: o.rsyncPort, StartPort: o.startPort,
-		Stdout: stdout, Output: log.Output(), Logger: log.Logger(),
+		MaxDelete: o.maxDelete,
+		Jobs:      o.jobs,
+		Worker:    worker.Config{Batch: o.batch, BatchTime: time.Duration(o.batchSeconds) * time.Second},
+		Prefetch:  o.prefetch,
+		Leader: leader.Config{
+			Depth: o.depth, Walkers: o.walkers, Subpaths: o.subpaths,
+			PathsFrom: o.pathsFrom, DoneFile: o.doneFile, Report: o.report, Failed: o.failed,
+		},
+		Destination: destination.Config{Port: o.rsyncPort, StartPort: o.startPort, Slots: o.slots},
+		Stdout:      stdout, Output: log.Output(),
 	}
+	if o.netcat {
+		cfg.Lines = netcatLines
+	}
+	return cfg
 }
+
+// netcatLines is how many paths --netcat makes up, as the original.
+const netcatLines = 15

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"syscall"
 
-	"vsc-zk/internal/session"
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zkclient"
 )
@@ -135,7 +135,7 @@ func (r *run) account(runErr error) {
 // judge compares what the run has made with what the one rsync makes. c is nil if nothing was changed during the run.
 func (r *run) judge(runErr error, c *changer) {
 	r.t.Helper()
-	if runErr != nil && !errors.Is(runErr, session.ErrIncomplete) {
+	if runErr != nil && !errors.Is(runErr, wire.ErrIncomplete) {
 		r.t.Errorf("the master: %v", runErr)
 	}
 	r.account(runErr)
@@ -279,7 +279,7 @@ func (r *run) left() {
 	zk, err := zkclient.Connect(r.t.Context(), zkclient.Config{Servers: []string{server.Addr()}, User: "root", Password: "admin"})
 	r.must(err)
 	defer zk.Close()
-	names, err := zk.Children(r.t.Context(), session.Base+"/"+r.name)
+	names, err := zk.Children(r.t.Context(), wire.Base+"/"+r.name)
 	r.must(err)
 	stay := []string{"lock", "watch", "parties", "portlock", "usedports", "portmap", "dests", "destslock"}
 	for _, name := range names {

@@ -185,7 +185,7 @@ func TestPathsFrom(t *testing.T) {
 	s.write("src", "top", "dir/file", "dir/sub/file", "dir/sub/sub/file", "other/file", "other/sub/file", "#x/file", "new\nline/a/file", " /file", "left out/file")
 	list := []string{`0_` + s.at("src/dir"), "1_" + s.at("src/other/sub"), "1_" + s.at("src/#x"), fmt.Sprintf("%q", "1_"+s.at("src/new\nline")), "0_" + s.at("src/ ")}
 	s.must(os.WriteFile(s.at("list"), []byte(strings.Join(list, "\n")+"\n"), 0o644))
-	s.change = func(c *session.Config) { c.PathsFrom = s.at("list") }
+	s.change = func(c *session.Config) { c.Leader.PathsFrom = s.at("list") }
 	s.prepare()
 	s.must(s.finish())
 	cmd := exec.Command("rsync", "-a", "--from0", "--files-from=-", s.at("src")+"/", s.at("ref")+"/")

@@ -58,14 +58,14 @@ func (s spread) String() string {
 
 func (s spread) set(c *session.Config) {
 	if s.auto {
-		c.Depth = session.AutoDepth
+		c.Leader.Depth = session.AutoDepth
 	}
 	c.Prefetch = s.prefetch
-	c.Batch, c.BatchTime, c.Window, c.Flat = s.batch, s.batchTime, s.window, s.flat
+	c.Worker.Batch, c.Worker.BatchTime, c.Leader.Window, c.Leader.Flat = s.batch, s.batchTime, s.window, s.flat
 	if s.slow > 0 {
 		c.Rsync.Extra = []string{fmt.Sprintf("bwlimit:%d", s.slow)}
 	}
-	c.Timing.Idle, c.Timing.SplitAfter, c.Timing.Settle = s.idle, s.after, s.settle
+	c.Member.Timing.Idle, c.Member.Timing.SplitAfter, c.Member.Timing.Settle = s.idle, s.after, s.settle
 }
 
 func randomSpread(r *rand.Rand) spread {
@@ -117,12 +117,12 @@ func (o options) String() string {
 }
 
 func (o options) set(c *session.Config) {
-	c.Depth, c.Subpaths = o.depth, o.subpaths
+	c.Leader.Depth, c.Leader.Subpaths = o.depth, o.subpaths
 	c.Rsync.Delete, c.Rsync.Checksum, c.Rsync.HardLinks, c.Rsync.Inplace = o.delete, o.checksum, o.hardLinks, o.inplace
 	if o.exclude != "" {
-		c.Exclude = regexp.MustCompile(o.exclude)
+		c.Base.Exclude = regexp.MustCompile(o.exclude)
 	}
-	c.ExcludeUser, c.ExcludeBelow, c.AllowEmpty = o.excludeUser, o.excludeBelow, o.allowEmpty
+	c.Base.ExcludeUser, c.Base.ExcludeBelow, c.Base.AllowEmpty = o.excludeUser, o.excludeBelow, o.allowEmpty
 	c.MaxDelete = cmp.Or(o.maxDelete, -1)
 	o.spread.set(c)
 }

@@ -16,6 +16,10 @@ import (
 	"time"
 
 	"vsc-zk/internal/session"
+	"vsc-zk/internal/session/destination"
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/leader"
+	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
@@ -123,24 +127,28 @@ func (r *run) start(role func(context.Context, session.Config) error, path strin
 	r.clients++
 	number := r.clients
 	config := session.Config{
-		Zookeeper: zkclient.Config{
-			Servers: []string{server.Addr()}, User: "root", Password: "admin",
-			SessionTimeout: 4 * time.Second, ConnectTimeout: 30 * time.Second,
+		Member: member.Config{
+			Zookeeper: zkclient.Config{
+				Servers: []string{server.Addr()}, User: "root", Password: "admin",
+				SessionTimeout: 4 * time.Second, ConnectTimeout: 30 * time.Second,
+			},
+			Session: r.name, Host: fmt.Sprintf("127.0.0.%d", number),
+			Logger: slog.New(handler{slog.NewTextHandler(r, nil), r}).With("client", number),
+			Timing: member.Timing{
+				Poll: 50 * time.Millisecond, Progress: time.Second, Retry: 50 * time.Millisecond,
+				PathCheck: 50 * time.Millisecond, NoPath: 300 * time.Millisecond, NoDest: time.Second,
+				StatsFlush: 500 * time.Millisecond, Reconnect: 200 * time.Millisecond, SetAside: 500 * time.Millisecond, Leave: 5 * time.Second,
+			},
 		},
-		Session: r.name, Path: r.at(path), Host: fmt.Sprintf("127.0.0.%d", number), VerifyPath: true, StartPort: r.port,
-		TempDir: r.t.TempDir(), Failed: r.failed, Report: r.report,
-		Logger: slog.New(handler{slog.NewTextHandler(r, nil), r}).With("client", number),
-		Timing: session.Timing{
-			Poll: 50 * time.Millisecond, Progress: time.Second, Retry: 50 * time.Millisecond,
-			PathCheck: 50 * time.Millisecond, NoPath: 300 * time.Millisecond, NoDest: time.Second,
-			StatsFlush: 500 * time.Millisecond, Reconnect: 200 * time.Millisecond, SetAside: 500 * time.Millisecond, Leave: 5 * time.Second,
-		},
+		Base:        guard.Config{Path: r.at(path), VerifyPath: true},
+		Leader:      leader.Config{Failed: r.failed, Report: r.report},
+		Destination: destination.Config{StartPort: r.port, TempDir: r.t.TempDir()},
 	}
 	r.options.set(&config)
-	config.Jobs, config.Slots = jobs, jobs
+	config.Jobs, config.Destination.Slots = jobs, jobs
 	r.change(&config)
 	if frail {
-		config.Zookeeper.Servers, config.Zookeeper.SessionTimeout = []string{r.proxy.Addr()}, 2*time.Second
+		config.Member.Zookeeper.Servers, config.Member.Zookeeper.SessionTimeout = []string{r.proxy.Addr()}, 2*time.Second
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := &client{stop: cancel, done: make(chan error, 1)}

@@ -17,6 +17,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"vsc-zk/internal/session"
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/leader"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zkclient"
 )
@@ -54,9 +58,12 @@ func (r *rig) patientMaster(d time.Duration) *inProcess {
 	go func() {
 		defer close(p.done)
 		p.err = session.Source(ctx, session.Config{
-			Zookeeper: zkclient.Config{Servers: []string{server.Addr()}, User: user, Password: password},
-			Session:   r.session, Path: r.src, Host: host, Depth: r.depth, VerifyPath: true, Logger: slog.New(p),
-			Timing: session.Timing{NeedGo: d, GiveUp: 2 * d},
+			Member: member.Config{
+				Zookeeper: zkclient.Config{Servers: []string{server.Addr()}, User: user, Password: password},
+				Session:   r.session, Host: host, Logger: slog.New(p), Timing: member.Timing{NeedGo: d, GiveUp: 2 * d},
+			},
+			Base:   guard.Config{Path: r.src, VerifyPath: true},
+			Leader: leader.Config{Depth: r.depth},
 		})
 	}()
 	r.t.Cleanup(func() {
@@ -128,7 +135,7 @@ func TestNamesThatPythonWouldLose(t *testing.T) {
 		wantExit(t, c, 0)
 	}
 	<-m.done
-	if !errors.Is(m.err, session.ErrIncomplete) {
+	if !errors.Is(m.err, wire.ErrIncomplete) {
 		t.Errorf("error %v, want ErrIncomplete", m.err)
 	}
 	want := account{Completed: []string{"0_" + r.src, "1_" + r.src + "/dir000", "1_" + r.src + "/dir001"}}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vsc-zk/internal/session/wire"
 )
 
 // What --paths-from names twice, or below something that is sent with all below it, is sent once: two runs at once over one
@@ -18,8 +20,8 @@ func TestPathsFromTwice(t *testing.T) {
 	r.makeTree(smallTree)
 	list := filepath.Join(t.TempDir(), "list")
 	r.must(os.WriteFile(list, []byte("1_"+r.path("dir001")+"\n1_"+r.path("dir001/dir000")+"\n1_"+r.path("dir001")+"\n0_"+r.path("dir001")+"\n"), 0o644))
-	r.queued(deleting, func(c *Config) { c.PathsFrom = list })
-	n, err := r.zk().Queue(r.tree().pathQueue()).Len(t.Context())
+	r.queued(deleting, func(c *Config) { c.Leader.PathsFrom = list })
+	n, err := r.zk().Queue(r.tree().PathQueue()).Len(t.Context())
 	if r.must(err); n != 1 {
 		t.Errorf("%d entries queued over one directory, want 1", n)
 	}
@@ -37,7 +39,7 @@ func TestFailedAndThenUnfinished(t *testing.T) {
 	r.rest()
 	dir := t.TempDir()
 	report, failed := filepath.Join(dir, "report"), filepath.Join(dir, "failed")
-	master := r.queued(impatient, func(c *Config) { c.Report, c.Failed = report, failed; c.Depth = 2 })
+	master := r.queued(impatient, func(c *Config) { c.Leader.Report, c.Leader.Failed = report, failed; c.Leader.Depth = 2 })
 	slowEndBegun := r.slowEndLast()
 	slave, dest := r.source(2, slow), r.destination(3)
 	slowEndBegun()
@@ -45,7 +47,7 @@ func TestFailedAndThenUnfinished(t *testing.T) {
 	// It changes, and the only Go source leaves: the next pass queues it for nobody.
 	r.must(os.WriteFile(r.path(odd+"/new"), nil, 0o644))
 	python := r.zk()
-	r.must(python.Party(r.tree().party(partySources), "python:1").Join(t.Context()))
+	r.must(python.Party(r.tree().Party(wire.PartySources), "python:1").Join(t.Context()))
 	r.waitFor("Failed Path")
 	slave.stop(errStopped)
 	if err := r.wait(slave); !errors.Is(err, errStopped) {

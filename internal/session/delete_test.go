@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zkclient"
 )
@@ -66,7 +67,7 @@ func TestMaxDelete(t *testing.T) {
 			before := r.names()
 			report := filepath.Join(t.TempDir(), "report")
 			max := maxDelete(limit)
-			master := r.source(1, max, func(c *Config) { c.Report = report })
+			master := r.source(1, max, func(c *Config) { c.Leader.Report = report })
 			slaves := []*running{r.slave(2, max), r.slave(3, max)}
 			dests := []*running{r.destination(4), r.destination(5)}
 			err := r.wait(master)
@@ -84,8 +85,8 @@ func TestMaxDelete(t *testing.T) {
 					t.Error(err)
 				}
 				r.identical()
-			} else if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "--max-delete") {
-				t.Errorf("error %v, want ErrIncomplete that names --max-delete", err)
+			} else if !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "--max-delete") {
+				t.Errorf("error %v, want wire.ErrIncomplete that names --max-delete", err)
 			}
 			r.left()
 		})
@@ -98,20 +99,20 @@ func TestMaxDeleteOfSlaveThatDies(t *testing.T) {
 	r.makeTree(testtree.TreeOptions{Fanout: []int{1}, Files: 1, Size: 600_000})
 	r.must(os.MkdirAll(filepath.Join(r.dst, "dir000/extra/a/b/c/d/e"), 0o755))
 	r.age("dir000")
-	depth0 := func(c *Config) { c.Depth = 0 }
+	depth0 := func(c *Config) { c.Leader.Depth = 0 }
 	master := r.queued(maxDelete(16), depth0)
 	dest := r.destination(3)
 	slave := r.source(2, maxDelete(16), slow)
 	r.waitFor("is sending path")
 	r.until("the share is taken", func() bool {
-		data, stat, err := r.zk().Get(t.Context(), r.tree().deletes())
+		data, stat, err := r.zk().Get(t.Context(), r.tree().Deletes())
 		return err == nil && string(data) == "14" && stat.NumChildren == 1
 	})
 	slave.stop(errStopped)
 	if err := r.wait(slave); !errors.Is(err, errStopped) {
 		t.Fatal(err)
 	}
-	if data, stat, err := r.zk().Get(t.Context(), r.tree().deletes()); string(data) != "14" || stat.NumChildren != 0 || err != nil {
+	if data, stat, err := r.zk().Get(t.Context(), r.tree().Deletes()); string(data) != "14" || stat.NumChildren != 0 || err != nil {
 		t.Errorf("%s deletions are left and %d shares out (%v), want 14 and none", data, stat.NumChildren, err)
 	}
 	r.finish(r.source(4, maxDelete(16)), master, dest)
@@ -125,13 +126,13 @@ func TestMaxDeleteOfDestinationThatGoes(t *testing.T) {
 			r := newRig(t)
 			r.makeTree(testtree.TreeOptions{Fanout: []int{1}, Files: 1, Size: 600_000})
 			r.must(os.MkdirAll(filepath.Join(r.dst, "extra/a/b/c/d/e"), 0o755))
-			change := func(c *Config) { c.Depth = 0 }
+			change := func(c *Config) { c.Leader.Depth = 0 }
 			master := r.queued(maxDelete(16), change)
 			dest := r.destination(3)
 			slave := r.source(2, maxDelete(16), change, slow)
 			left := func(run int) (data string) { // while that run is at work
 				r.until("the share is taken", func() bool {
-					found, stat, err := r.zk().Get(t.Context(), r.tree().deletes())
+					found, stat, err := r.zk().Get(t.Context(), r.tree().Deletes())
 					data = string(found)
 					return err == nil && stat.NumChildren == 1 && r.sent("") == run
 				})
@@ -147,7 +148,7 @@ func TestMaxDeleteOfDestinationThatGoes(t *testing.T) {
 			r.signal(r.daemons(r.port(3)), signal)
 			others := []*running{dest}
 			if signal == syscall.SIGSTOP {
-				r.must(r.zk().Delete(t.Context(), r.tree().portMap(dest127(3))))
+				r.must(r.zk().Delete(t.Context(), r.tree().PortMap(dest127(3))))
 				others = []*running{r.destination(4)}
 			}
 			if n := left(2); n != "12" {
@@ -165,15 +166,15 @@ func TestMaxDeleteOfDestinationThatGoes(t *testing.T) {
 // A run that finds nothing left waits for what another one may put back, and no
 // longer than that.
 func TestMaxDeleteWaitsForShares(t *testing.T) {
-	for back, want := range map[string]error{"1": nil, "0": ErrIncomplete} {
+	for back, want := range map[string]error{"1": nil, "0": wire.ErrIncomplete} {
 		t.Run(back, func(t *testing.T) {
 			r := newRig(t)
 			r.makeTree(testtree.TreeOptions{Files: 1, Size: 10})
 			r.must(os.Mkdir(filepath.Join(r.dst, "extra"), 0o755))
 			r.age()
 			master := r.queued(maxDelete(1))
-			zk, share := r.zk(), r.tree().deletes()+"/share-OTHER"
-			_, err := zk.Set(t.Context(), r.tree().deletes(), []byte("0"), -1)
+			zk, share := r.zk(), r.tree().Deletes()+"/share-OTHER"
+			_, err := zk.Set(t.Context(), r.tree().Deletes(), []byte("0"), -1)
 			r.must(err)
 			_, err = zk.Create(t.Context(), share, []byte("1"), zkclient.Ephemeral)
 			r.must(err)
@@ -183,7 +184,7 @@ func TestMaxDeleteWaitsForShares(t *testing.T) {
 			if n := r.sent(""); n != 1 || strings.Contains(r.log.String(), "Completed Path") {
 				t.Errorf("%d runs, want one that waits:\n%s", n, r.log)
 			}
-			_, err = zk.Set(t.Context(), r.tree().deletes(), []byte(back), -1)
+			_, err = zk.Set(t.Context(), r.tree().Deletes(), []byte(back), -1)
 			r.must(err, zk.Delete(t.Context(), share))
 			if err := r.wait(master); !errors.Is(err, want) {
 				t.Errorf("error %v, want %v", err, want)
@@ -200,7 +201,7 @@ func TestMaxDeleteWaitsForShares(t *testing.T) {
 func TestSentinel(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
-	sentinel := func(c *Config) { c.Sentinel = ".mounted" }
+	sentinel := func(c *Config) { c.Base.Sentinel = ".mounted" }
 	for name, role := range map[string]*running{r.src: r.source(1, sentinel), r.dst: r.destination(1, sentinel)} {
 		if err := r.wait(role); err == nil || !strings.Contains(err.Error(), "--sentinel") || !strings.Contains(err.Error(), name) {
 			t.Errorf("error %v, want one that names --sentinel and %s", err, name)
@@ -227,8 +228,8 @@ func TestSentinel(t *testing.T) {
 	r.must(os.Rename(r.src+".sentinel", r.path(".mounted")))
 	r.age()
 	r.until("the destination is disabled", func() bool {
-		data, _, err := r.zk().Get(t.Context(), r.tree().dest(dest127(3)))
-		return err == nil && string(data) == stateDisabled
+		data, _, err := r.zk().Get(t.Context(), r.tree().Dest(dest127(3)))
+		return err == nil && string(data) == wire.Disabled
 	})
 	if n := r.sent(""); n != 0 {
 		t.Errorf("%d paths sent to a destination without the sentinel", n)
@@ -253,8 +254,8 @@ func TestAnotherMountOverDirectory(t *testing.T) {
 		r.mountOver(name, "tmpfs")
 	}
 	dest := r.destination(3)
-	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "failed") {
-		t.Errorf("error %v, want ErrIncomplete with failed paths", err)
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "failed") {
+		t.Errorf("error %v, want wire.ErrIncomplete with failed paths", err)
 	}
 	r.finish(slave, dest)
 	for _, name := range []string{"dir001/dir000/file000", "dir002/file000", "dir002/dir001/file001"} {
@@ -290,8 +291,8 @@ func TestAnotherMountBelowDirectory(t *testing.T) {
 	r.waitFor("No free destination")
 	r.mountOver("dir001/dir000/deep", "tmpfs")
 	dest := r.destination(3)
-	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "1 failed") {
-		t.Errorf("error %v, want ErrIncomplete with 1 failed", err)
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "1 failed") {
+		t.Errorf("error %v, want wire.ErrIncomplete with 1 failed", err)
 	}
 	r.finish(slave, dest)
 	r.has("dir001/dir000/deep/er", r.src)
@@ -309,8 +310,8 @@ func TestAnotherMountDuringRun(t *testing.T) {
 			mount := r.when("is sending path "+r.path(name)+" ", func() { r.mountOver(name, "tmpfs") })
 			master := r.queued(deleting)
 			slave, dest := r.source(2, deleting, mount), r.destination(3)
-			if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "failed") {
-				t.Errorf("error %v, want ErrIncomplete with failed paths", err)
+			if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "failed") {
+				t.Errorf("error %v, want wire.ErrIncomplete with failed paths", err)
 			}
 			r.finish(slave, dest)
 			r.logged("Failed Path "+kind+r.path(name)+`"`, "now it is on none (tmpfs) mounted at "+r.path(name))
@@ -363,7 +364,7 @@ func TestSourceThatMayBeEmpty(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	r.copied()
-	allow := func(c *Config) { c.AllowEmpty = true }
+	allow := func(c *Config) { c.Base.AllowEmpty = true }
 	master := r.queued(deleting, allow)
 	entries, err := os.ReadDir(r.src)
 	r.must(err)
@@ -398,8 +399,8 @@ func TestDeletionsOfAPathGivenBack(t *testing.T) {
 	}
 	defer unmount()
 	report := filepath.Join(t.TempDir(), "report")
-	change := func(c *Config) { deleting(c); oneByOne(c); c.Depth = 1; c.Timing.Retry = time.Second }
-	master := r.queued(change, func(c *Config) { c.Report = report })
+	change := func(c *Config) { deleting(c); oneByOne(c); c.Leader.Depth = 1; c.Member.Timing.Retry = time.Second }
+	master := r.queued(change, func(c *Config) { c.Leader.Report = report })
 	dest := r.destination(3)
 	slave := r.source(2, change)
 	r.waitFor("rsync of path 1_" + r.path("dir000"))

@@ -3,7 +3,6 @@
 package session
 
 import (
-	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zkclient"
 )
@@ -21,7 +21,7 @@ import (
 // port is the one that a destination has published.
 func (r *rig) port(n int) string {
 	r.t.Helper()
-	data, _, err := r.zk().Get(r.t.Context(), r.tree().portMap(dest127(n)))
+	data, _, err := r.zk().Get(r.t.Context(), r.tree().PortMap(dest127(n)))
 	r.must(err)
 	return string(data)
 }
@@ -78,7 +78,7 @@ func TestDestinationThatFallsSilent(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(testtree.TreeOptions{Fanout: []int{1}, Files: 1, Size: 300_000})
 	report := filepath.Join(t.TempDir(), "report")
-	master := r.queued(deleting, func(c *Config) { c.Report = report; c.Depth = 1 })
+	master := r.queued(deleting, func(c *Config) { c.Leader.Report = report; c.Leader.Depth = 1 })
 	silent := r.destination(2)
 	r.waitFor("Added destination")
 	port := r.port(2)
@@ -93,7 +93,7 @@ func TestDestinationThatFallsSilent(t *testing.T) {
 	}
 	r.signal(pids, syscall.SIGSTOP)
 	time.Sleep(500 * time.Millisecond)
-	r.must(r.zk().Delete(t.Context(), r.tree().portMap(dest127(2))))
+	r.must(r.zk().Delete(t.Context(), r.tree().PortMap(dest127(2))))
 	r.waitFor("Destination " + dest127(2) + " has left while it was receiving")
 	dest := r.destination(4)
 	r.waitFor("Completed Path 0_" + r.src)
@@ -112,7 +112,7 @@ func TestDestinationWhoseDaemonDies(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(testtree.TreeOptions{Fanout: []int{1}, Files: 1, Size: 300_000})
 	report := filepath.Join(t.TempDir(), "report")
-	master := r.queued(deleting, func(c *Config) { c.Report = report; c.Depth = 1 })
+	master := r.queued(deleting, func(c *Config) { c.Leader.Report = report; c.Leader.Depth = 1 })
 	dest := r.destination(2)
 	r.waitFor("Added destination")
 	slave := r.source(3, deleting, slow) // a receiver that is killed leaves its temporary file
@@ -150,18 +150,18 @@ func TestStrangerOnThePort(t *testing.T) {
 		}
 	}()
 	const pause = 2 * time.Second
-	quick := func(c *Config) { c.Timing.SetAside = pause }
+	quick := func(c *Config) { c.Member.Timing.SetAside = pause }
 	report := filepath.Join(t.TempDir(), "report")
-	master := r.queued(func(c *Config) { c.Report = report })
+	master := r.queued(func(c *Config) { c.Leader.Report = report })
 
 	// A destination as far as ZooKeeper knows.
 	zk, port := r.zk(), stranger.Addr().(*net.TCPAddr).Port
-	for _, kind := range []string{partyAll, partyDests} {
-		r.must(zk.Party(r.tree().party(kind), "127.0.0.1:1").Join(t.Context()))
+	for _, kind := range []string{wire.PartyAll, wire.PartyDests} {
+		r.must(zk.Party(r.tree().Party(kind), "127.0.0.1:1").Join(t.Context()))
 	}
-	_, err = zk.CreatePath(t.Context(), r.tree().portMap("127.0.0.1:1"), strconv.AppendInt(nil, int64(port), 10), zkclient.Ephemeral)
+	_, err = zk.CreatePath(t.Context(), r.tree().PortMap("127.0.0.1:1"), strconv.AppendInt(nil, int64(port), 10), zkclient.Ephemeral)
 	r.must(err)
-	r.must(zk.Queue(r.tree().destQueue()).Put(t.Context(), zkclient.DefaultPriority, []byte(destValue(port, "127.0.0.1:1"))))
+	r.must(zk.Queue(r.tree().DestQueue()).Put(t.Context(), zkclient.DefaultPriority, wire.Dest{Port: port, Whoami: "127.0.0.1:1"}.Encode()))
 
 	slave := r.source(2, quick)
 	aside := "Destination 127.0.0.1:1 is set aside for 2s"
@@ -190,10 +190,10 @@ func TestDestinationThatTakesNothing(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	report := filepath.Join(t.TempDir(), "report")
-	master := r.queued(func(c *Config) { c.Report = report })
+	master := r.queued(func(c *Config) { c.Leader.Report = report })
 	broken := filepath.Join(t.TempDir(), "broken")
 	r.must(os.Mkdir(broken, 0o755))
-	bad := r.start(Destination, r.config(2, broken, func(c *Config) { c.VerifyPath = false }))
+	bad := r.start(Destination, r.config(2, broken, func(c *Config) { c.Base.VerifyPath = false }))
 	r.waitFor("Added destination " + dest127(2))
 	r.must(os.Remove(broken))
 	slave := r.source(3)
@@ -211,7 +211,7 @@ func TestPathThatNoDestinationTakes(t *testing.T) {
 	r.makeTree(testtree.TreeOptions{Files: 1, Size: 10})
 	master := r.queued()
 	r.must(os.RemoveAll(r.dst))
-	unverified := func(c *Config) { c.VerifyPath = false }
+	unverified := func(c *Config) { c.Base.VerifyPath = false }
 	dests := []*running{r.destination(3, unverified), r.destination(4, unverified)}
 	r.waitFor("Added destination " + dest127(3))
 	r.waitFor("Added destination " + dest127(4))
@@ -255,7 +255,7 @@ func (r *rig) brokenAt(names ...string) {
 	r.readOnly(names...)
 }
 
-func depth1(c *Config) { c.Depth = 1 }
+func depth1(c *Config) { c.Leader.Depth = 1 }
 
 // One path that fails again and again is no reason to set a destination aside.
 func TestOnePathThatFailsAtADestination(t *testing.T) {
@@ -278,7 +278,7 @@ func TestPathsThatFailAtADestination(t *testing.T) {
 	r.brokenAt("a", "c", "e")
 	r.rest()
 	master := r.queued(depth1)
-	queue, held := r.zk().Queue(r.tree().pathQueue()), map[string]*zkclient.Entry{}
+	queue, held := r.zk().Queue(r.tree().PathQueue()), map[string]*zkclient.Entry{}
 	for range 6 {
 		entry, err := queue.TryTake(t.Context())
 		r.must(err)
@@ -305,9 +305,9 @@ func TestDestinationOffersItselfAgain(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	master := r.queued()
-	dest := r.destination(2, func(c *Config) { c.Timing.SetAside = 300 * time.Millisecond })
+	dest := r.destination(2, func(c *Config) { c.Member.Timing.SetAside = 300 * time.Millisecond })
 	r.waitFor("Added destination")
-	entry, err := r.zk().Queue(r.tree().destQueue()).TryTake(t.Context())
+	entry, err := r.zk().Queue(r.tree().DestQueue()).TryTake(t.Context())
 	r.must(err)
 	begin := time.Now()
 	r.must(entry.Consume(t.Context()))
@@ -335,7 +335,7 @@ func TestSlaveWithoutRsync(t *testing.T) {
 	master := r.queued()
 	dest := r.destination(2)
 	r.waitFor("Added destination")
-	held, err := r.zk().Queue(r.tree().destQueue()).TryTake(t.Context())
+	held, err := r.zk().Queue(r.tree().DestQueue()).TryTake(t.Context())
 	r.must(err)
 	slave := r.source(3)
 	r.waitFor("No free destination")
@@ -356,7 +356,7 @@ func TestSlaveWithoutRsync(t *testing.T) {
 // allWaiting fails the test unless all paths are in the queue, and free.
 func (r *rig) allWaiting(want int) {
 	r.t.Helper()
-	queue := r.zk().Queue(r.tree().pathQueue())
+	queue := r.zk().Queue(r.tree().PathQueue())
 	n, err := queue.Len(r.t.Context())
 	taken, err2 := r.zk().Children(r.t.Context(), queue.Path()+"/taken")
 	if r.must(err, err2); n != want || len(taken) != 0 {
@@ -380,20 +380,4 @@ func TestFatalOptionsStopTheSlave(t *testing.T) {
 	r.allWaiting(10)
 	r.finish(r.source(4), dest, master)
 	r.identical()
-}
-
-// The data of a result survive a node of ZooKeeper.
-func TestResultIsBounded(t *testing.T) {
-	lines := make([]string, 20_000)
-	for i := range lines {
-		lines[i] = "rsync: [sender] send_files failed to open a file: Permission denied (13)"
-	}
-	data := (&result{Paths: []text{"1_/\xff"}, Errors: lines, Examples: lines}).encode()
-	if len(data) > 512<<10 {
-		t.Errorf("%d bytes", len(data))
-	}
-	var r result
-	if err := json.Unmarshal(data, &r); err != nil || r.Paths[0] != "1_/\xff" || !strings.HasPrefix(r.Errors[len(r.Errors)-1], "... and ") {
-		t.Errorf("%+v, %v", r, err)
-	}
 }

@@ -13,14 +13,14 @@ import (
 // excluding is --delete with a pattern of excluded directories.
 func excluding(pattern string, change ...func(*Config)) func(*Config) {
 	return func(c *Config) {
-		c.Rsync.Delete, c.Exclude = true, regexp.MustCompile(pattern)
+		c.Rsync.Delete, c.Base.Exclude = true, regexp.MustCompile(pattern)
 		for _, f := range change {
 			f(c)
 		}
 	}
 }
 
-func below(c *Config) { c.ExcludeBelow = true }
+func below(c *Config) { c.Base.ExcludeBelow = true }
 
 // put makes directories with a file in each, at the source or at the destination.
 func (r *rig) put(root string, dirs ...string) {
@@ -67,7 +67,7 @@ func TestExcludedByOwner(t *testing.T) {
 	r.put(r.src, "dir000/skip", "dir001/skip", "dir002/dir000/theirs/skip", "dir002/dir000/ours/skip")
 	const nobody = 65534
 	r.must(os.Chown(r.path("dir001/skip"), nobody, nobody), os.Chown(r.path("dir002/dir000/theirs/skip"), nobody, nobody))
-	change := excluding("/skip(/.*|$)", below, func(c *Config) { c.ExcludeUser = "nobody" })
+	change := excluding("/skip(/.*|$)", below, func(c *Config) { c.Base.ExcludeUser = "nobody" })
 	r.finish(r.source(1, change), r.slave(2, change), r.destination(3))
 	r.has("dir000/skip", r.src)
 	r.has("dir001/skip", "")

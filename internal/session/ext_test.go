@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zkclient"
 )
 
@@ -25,21 +26,21 @@ func (r *rig) oddTree() {
 
 // impatient makes a master look for Go sources.
 func impatient(c *Config) {
-	c.Timing.NeedGo, c.Timing.GiveUp = 200*time.Millisecond, 600*time.Millisecond
+	c.Member.Timing.NeedGo, c.Member.Timing.GiveUp = 200*time.Millisecond, 600*time.Millisecond
 }
 
 // finishPaths is what a Python source does with everything it can take.
-func finishPaths(t *testing.T, c *zkclient.Client, tr tree) {
+func finishPaths(t *testing.T, c *zkclient.Client, tr wire.Tree) {
 	t.Helper()
 	for {
-		entry, err := c.Queue(tr.pathQueue()).TryTake(t.Context())
+		entry, err := c.Queue(tr.PathQueue()).TryTake(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if entry == nil {
 			return
 		}
-		done := c.Queue(tr.completedQueue())
+		done := c.Queue(tr.CompletedQueue())
 		if err := errors.Join(done.Put(t.Context(), zkclient.DefaultPriority, entry.Value), entry.Consume(t.Context())); err != nil {
 			t.Fatal(err)
 		}
@@ -54,8 +55,8 @@ func TestNoGoSource(t *testing.T) {
 	master := r.source(1, impatient)
 	r.waitFor("pathqueue building finished")
 	python := r.zk()
-	for _, kind := range []string{partyAll, partySources} {
-		if err := python.Party(r.tree().party(kind), "python:1").Join(t.Context()); err != nil {
+	for _, kind := range []string{wire.PartyAll, wire.PartySources} {
+		if err := python.Party(r.tree().Party(kind), "python:1").Join(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -67,8 +68,8 @@ func TestNoGoSource(t *testing.T) {
 	finishPaths(t, python, r.tree())
 	r.waitFor("No Go source has come: the run ends with 1 paths unfinished")
 	python.Close()
-	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "0 failed, 1 unfinished, 1 completed") {
-		t.Errorf("error %v, want ErrIncomplete with 1 unfinished", err)
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "0 failed, 1 unfinished, 1 completed") {
+		t.Errorf("error %v, want wire.ErrIncomplete with 1 unfinished", err)
 	}
 	log := r.log.String()
 	if !strings.Contains(log, "Unfinished Path 0_"+r.src+"/#x") {
@@ -108,21 +109,21 @@ func TestExtQueueOfAnotherRun(t *testing.T) {
 		}
 	}
 	old := "1_" + filepath.Dir(r.src) + "/elsewhere/#old"
-	if err := zk.Queue(r.tree().extQueue()).Put(t.Context(), zkclient.DefaultPriority, []byte(old)); err != nil {
+	if err := zk.Queue(r.tree().ExtQueue()).Put(t.Context(), zkclient.DefaultPriority, []byte(old)); err != nil {
 		t.Fatal(err)
 	}
-	put(r.tree().meta(), `{"format":1,"epoch":1,"queued":1,"walked":true}`)
+	put(r.tree().Meta(), `{"format":1,"epoch":1,"queued":1,"walked":true}`)
 	if s, err := State(t.Context(), r.config(9, "/")); s.Running || err != nil {
 		t.Errorf("%+v, %v; want no session", s, err)
 	}
 
 	// A Python master, as far as a slave sees it.
-	lock := zk.Lock(r.tree().lock(), "")
+	lock := zk.Lock(r.tree().Lock(), "")
 	if ok, err := lock.TryAcquire(t.Context()); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	put(r.tree().ready(), watchStart)
-	if err := zk.Queue(r.tree().pathQueue()).Put(t.Context(), zkclient.DefaultPriority, []byte("1_"+r.src)); err != nil {
+	put(r.tree().Ready(), wire.Start)
+	if err := zk.Queue(r.tree().PathQueue()).Put(t.Context(), zkclient.DefaultPriority, []byte("1_"+r.src)); err != nil {
 		t.Fatal(err)
 	}
 	if s, err := State(t.Context(), r.config(9, "/")); s.Remaining != 1 || err != nil {
@@ -130,14 +131,14 @@ func TestExtQueueOfAnotherRun(t *testing.T) {
 	}
 	slave, dest := r.source(2), r.destination(3)
 	r.until("the path is completed", func() bool {
-		n, err := zk.Queue(r.tree().completedQueue()).Len(t.Context())
+		n, err := zk.Queue(r.tree().CompletedQueue()).Len(t.Context())
 		return n == 1 && err == nil
 	})
 	time.Sleep(500 * time.Millisecond) // for what is not to happen
-	if n, err := zk.Queue(r.tree().extQueue()).Len(t.Context()); n != 1 || err != nil {
+	if n, err := zk.Queue(r.tree().ExtQueue()).Len(t.Context()); n != 1 || err != nil {
 		t.Errorf("%d entries of the other run are left (%v), want 1", n, err)
 	}
-	if _, err := zk.Set(t.Context(), r.tree().ready(), []byte(watchStop), -1); err != nil {
+	if _, err := zk.Set(t.Context(), r.tree().Ready(), []byte(wire.Stop), -1); err != nil {
 		t.Fatal(err)
 	}
 	r.finish(slave, dest)
@@ -171,12 +172,12 @@ func TestPathThatEndedTwice(t *testing.T) {
 			}
 		}
 	}
-	put(r.tree().failedQueue(), "dir000/dir001", "dir001/dir000")
-	put(r.tree().completedQueue(), "dir000/dir000", "dir000/dir001", "dir000/dir001")
-	put(r.tree().pathQueue(), "dir001/dir001")
+	put(r.tree().FailedQueue(), "dir000/dir001", "dir001/dir000")
+	put(r.tree().CompletedQueue(), "dir000/dir000", "dir000/dir001", "dir000/dir001")
+	put(r.tree().PathQueue(), "dir001/dir001")
 	slave, dest := r.source(2), r.destination(3)
 	err := r.wait(master)
-	if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "2 failed, 0 unfinished, 8 completed") {
+	if !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "2 failed, 0 unfinished, 8 completed") {
 		t.Errorf("error %v, want 2 failed and 8 completed", err)
 	}
 	r.finish(slave, dest)
@@ -201,8 +202,8 @@ func TestMasterWithJobsIsAGoSource(t *testing.T) {
 	master := r.source(1, impatient, jobs(1))
 	r.waitFor("pathqueue building finished")
 	python := r.zk()
-	for _, kind := range []string{partyAll, partySources} {
-		r.must(python.Party(r.tree().party(kind), "python:1").Join(t.Context()))
+	for _, kind := range []string{wire.PartyAll, wire.PartySources} {
+		r.must(python.Party(r.tree().Party(kind), "python:1").Join(t.Context()))
 	}
 	time.Sleep(2 * time.Second) // for a master that would give up
 	dest := r.destination(2)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -20,10 +21,32 @@ import (
 	"testing"
 	"time"
 
+	"vsc-zk/internal/session/destination"
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/leader"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
+
+// What the tests know of the parts.
+const (
+	attempts    = 3   // at a path
+	morePasses  = 3   // walks after the first
+	maxExamples = 100 // differences of a run that the leader is told of
+)
+
+// pythonReads is how a Python program sees a done-file.
+func pythonReads(t *testing.T, path string) string {
+	t.Helper()
+	out, err := exec.Command("/usr/bin/python3", "-c", "import gzip,sys; sys.stdout.write(gzip.open(sys.argv[1]).read().decode())", path).CombinedOutput()
+	if err != nil {
+		t.Fatalf("python3: %v\n%s", err, out)
+	}
+	return string(out)
+}
 
 // server serves all tests of the package; each test has a session of its own.
 var server *zktest.Server
@@ -95,18 +118,22 @@ var smallTree = testtree.TreeOptions{Fanout: []int{3, 2}, Files: 2, Size: 100}
 // config is a client's configuration; n is its number, and its host.
 func (r *rig) config(n int, path string, change ...func(*Config)) Config {
 	c := Config{
-		Zookeeper: zkclient.Config{
-			Servers: []string{r.addr}, User: "root", Password: "admin",
-			SessionTimeout: 4 * time.Second, ConnectTimeout: 10 * time.Second,
+		Member: member.Config{
+			Zookeeper: zkclient.Config{
+				Servers: []string{r.addr}, User: "root", Password: "admin",
+				SessionTimeout: 4 * time.Second, ConnectTimeout: 10 * time.Second,
+			},
+			Session: r.name, Host: fmt.Sprintf("127.0.0.%d", n),
+			Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
+			Timing: member.Timing{
+				Poll: 50 * time.Millisecond, Progress: 100 * time.Millisecond, Retry: 50 * time.Millisecond,
+				PathCheck: 50 * time.Millisecond, NoPath: 300 * time.Millisecond, NoDest: time.Second,
+				StatsFlush: 100 * time.Millisecond, Reconnect: 200 * time.Millisecond, Leave: 5 * time.Second,
+			},
 		},
-		Session: r.name, Path: path, Host: fmt.Sprintf("127.0.0.%d", n), Depth: 2, VerifyPath: true, StartPort: r.ports,
-		TempDir: r.t.TempDir(), MaxDelete: -1, Prefetch: 4,
-		Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
-		Timing: Timing{
-			Poll: 50 * time.Millisecond, Progress: 100 * time.Millisecond, Retry: 50 * time.Millisecond,
-			PathCheck: 50 * time.Millisecond, NoPath: 300 * time.Millisecond, NoDest: time.Second,
-			StatsFlush: 100 * time.Millisecond, Reconnect: 200 * time.Millisecond, Leave: 5 * time.Second,
-		},
+		Base: guard.Config{Path: path, VerifyPath: true}, MaxDelete: -1, Prefetch: 4,
+		Leader:      leader.Config{Depth: 2},
+		Destination: destination.Config{StartPort: r.ports, TempDir: r.t.TempDir()},
 	}
 	for _, f := range change {
 		f(&c)
@@ -234,8 +261,8 @@ func (r *rig) read(path string) string {
 	return string(data)
 }
 
-func (r *rig) tree() tree {
-	t, err := newTree(r.name)
+func (r *rig) tree() wire.Tree {
+	t, err := wire.NewTree(r.name)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -246,7 +273,7 @@ func (r *rig) tree() tree {
 // clean-up.
 func (r *rig) left() {
 	r.t.Helper()
-	names, err := r.zk().Children(r.t.Context(), r.tree().root)
+	names, err := r.zk().Children(r.t.Context(), r.tree().Root())
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -283,4 +310,4 @@ func (l *logBuffer) String() string {
 }
 
 // oneByOne has each path sent in a run of its own.
-func oneByOne(c *Config) { c.Batch = 1 }
+func oneByOne(c *Config) { c.Worker.Batch = 1 }

@@ -43,7 +43,7 @@ func (r *rig) when(text string, do func()) func(*Config) {
 	h := hook{text: text, once: &sync.Once{}, do: func() { do(); done.Store(true) }}
 	return func(c *Config) {
 		h := h
-		h.Handler = c.Logger.Handler()
-		c.Logger = slog.New(h)
+		h.Handler = c.Member.Logger.Handler()
+		c.Member.Logger = slog.New(h)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 )
 
@@ -170,10 +171,10 @@ func TestTooManyHardLinks(t *testing.T) {
 		r.must(os.Link(r.path("dir000/"+file), r.path("dir001/link-"+file)))
 	}
 	r.age("dir001")
-	change := func(c *Config) { hardLinks(c); c.Depth = 1 }
-	master := r.queued(change, func(c *Config) { c.groups = 2 })
+	change := func(c *Config) { hardLinks(c); c.Leader.Depth = 1 }
+	master := r.queued(change, func(c *Config) { c.Leader.Groups = 2 })
 	slave, dest := r.source(2, change, oneByOne), r.destination(3)
-	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "1 groups of hard links were not kept") {
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "1 groups of hard links were not kept") {
 		t.Errorf("error %v, want one that counts the groups", err)
 	}
 	r.finish(slave, dest)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 )
 
@@ -26,7 +27,7 @@ func (r *rig) slowEnd() {
 // that waits until it is being sent.
 func (r *rig) slowEndLast() (begun func()) {
 	r.t.Helper()
-	queue, last := r.zk().Queue(r.tree().pathQueue()), "1_"+r.path("dir002/dir001")
+	queue, last := r.zk().Queue(r.tree().PathQueue()), "1_"+r.path("dir002/dir001")
 	n, err := queue.Len(r.t.Context())
 	r.must(err)
 	for range n {
@@ -86,20 +87,20 @@ func (r *rig) reported(file string) (lines []reportLine) {
 }
 
 type reportLine struct {
-	Type     string   `json:"type"`
-	Session  string   `json:"session"`
-	Source   text     `json:"source"`
-	Time     string   `json:"time"`
-	Path     text     `json:"path"`
-	Outcome  string   `json:"outcome"`
-	Attempts *int     `json:"attempts"`
-	Seconds  *float64 `json:"seconds"`
-	Bytes    *int64   `json:"bytes"`
-	Who      *string  `json:"who"`
-	Batch    int      `json:"batch"`
-	Errors   []string `json:"errors"`
-	Queued   int      `json:"queued"`
-	Counts
+	Type     string    `json:"type"`
+	Session  string    `json:"session"`
+	Source   wire.Text `json:"source"`
+	Time     string    `json:"time"`
+	Path     wire.Text `json:"path"`
+	Outcome  string    `json:"outcome"`
+	Attempts *int      `json:"attempts"`
+	Seconds  *float64  `json:"seconds"`
+	Bytes    *int64    `json:"bytes"`
+	Who      *string   `json:"who"`
+	Batch    int       `json:"batch"`
+	Errors   []string  `json:"errors"`
+	Queued   int       `json:"queued"`
+	wire.Counts
 }
 
 // What is made, moved in or renamed during the run arrives, with all its content.
@@ -111,7 +112,7 @@ func TestLivingSource(t *testing.T) {
 	r.must(testtree.MakeTree(elsewhere, testtree.TreeOptions{Fanout: []int{2, 1, 1}, Files: 1, Size: 10}))
 	r.rest() // so that its ctimes are older than the walk
 	report := filepath.Join(t.TempDir(), "report")
-	master := r.queued(deleting, func(c *Config) { c.Report = report })
+	master := r.queued(deleting, func(c *Config) { c.Leader.Report = report })
 	slowEndBegun := r.slowEndLast()
 	slave, dest := r.source(2, deleting, slow), r.destination(3)
 	slowEndBegun()
@@ -155,7 +156,7 @@ func TestSourceThatKeepsChanging(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(testtree.TreeOptions{Fanout: []int{2}, Files: 1, Size: 10})
 	report := filepath.Join(t.TempDir(), "report")
-	master := r.source(1, func(c *Config) { c.Report = report })
+	master := r.source(1, func(c *Config) { c.Leader.Report = report })
 	over, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -193,7 +194,7 @@ func TestFailedAndThenCompleted(t *testing.T) {
 	r.rest()
 	dir := t.TempDir()
 	report, failed, doneFile := filepath.Join(dir, "report"), filepath.Join(dir, "failed"), filepath.Join(dir, "done")
-	master := r.queued(func(c *Config) { c.Report, c.Failed, c.DoneFile = report, failed, doneFile })
+	master := r.queued(func(c *Config) { c.Leader.Report, c.Leader.Failed, c.Leader.DoneFile = report, failed, doneFile })
 	slowEndBegun := r.slowEndLast()
 	slave, dest := r.source(2, slow), r.destination(3)
 	slowEndBegun()

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"vsc-zk/internal/session/wire"
 )
 
 // A range makes way for its files as a run over the directory does: what fills a directory in their place goes, within the
@@ -29,10 +31,10 @@ func TestFlatDirectoryMakesWay(t *testing.T) {
 				r.must(os.WriteFile(filepath.Join(r.dst, fmt.Sprintf("flat/file17/stale%d", i)), nil, 0o644))
 			}
 			r.age("flat")
-			master := r.source(1, deleting, jobs(1), func(cfg *Config) { cfg.Flat, cfg.Depth, cfg.MaxDelete = c.flat, 2, c.most })
+			master := r.source(1, deleting, jobs(1), func(cfg *Config) { cfg.Leader.Flat, cfg.Leader.Depth, cfg.MaxDelete = c.flat, 2, c.most })
 			dest := r.destination(2)
 			if strings.HasSuffix(name, "beyond the bound") {
-				if err := r.wait(master); !errors.Is(err, ErrIncomplete) {
+				if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) {
 					t.Errorf("error %v, want one that says that the deletions were stopped", err)
 				}
 				r.finish(dest)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
@@ -21,7 +22,7 @@ func (r *rig) nobodyLeft() {
 	r.t.Helper()
 	zk := r.zk()
 	r.until("all clients have gone", func() bool {
-		n, err := zk.Party(r.tree().party(partyAll), "").Count(r.t.Context())
+		n, err := zk.Party(r.tree().Party(wire.PartyAll), "").Count(r.t.Context())
 		return err == nil && n == 0
 	})
 }
@@ -34,7 +35,7 @@ func TestMasterThatComesBackInAnotherRun(t *testing.T) {
 	proxy := zktest.NewProxy(t, r.addr)
 	direct := r.addr
 	r.addr = proxy.Addr()
-	lost := r.queued(func(c *Config) { c.Zookeeper.SessionTimeout = 2 * time.Second })
+	lost := r.queued(func(c *Config) { c.Member.Zookeeper.SessionTimeout = 2 * time.Second })
 	r.addr = direct
 	proxy.Cut()
 	r.waitFor("The ZooKeeper session was lost")
@@ -49,7 +50,7 @@ func TestMasterThatComesBackInAnotherRun(t *testing.T) {
 	if err := r.wait(lost); err == nil || !strings.Contains(err.Error(), "cleaned up by another source") {
 		t.Errorf("error %v, want one that says the session was cleaned up", err)
 	}
-	if n, err := r.zk().Queue(r.tree().pathQueue()).Len(t.Context()); n != 10 || err != nil {
+	if n, err := r.zk().Queue(r.tree().PathQueue()).Len(t.Context()); n != 10 || err != nil {
 		t.Errorf("%d paths in the other run's queue (%v), want all 10", n, err)
 	}
 	r.finish(r.source(4), r.destination(5), master)
@@ -60,7 +61,7 @@ func TestMasterThatComesBackInAnotherRun(t *testing.T) {
 func TestLockWithoutARun(t *testing.T) {
 	hold := func(t *testing.T, r *rig) *zkclient.Lock {
 		t.Helper()
-		lock := r.zk().Lock(r.tree().lock(), "")
+		lock := r.zk().Lock(r.tree().Lock(), "")
 		if ok, err := lock.TryAcquire(t.Context()); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
@@ -81,10 +82,10 @@ func TestLockWithoutARun(t *testing.T) {
 		r := newRig(t)
 		r.makeTree(smallTree)
 		lock := hold(t, r)
-		waiting := r.source(1, func(c *Config) { c.Timing.Reconnect = time.Hour })
+		waiting := r.source(1, func(c *Config) { c.Member.Timing.Reconnect = time.Hour })
 		zk := r.zk()
 		r.until("it waits for the lock", func() bool {
-			n, err := zk.Party(r.tree().party(partyAll), "").Count(t.Context())
+			n, err := zk.Party(r.tree().Party(wire.PartyAll), "").Count(t.Context())
 			return err == nil && n == 1
 		})
 		time.Sleep(500 * time.Millisecond)
@@ -106,11 +107,11 @@ func TestMasterThatFailsInTheWalk(t *testing.T) {
 	proxy := zktest.NewProxy(t, r.addr)
 	direct := r.addr
 	r.addr = proxy.Addr()
-	master := r.source(1, deleting, func(c *Config) { c.Zookeeper.SessionTimeout = 30 * time.Second })
+	master := r.source(1, deleting, func(c *Config) { c.Member.Zookeeper.SessionTimeout = 30 * time.Second })
 	r.addr = direct
 	zk := r.zk()
 	r.until("the queue fills", func() bool {
-		n, err := zk.Queue(r.tree().pathQueue()).Len(t.Context())
+		n, err := zk.Queue(r.tree().PathQueue()).Len(t.Context())
 		return err == nil && n > 0
 	})
 	proxy.Stall() // and so the walk, which is ahead by a few batches only
@@ -119,8 +120,8 @@ func TestMasterThatFailsInTheWalk(t *testing.T) {
 	r.must(os.Rename(r.src, r.src+".away"), os.Mkdir(r.src, 0o755))
 	proxy.Heal()
 	err := r.wait(master)
-	if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "--allow-empty") {
-		t.Errorf("error %v, want ErrIncomplete and the reason", err)
+	if !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "--allow-empty") {
+		t.Errorf("error %v, want wire.ErrIncomplete and the reason", err)
 	}
 	r.finish(slave, dest)
 	unfinished := strings.Count(r.log.String(), "Unfinished Path ")
@@ -137,9 +138,9 @@ func TestQueueThatSomebodyDeletes(t *testing.T) {
 	r.makeTree(smallTree)
 	r.rest()
 	master := r.queued()
-	r.must(r.zk().DeleteTree(t.Context(), r.tree().pathQueue()))
-	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "10 unfinished") {
-		t.Errorf("error %v, want ErrIncomplete with 10 unfinished", err)
+	r.must(r.zk().DeleteTree(t.Context(), r.tree().PathQueue()))
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "10 unfinished") {
+		t.Errorf("error %v, want wire.ErrIncomplete with 10 unfinished", err)
 	}
 	r.logged("10 paths have left the queue without a result")
 	r.left()
@@ -151,7 +152,7 @@ func TestStateWithAnEmptyQueue(t *testing.T) {
 	r.makeTree(smallTree)
 	master := r.queued()
 	stays := r.zk()
-	r.must(stays.Party(r.tree().party(partyAll), "python:1").Join(t.Context()))
+	r.must(stays.Party(r.tree().Party(wire.PartyAll), "python:1").Join(t.Context()))
 	r.finish(r.source(2), r.destination(3))
 	if s, err := State(t.Context(), r.config(9, "/")); s != (Status{Running: true}) || err != nil {
 		t.Errorf("%+v (%v), want a run without paths", s, err)
@@ -174,7 +175,7 @@ func TestInterruptedPathsOnly(t *testing.T) {
 		return err
 	}, r.config(1, r.src))
 	r.until("the queue fills", func() bool {
-		n, err := zk.Queue(r.tree().pathQueue()).Len(t.Context())
+		n, err := zk.Queue(r.tree().PathQueue()).Len(t.Context())
 		return err == nil && n > 0
 	})
 	walk.stop(errStopped)
@@ -182,7 +183,7 @@ func TestInterruptedPathsOnly(t *testing.T) {
 		t.Errorf("error %v, want the cause of the stop", err)
 	}
 	r.left()
-	if names, err := zk.Children(t.Context(), r.tree().lock()); len(names) != 0 || err != nil {
+	if names, err := zk.Children(t.Context(), r.tree().Lock()); len(names) != 0 || err != nil {
 		t.Errorf("the lock is held by %v (%v)", names, err)
 	}
 }
@@ -198,11 +199,11 @@ func TestLeavingsAreNotCounted(t *testing.T) {
 		_, err := zk.CreatePath(t.Context(), path, []byte(value), zkclient.Persistent)
 		r.must(err)
 	}
-	put(r.tree().stats()+"/Number_of_files", "5000000000")
-	put(r.tree().results()+"/result-0000000007", `{"paths":["1_/old"],"outcome":"failed","who":"x:1"}`)
-	put(r.tree().links()+"/note-0000000007", `[{"ino":1,"nlink":3,"paths":["old/a","old/b"]}]`)
-	put(r.tree().deletes(), "0")
-	for _, queue := range []string{r.tree().failedQueue(), r.tree().completedQueue(), r.tree().pathQueue(), r.tree().extQueue()} {
+	put(r.tree().Stats()+"/Number_of_files", "5000000000")
+	put(r.tree().Results()+"/result-0000000007", `{"paths":["1_/old"],"outcome":"failed","who":"x:1"}`)
+	put(r.tree().Links()+"/note-0000000007", `[{"ino":1,"nlink":3,"paths":["old/a","old/b"]}]`)
+	put(r.tree().Deletes(), "0")
+	for _, queue := range []string{r.tree().FailedQueue(), r.tree().CompletedQueue(), r.tree().PathQueue(), r.tree().ExtQueue()} {
 		r.must(zk.Queue(queue).Put(t.Context(), zkclient.DefaultPriority, []byte("1_/old")))
 	}
 	r.extra("")

@@ -3,15 +3,12 @@
 package session
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"sync"
 	"testing"
 	"time"
 
-	"vsc-zk/internal/pathbuilder"
-	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/slowfs"
 )
 
@@ -69,12 +66,12 @@ func TestPrefetch(t *testing.T) {
 		change      func(*Config)
 		least, most int
 	}{
-		"recursive":     {func(c *Config) { c.Depth = 1; c.Prefetch = 8 }, 4, 9},
-		"not recursive": {func(c *Config) { c.Depth = 2; c.Prefetch = 8 }, 4, 9},
-		"ranges":        {func(c *Config) { c.Depth = 2; c.Prefetch = 8; c.Flat = 150 }, 4, 9},
-		"off":           {func(c *Config) { c.Depth = 1; c.Prefetch = 0 }, 1, 2},
+		"recursive":     {func(c *Config) { c.Leader.Depth = 1; c.Prefetch = 8 }, 4, 9},
+		"not recursive": {func(c *Config) { c.Leader.Depth = 2; c.Prefetch = 8 }, 4, 9},
+		"ranges":        {func(c *Config) { c.Leader.Depth = 2; c.Prefetch = 8; c.Leader.Flat = 150 }, 4, 9},
+		"off":           {func(c *Config) { c.Leader.Depth = 1; c.Prefetch = 0 }, 1, 2},
 		// What is left out may be what nobody should touch.
-		"with rules": {func(c *Config) { c.Depth = 1; c.Prefetch = 8; c.Rsync.Extra = []string{"exclude:nothing"} }, 1, 2},
+		"with rules": {func(c *Config) { c.Leader.Depth = 1; c.Prefetch = 8; c.Rsync.Extra = []string{"exclude:nothing"} }, 1, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -89,7 +86,7 @@ func TestPrefetch(t *testing.T) {
 				defer asking.leave()
 				time.Sleep(d)
 			})
-			master := r.queued(c.change, func(c *Config) { c.Walkers = 1 })
+			master := r.queued(c.change, func(c *Config) { c.Leader.Walkers = 1 })
 			asking.top() // of the walk
 			r.finish(r.slave(2, c.change, oneByOne), r.destination(3), master)
 			if most := asking.top(); most < c.least || most > c.most {
@@ -97,38 +94,5 @@ func TestPrefetch(t *testing.T) {
 			}
 			r.identical()
 		})
-	}
-}
-
-// A lookup that a file system does not answer holds up nobody for long.
-func TestPrefetchThatHangs(t *testing.T) {
-	r := newRig(t)
-	r.must(os.MkdirAll(r.path("dir"), 0o755))
-	var asking crowd
-	armed, answer := make(chan struct{}), make(chan struct{})
-	r.slowly(func(time.Duration) {
-		select {
-		case <-armed:
-			asking.come()
-			defer asking.leave()
-			<-answer
-		default:
-		}
-	})
-	tree, err := pathbuilder.OpenTree(r.src)
-	r.must(err)
-	cfg := Config{Timing: Timing{Lookup: 50 * time.Millisecond}}
-	w := newWorker(&crew{slave: &slave{client: &client{cfg: cfg}, ahead: pathbuilder.NewPrefetcher(tree, 4)}})
-	tr := &transfer{Job: rsyncrunner.Job{Names: []string{"dir"}, Recursive: true}}
-
-	close(armed)
-	defer close(answer)
-	ctx, cancel := context.WithCancel(t.Context())
-	wait := w.prefetch(ctx, tr)
-	r.until("the prefetch asks", func() bool { return asking.now() > 0 })
-	cancel()
-	wait()
-	if asking.now() == 0 {
-		t.Error("everything had an answer: this tested nothing")
 	}
 }

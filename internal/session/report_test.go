@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"vsc-zk/internal/session/wire"
 )
 
 // oddNames are directories whose entries a file of lines cannot have as they are,
@@ -28,11 +30,11 @@ func TestReportAndPathsFrom(t *testing.T) {
 	r.age(append(slices.Clone(oddNames), "good")...)
 	dir := t.TempDir()
 	report, failed := filepath.Join(dir, "report"), filepath.Join(dir, "failed")
-	depth1 := func(c *Config) { c.Depth = 1 }
-	master := r.source(1, depth1, func(c *Config) { c.Report, c.Failed = report, failed })
+	depth1 := func(c *Config) { c.Leader.Depth = 1 }
+	master := r.source(1, depth1, func(c *Config) { c.Leader.Report, c.Leader.Failed = report, failed })
 	slave, dest := r.slave(2, oneByOne), r.destination(3)
-	if err := r.wait(master); !errors.Is(err, ErrIncomplete) {
-		t.Errorf("error %v, want ErrIncomplete", err)
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) {
+		t.Errorf("error %v, want wire.ErrIncomplete", err)
 	}
 	r.finish(slave, dest)
 	lines := r.reported(report)
@@ -57,7 +59,7 @@ func TestReportAndPathsFrom(t *testing.T) {
 		r.must(os.RemoveAll(filepath.Join(r.dst, name, "file")))
 	}
 	r.log.reset()
-	again := r.source(4, depth1, func(c *Config) { c.PathsFrom, c.Report, c.Failed = failed, report, failed })
+	again := r.source(4, depth1, func(c *Config) { c.Leader.PathsFrom, c.Leader.Report, c.Leader.Failed = failed, report, failed })
 	r.finish(again, r.slave(5), r.destination(6))
 	r.identical()
 	if n := r.sent(""); n != len(oddNames) {
@@ -79,13 +81,13 @@ func TestUnfinishedCanBeSentLater(t *testing.T) {
 	r.rest()
 	dir := t.TempDir()
 	report, failed := filepath.Join(dir, "report"), filepath.Join(dir, "failed")
-	master := r.queued(hardLinks, impatient, func(c *Config) { c.Report, c.Failed = report, failed })
+	master := r.queued(hardLinks, impatient, func(c *Config) { c.Leader.Report, c.Leader.Failed = report, failed })
 	slowEndBegun := r.slowEndLast()
 	slave, dest := r.source(2, hardLinks, slow, oneByOne), r.destination(3)
 	slowEndBegun()
 	// The Go source leaves, and a Python one does the rest, as far as it can.
 	python := r.zk()
-	r.must(python.Party(r.tree().party(partySources), "python:1").Join(t.Context()))
+	r.must(python.Party(r.tree().Party(wire.PartySources), "python:1").Join(t.Context()))
 	slave.stop(errStopped)
 	if err := r.wait(slave); !errors.Is(err, errStopped) {
 		t.Fatal(err)
@@ -94,17 +96,17 @@ func TestUnfinishedCanBeSentLater(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	finishPaths(t, python, r.tree())
-	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "0 failed, 1 unfinished, 10 completed") {
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "0 failed, 1 unfinished, 10 completed") {
 		t.Errorf("error %v, want 1 unfinished", err)
 	}
 	r.finish(dest)
 	python.Close()
 	r.reported(report)
-	if got := r.read(failed); got != linksPrefix+`["dir000/file000","dir001/link"]`+"\n" {
+	if got := r.read(failed); got != `l_["dir000/file000","dir001/link"]`+"\n" {
 		t.Fatalf("--failed has %q, want the hard links", got)
 	}
 	r.log.reset()
-	r.finish(r.source(4, hardLinks, func(c *Config) { c.PathsFrom = failed }), r.slave(5, hardLinks), r.destination(6))
+	r.finish(r.source(4, hardLinks, func(c *Config) { c.Leader.PathsFrom = failed }), r.slave(5, hardLinks), r.destination(6))
 	r.logged("is sending 2 files that are linked")
 	r.identical()
 }
@@ -120,16 +122,16 @@ func TestBadPathsFrom(t *testing.T) {
 		list := filepath.Join(t.TempDir(), "list")
 		r.must(os.WriteFile(list, []byte("1_"+r.path("dir001")+"\n\n"+bad+"\n0_"+r.path("dir002")), 0o644))
 		joined := func(c *Config) {
-			c.PathsFrom, c.Joined = list, func() { t.Error("the start was said to have gone well") }
+			c.Leader.PathsFrom, c.Member.Joined = list, func() { t.Error("the start was said to have gone well") }
 		}
 		if err := r.wait(r.source(1, joined)); err == nil || !strings.Contains(err.Error(), list+", line 3: ") {
 			t.Errorf("%q: error %v, want one that names the line", bad, err)
 		}
 	}
-	if err := r.wait(r.source(1, func(c *Config) { c.PathsFrom = "/nonexistent/list" })); err == nil || !strings.Contains(err.Error(), "/nonexistent/list") {
+	if err := r.wait(r.source(1, func(c *Config) { c.Leader.PathsFrom = "/nonexistent/list" })); err == nil || !strings.Contains(err.Error(), "/nonexistent/list") {
 		t.Errorf("error %v, want one that names the file", err)
 	}
-	if _, ok, err := r.zk().Exists(t.Context(), r.tree().ready()); ok || err != nil {
+	if _, ok, err := r.zk().Exists(t.Context(), r.tree().Ready()); ok || err != nil {
 		t.Errorf("the session has begun (%v)", err)
 	}
 }

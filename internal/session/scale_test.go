@@ -9,13 +9,17 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"vsc-zk/internal/session/destination"
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/leader"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
@@ -34,10 +38,14 @@ type scale struct {
 // config is that of a client in a session in which nothing is done with the paths.
 func (s scale) config(n int) Config {
 	return Config{
-		Zookeeper: zkclient.Config{Servers: []string{s.Addr}, User: "root", Password: "admin"},
-		Session:   s.Session, Path: "/", Host: fmt.Sprintf("127.0.1.%d", n), MaxDelete: -1, StartPort: 20000, Slots: 50,
-		Netcat: true, paths: s.Paths, Window: s.Window,
-		sendLine: func(context.Context, string, string) error { return nil },
+		Member: member.Config{
+			Zookeeper: zkclient.Config{Servers: []string{s.Addr}, User: "root", Password: "admin"},
+			Session:   s.Session, Host: fmt.Sprintf("127.0.1.%d", n),
+		},
+		Base: guard.Config{Path: "/"}, MaxDelete: -1,
+		Leader:      leader.Config{Window: s.Window},
+		Destination: destination.Config{StartPort: 20000, Slots: 50},
+		Lines:       s.Paths, SendLine: func(context.Context, string, string) error { return nil },
 	}
 }
 
@@ -101,12 +109,12 @@ func (s scale) run(tb testing.TB, server *zktest.Server, slaves int) (took time.
 		tb.Fatal(err)
 	}
 	defer probe.Close()
-	t, err := newTree(s.Session)
+	t, err := wire.NewTree(s.Session)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	for { // a slave that is first would be the master
-		if _, ok, err := probe.Exists(ctx, t.ready()); err != nil {
+		if _, ok, err := probe.Exists(ctx, t.Ready()); err != nil {
 			tb.Fatal(err)
 		} else if ok {
 			break
@@ -153,23 +161,6 @@ func TestManySlaves(t *testing.T) {
 	if nodes == 0 || nodes > 7_500 { // what waits and what is taken, results, and clients
 		t.Errorf("%d znodes at a time, which is more than a window of 1,000 needs", nodes)
 	}
-}
-
-// What a master remembers of a million directories for the next walk.
-func TestMemoryOfStamps(t *testing.T) {
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	s := stamps{}
-	for i := range uint64(1_000_000) {
-		s[i*0x9e3779b97f4a7c15] = struct{}{}
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 40<<20 {
-		t.Errorf("%d bytes for a million directories", grown)
-	}
-	runtime.KeepAlive(s)
 }
 
 // BenchmarkScale is a session of so many paths with which nothing is done.

@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
@@ -25,7 +28,7 @@ func TestRun(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(testtree.TreeOptions{Fanout: []int{4, 3, 2}, Files: 3, Size: 2000, Names: testtree.OddNames})
 	doneFile := filepath.Join(t.TempDir(), "done.gz")
-	master := r.source(1, func(c *Config) { c.DoneFile = doneFile; c.Depth = 3 })
+	master := r.source(1, func(c *Config) { c.Leader.DoneFile = doneFile; c.Leader.Depth = 3 })
 	r.waitFor("pathqueue building finished")
 	r.finish(master, r.source(2), r.source(3), r.destination(4), r.destination(5))
 	r.identical()
@@ -53,13 +56,13 @@ func TestClientsMayComeBeforeTheMaster(t *testing.T) {
 	r.makeTree(smallTree)
 	dest := r.destination(2)
 	// A slave that is first would be the master: hold the lock until it waits.
-	lock := r.zk().Lock(r.tree().lock(), "")
+	lock := r.zk().Lock(r.tree().Lock(), "")
 	if ok, err := lock.TryAcquire(t.Context()); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	slave := r.source(3)
 	r.until("both have joined", func() bool {
-		n, err := r.zk().Party(r.tree().party(partyAll), "").Count(t.Context())
+		n, err := r.zk().Party(r.tree().Party(wire.PartyAll), "").Count(t.Context())
 		return err == nil && n == 2
 	})
 	time.Sleep(300 * time.Millisecond) // they must not end now
@@ -84,7 +87,7 @@ func TestEmptySourceWithDelete(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "--allow-empty") || !strings.Contains(err.Error(), r.src) {
 		t.Fatalf("error %v, want one that names the source and --allow-empty", err)
 	}
-	allow := func(c *Config) { c.AllowEmpty = true }
+	allow := func(c *Config) { c.Base.AllowEmpty = true }
 	r.finish(r.source(1, withDelete, allow), r.slave(2, withDelete, allow), r.destination(3))
 	r.identical() // now it is what the user asked for: everything deleted
 }
@@ -142,7 +145,7 @@ func TestUncleanRunIsCleanedUpBySingleSource(t *testing.T) {
 	if err := r.wait(r.source(3)); !errors.Is(err, ErrUnclean) || !strings.Contains(err.Error(), "1 other client") {
 		t.Fatalf("error %v, want ErrUnclean that counts the others", err)
 	}
-	if n, err := r.zk().Queue(r.tree().pathQueue()).Len(t.Context()); n != 10 || err != nil {
+	if n, err := r.zk().Queue(r.tree().PathQueue()).Len(t.Context()); n != 10 || err != nil {
 		t.Fatalf("%d paths in the queue (%v), want all 10 untouched", n, err)
 	}
 	other.stop(errStopped)
@@ -151,7 +154,7 @@ func TestUncleanRunIsCleanedUpBySingleSource(t *testing.T) {
 	}
 
 	doneFile := filepath.Join(t.TempDir(), "done.gz")
-	if err := r.wait(r.source(4, func(c *Config) { c.DoneFile = doneFile })); !errors.Is(err, ErrUnclean) {
+	if err := r.wait(r.source(4, func(c *Config) { c.Leader.DoneFile = doneFile })); !errors.Is(err, ErrUnclean) {
 		t.Fatalf("error %v, want ErrUnclean after the clean-up", err)
 	}
 	if n := strings.Count(r.log.String(), "Unfinished Path "); n != 10 {
@@ -175,11 +178,11 @@ func TestFailedPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	failed, report := filepath.Join(t.TempDir(), "failed"), filepath.Join(t.TempDir(), "report")
-	master := r.source(1, func(c *Config) { c.Failed, c.Report = failed, report })
+	master := r.source(1, func(c *Config) { c.Leader.Failed, c.Leader.Report = failed, report })
 	slave, dest := r.slave(2, oneByOne), r.destination(3)
 	err := r.wait(master)
-	if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "1 failed") {
-		t.Errorf("error %v, want ErrIncomplete with 1 failed", err)
+	if !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "1 failed") {
+		t.Errorf("error %v, want wire.ErrIncomplete with 1 failed", err)
 	}
 	r.finish(slave, dest) // for them the session has ended
 	log := r.log.String()
@@ -203,7 +206,7 @@ func TestFailedPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.log.reset()
-	again := r.source(4, func(c *Config) { c.PathsFrom = failed })
+	again := r.source(4, func(c *Config) { c.Leader.PathsFrom = failed })
 	r.finish(r.slave(5), r.destination(6), again)
 	r.identical()
 	if n := strings.Count(r.log.String(), "is sending path"); n != 1 {
@@ -224,11 +227,11 @@ func TestDestinationWhoseBasePathGoesAway(t *testing.T) {
 	r.waitFor("was paused")
 	slave := r.source(3)
 	r.until("the slave has disabled it", func() bool {
-		data, _, err := r.zk().Get(t.Context(), r.tree().dest(dest127(2)))
-		return err == nil && string(data) == stateDisabled
+		data, _, err := r.zk().Get(t.Context(), r.tree().Dest(dest127(2)))
+		return err == nil && string(data) == wire.Disabled
 	})
 	r.until("it is out of the queue of destinations", func() bool {
-		n, err := r.zk().Queue(r.tree().destQueue()).Len(t.Context())
+		n, err := r.zk().Queue(r.tree().DestQueue()).Len(t.Context())
 		return err == nil && n == 0
 	})
 	if err := os.Rename(away, r.dst); err != nil {
@@ -241,14 +244,14 @@ func TestDestinationWhoseBasePathGoesAway(t *testing.T) {
 	}
 }
 
-func dest127(n int) string { return whoami("127.0.0." + strconv.Itoa(n)) }
+func dest127(n int) string { return wire.Whoami("127.0.0."+strconv.Itoa(n), os.Getpid()) }
 
 // Without verification a destination is active whatever its path does, so that
 // Python sources use it too.
 func TestDestinationWithoutVerification(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
-	dest := r.destination(2, func(c *Config) { c.VerifyPath = false })
+	dest := r.destination(2, func(c *Config) { c.Base.VerifyPath = false })
 	r.finish(r.source(1), r.slave(3), dest)
 	r.identical()
 	if !strings.Contains(r.log.String(), "was activated") {
@@ -260,11 +263,11 @@ func TestFixedPortOfAnother(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	port := freePort(t)
-	fixed := func(c *Config) { c.Port = port; c.Zookeeper.SessionTimeout = time.Second }
+	fixed := func(c *Config) { c.Destination.Port = port; c.Member.Zookeeper.SessionTimeout = time.Second }
 	master := r.source(1)
 	first := r.destination(2, fixed)
 	r.waitFor("Added destination")
-	err := r.wait(r.destination(2, fixed, func(c *Config) { c.Host = "127.0.0.2" }))
+	err := r.wait(r.destination(2, fixed, func(c *Config) { c.Member.Host = "127.0.0.2" }))
 	if err == nil || !strings.Contains(err.Error(), strconv.Itoa(port)) {
 		t.Errorf("error %v, want one that names the port", err)
 	}
@@ -288,15 +291,15 @@ func TestTwoDestinationsOfOneHostTakeTwoPorts(t *testing.T) {
 	master := r.source(1)
 	one, two := r.destination(2), r.destination(3)
 	r.until("both are queued", func() bool {
-		n, err := r.zk().Queue(r.tree().destQueue()).Len(t.Context())
+		n, err := r.zk().Queue(r.tree().DestQueue()).Len(t.Context())
 		return err == nil && n == 2
 	})
 	zk := r.zk()
-	a, _, err := zk.Get(t.Context(), r.tree().portMap(dest127(2)))
+	a, _, err := zk.Get(t.Context(), r.tree().PortMap(dest127(2)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _, err := zk.Get(t.Context(), r.tree().portMap(dest127(3)))
+	b, _, err := zk.Get(t.Context(), r.tree().PortMap(dest127(3)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +316,7 @@ func slow(c *Config) { c.Rsync.Extra = []string{"bwlimit:50"} }
 func TestStopInTheMiddleGivesThePathBack(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(testtree.TreeOptions{Fanout: []int{2}, Files: 1, Size: 600_000})
-	master := r.source(1, func(c *Config) { c.Depth = 1 })
+	master := r.source(1, func(c *Config) { c.Leader.Depth = 1 })
 	dest := r.destination(2)
 	slave := r.slave(3, slow)
 	r.waitFor("is sending path")
@@ -325,7 +328,7 @@ func TestStopInTheMiddleGivesThePathBack(t *testing.T) {
 	if took := time.Since(begin); took > 8*time.Second {
 		t.Errorf("the stop took %v: the slave waited for its rsync", took)
 	}
-	taken, err := r.zk().Children(t.Context(), r.tree().pathQueue()+"/taken")
+	taken, err := r.zk().Children(t.Context(), r.tree().PathQueue()+"/taken")
 	if err != nil || len(taken) != 0 {
 		t.Errorf("taken %v (%v), want none", taken, err)
 	}
@@ -347,7 +350,7 @@ func TestState(t *testing.T) {
 	if s := state(); s.Running {
 		t.Errorf("%+v before the session", s)
 	}
-	if _, ok, err := r.zk().Exists(t.Context(), r.tree().root); ok || err != nil {
+	if _, ok, err := r.zk().Exists(t.Context(), r.tree().Root()); ok || err != nil {
 		t.Errorf("asking made the session's node (%v)", err)
 	}
 	master := r.source(1)
@@ -382,14 +385,14 @@ func TestPathsOnly(t *testing.T) {
 	if _, err := PathsOnly(t.Context(), r.config(3, r.src)); !errors.Is(err, ErrUnclean) {
 		t.Errorf("error %v, want ErrUnclean", err)
 	}
-	if n, err := r.zk().Queue(r.tree().pathQueue()).Len(t.Context()); n != 10 || err != nil {
+	if n, err := r.zk().Queue(r.tree().PathQueue()).Len(t.Context()); n != 10 || err != nil {
 		t.Errorf("%d paths (%v): the unfinished ones are lost", n, err)
 	}
 }
 
 func TestNetcat(t *testing.T) {
 	r := newRig(t)
-	netcat := func(c *Config) { c.Netcat = true; c.Path = "/nonexistent"; c.Rsync.Delete = true }
+	netcat := func(c *Config) { c.Lines = 15; c.Base.Path = "/nonexistent"; c.Rsync.Delete = true }
 	lines := &logBuffer{}
 	dest := r.start(Destination, r.config(2, "", netcat, func(c *Config) { c.Output = lines }))
 	r.finish(r.source(1, netcat), r.slave(3, netcat), dest)
@@ -416,7 +419,7 @@ func TestOddNamesAreOnlyForGo(t *testing.T) {
 	master := r.source(1)
 	r.waitFor("pathqueue building finished")
 	zk := r.zk()
-	for queue, want := range map[string]int{r.tree().extQueue(): 4, r.tree().pathQueue(): 3} {
+	for queue, want := range map[string]int{r.tree().ExtQueue(): 4, r.tree().PathQueue(): 3} {
 		if n, err := zk.Queue(queue).Len(t.Context()); n != want || err != nil {
 			t.Errorf("%d entries in %s (%v), want %d", n, queue, err, want)
 		}
@@ -433,7 +436,7 @@ func TestLostZooKeeperSession(t *testing.T) {
 	proxy := zktest.NewProxy(t, r.addr)
 	direct := r.addr
 	r.addr = proxy.Addr()
-	short := func(c *Config) { c.Zookeeper.SessionTimeout = 2 * time.Second }
+	short := func(c *Config) { c.Member.Zookeeper.SessionTimeout = 2 * time.Second }
 	master := r.source(1, short)
 	dest := r.destination(2, short)
 	slave := r.slave(3, short, slow)
@@ -444,7 +447,7 @@ func TestLostZooKeeperSession(t *testing.T) {
 	})
 	r.addr = direct
 	r.until("ZooKeeper has seen it too", func() bool {
-		n, err := r.zk().Party(r.tree().party(partyAll), "").Count(t.Context())
+		n, err := r.zk().Party(r.tree().Party(wire.PartyAll), "").Count(t.Context())
 		return err == nil && n == 0
 	})
 	proxy.Heal()
@@ -465,8 +468,8 @@ func TestResultToldBeforeALoss(t *testing.T) {
 	report := filepath.Join(t.TempDir(), "report")
 	lost := r.when("Completed Path ", proxy.Cut)
 	master := r.queued(lost, func(c *Config) {
-		c.Report = report
-		c.Zookeeper.Servers, c.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
+		c.Leader.Report = report
+		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
 	})
 	slave, dest := r.source(2), r.destination(3)
 	r.waitFor("The ZooKeeper session was lost")
@@ -497,13 +500,13 @@ while :; do touch `+alive+`; sleep 0.05; done
 	master := r.queued(deleting)
 	dest := r.destination(2)
 	proxy := zktest.NewProxy(t, r.addr)
-	slave := r.source(3, deleting, func(c *Config) { c.Zookeeper.Servers = []string{proxy.Addr()} })
+	slave := r.source(3, deleting, func(c *Config) { c.Member.Zookeeper.Servers = []string{proxy.Addr()} })
 	r.until("rsync is at work", func() bool { _, err := os.Stat(alive); return err == nil })
 	t.Setenv("PATH", path)
 	zk := r.zk()
 	proxy.Cut()
 	r.until("another slave could have the path", func() bool {
-		taken, err := zk.Children(t.Context(), r.tree().pathQueue()+"/taken")
+		taken, err := zk.Children(t.Context(), r.tree().PathQueue()+"/taken")
 		return err == nil && len(taken) == 0
 	})
 	freed := time.Now()
@@ -525,7 +528,7 @@ func TestBackOff(t *testing.T) {
 	r.age("a")
 	const retry = 400 * time.Millisecond
 	master := r.queued(depth1)
-	slave, dest := r.source(2, func(c *Config) { c.Timing.Retry = retry }), r.destination(3)
+	slave, dest := r.source(2, func(c *Config) { c.Member.Timing.Retry = retry }), r.destination(3)
 	times := func(texts ...string) (times []time.Time) { // when they were logged, one after the other
 		for i, text := range texts {
 			r.until(text, func() bool { return strings.Count(r.log.String(), text) > i/2 })
@@ -541,8 +544,8 @@ func TestBackOff(t *testing.T) {
 			t.Errorf("attempt %d came after %v, want %v at least", i+2, pause, want)
 		}
 	}
-	if err := r.wait(master); !errors.Is(err, ErrIncomplete) {
-		t.Errorf("error %v, want ErrIncomplete", err)
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) {
+		t.Errorf("error %v, want wire.ErrIncomplete", err)
 	}
 	r.finish(slave, dest)
 }
@@ -554,14 +557,14 @@ func TestMasterWhoseSessionWasCleanedUp(t *testing.T) {
 	proxy := zktest.NewProxy(t, r.addr)
 	direct := r.addr
 	r.addr = proxy.Addr()
-	short := func(c *Config) { c.Zookeeper.SessionTimeout = 2 * time.Second }
+	short := func(c *Config) { c.Member.Zookeeper.SessionTimeout = 2 * time.Second }
 	master := r.source(1, short)
 	r.waitFor("pathqueue building finished")
 	proxy.Cut()
 	r.waitFor("The ZooKeeper session was lost")
 	r.addr = direct
 	r.until("it has gone", func() bool {
-		n, err := r.zk().Party(r.tree().party(partyAll), "").Count(t.Context())
+		n, err := r.zk().Party(r.tree().Party(wire.PartyAll), "").Count(t.Context())
 		return err == nil && n == 0
 	})
 	if err := r.wait(r.source(2)); !errors.Is(err, ErrUnclean) {
@@ -578,22 +581,22 @@ func TestBadWalkChangesNothing(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	for name, change := range map[string]func(*Config){
-		"elsewhere":        func(c *Config) { c.Subpaths = []string{"3_elsewhere"} },
-		"no-such-user-xyz": func(c *Config) { c.Exclude, c.ExcludeUser = regexp.MustCompile("x"), "no-such-user-xyz" },
+		"elsewhere":        func(c *Config) { c.Leader.Subpaths = []string{"3_elsewhere"} },
+		"no-such-user-xyz": func(c *Config) { c.Base.Exclude, c.Base.ExcludeUser = regexp.MustCompile("x"), "no-such-user-xyz" },
 	} {
-		joined := func(c *Config) { c.Joined = func() { t.Error("the start was said to have gone well") } }
+		joined := func(c *Config) { c.Member.Joined = func() { t.Error("the start was said to have gone well") } }
 		if err := r.wait(r.source(1, change, joined)); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("error %v, want one that names %s", err, name)
 		}
 	}
-	if _, ok, err := r.zk().Exists(t.Context(), r.tree().ready()); ok || err != nil {
+	if _, ok, err := r.zk().Exists(t.Context(), r.tree().Ready()); ok || err != nil {
 		t.Errorf("the session has begun (%v)", err)
 	}
 }
 
 func TestBadSessionNames(t *testing.T) {
 	for _, name := range []string{"", " ", "/elsewhere", "/admin", "a//b", "../x"} {
-		c := Config{Session: name, Path: "/tmp", Zookeeper: zkclient.Config{Servers: []string{"127.0.0.1:1"}}}
+		c := Config{Member: member.Config{Session: name, Zookeeper: zkclient.Config{Servers: []string{"127.0.0.1:1"}}}, Base: guard.Config{Path: "/tmp"}}
 		if err := Source(context.Background(), c); err == nil || !strings.Contains(err.Error(), "session") {
 			t.Errorf("session %q: error %v, want one about the session's name", name, err)
 		}

@@ -4,7 +4,6 @@ package session
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 )
 
@@ -38,13 +38,13 @@ func (r *rig) uneven(below int, names ...string) {
 // slowly is for sources whose paths are to take a while, and for masters that are
 // to notice soon.
 func slowly(c *Config) {
-	c.Depth = 1
+	c.Leader.Depth = 1
 	c.Rsync.Extra = []string{"bwlimit:100"}
-	c.Timing.Idle, c.Timing.SplitAfter, c.Timing.Settle = 100*time.Millisecond, 400*time.Millisecond, 300*time.Millisecond
+	c.Member.Timing.Idle, c.Member.Timing.SplitAfter, c.Member.Timing.Settle = 100*time.Millisecond, 400*time.Millisecond, 300*time.Millisecond
 }
 
 // jobs gives a client several jobs, as a source or a destination.
-func jobs(n int) func(*Config) { return func(c *Config) { c.Jobs, c.Slots = n, n } }
+func jobs(n int) func(*Config) { return func(c *Config) { c.Jobs, c.Destination.Slots = n, n } }
 
 // A large path that one job works on is cut when others have nothing to do, in either queue.
 func TestPathInWorkIsCut(t *testing.T) {
@@ -54,7 +54,7 @@ func TestPathInWorkIsCut(t *testing.T) {
 			r.uneven(6, big)
 			r.must(os.MkdirAll(filepath.Join(r.dst, big, "stale/below"), 0o755), os.MkdirAll(filepath.Join(r.dst, big, "part1/stale"), 0o755))
 			report := filepath.Join(t.TempDir(), "report")
-			r.finish(r.source(1, slowly, deleting, jobs(3), func(c *Config) { c.Report = report }), r.destination(2, jobs(3)))
+			r.finish(r.source(1, slowly, deleting, jobs(3), func(c *Config) { c.Leader.Report = report }), r.destination(2, jobs(3)))
 			r.identical()
 			r.left()
 			r.logged("Path 1_"+r.path(big)+" is handed back", "Path 1_"+r.path(big)+" is cut into 7", "Paths: 8 completed, 0 failed")
@@ -103,8 +103,8 @@ func TestPythonSlaveIsNotAsked(t *testing.T) {
 	r.uneven(2, "big")
 	master := r.queued(slowly)
 	python := r.zk()
-	queue := python.Queue(r.tree().pathQueue())
-	r.must(python.Party(r.tree().party(partyAll), "python:1").Join(t.Context()), python.Party(r.tree().party(partySources), "python:1").Join(t.Context()))
+	queue := python.Queue(r.tree().PathQueue())
+	r.must(python.Party(r.tree().Party(wire.PartyAll), "python:1").Join(t.Context()), python.Party(r.tree().Party(wire.PartySources), "python:1").Join(t.Context()))
 	for range 2 { // all there is
 		if _, err := queue.Take(t.Context()); err != nil {
 			t.Fatal(err)
@@ -112,11 +112,11 @@ func TestPythonSlaveIsNotAsked(t *testing.T) {
 	}
 	slave, dest := r.source(2, slowly), r.destination(3)
 	r.until("a job is idle", func() bool {
-		names, err := python.Children(t.Context(), r.tree().idle())
+		names, err := python.Children(t.Context(), r.tree().Idle())
 		return err == nil && len(names) == 1
 	})
 	time.Sleep(time.Second) // for a master that would ask
-	if data, _, err := python.Get(t.Context(), r.tree().wanted()); err != nil || len(data) > len("{}") {
+	if data, _, err := python.Get(t.Context(), r.tree().Wanted()); err != nil || len(data) > len("{}") {
 		t.Errorf("the master asks for %s (%v)", data, err)
 	}
 	python.Close()
@@ -133,11 +133,11 @@ func TestWindow(t *testing.T) {
 		r.must(os.MkdirAll(r.path(dir), 0o755))
 		r.age(dir)
 	}
-	narrow := func(c *Config) { c.Depth, c.Window = 1, 10 }
+	narrow := func(c *Config) { c.Leader.Depth, c.Leader.Window = 1, 10 }
 	master := r.source(1, narrow)
 	zk := r.zk()
 	entries := func() int {
-		n, err := zk.Queue(r.tree().pathQueue()).Len(t.Context())
+		n, err := zk.Queue(r.tree().PathQueue()).Len(t.Context())
 		r.must(err)
 		return n
 	}
@@ -146,11 +146,13 @@ func TestWindow(t *testing.T) {
 	if n := entries(); n != 10 {
 		t.Errorf("%d entries wait, want no more than 10", n)
 	}
-	data, _, err := zk.Get(t.Context(), r.tree().meta())
+	data, _, err := zk.Get(t.Context(), r.tree().Meta())
 	r.must(err)
-	var state meta
-	r.must(json.Unmarshal(data, &state))
-	if want := text("1_" + r.path("dir08")); state.Cursor != want || state.Queued != 10 {
+	state, ok := wire.DecodeMeta(data)
+	if !ok {
+		t.Fatalf("cannot read %q", data)
+	}
+	if want := wire.Text("1_" + r.path("dir08")); state.Cursor != want || state.Queued != 10 {
 		t.Errorf("the cursor is %q after %d entries, want %q after 10", state.Cursor, state.Queued, want)
 	}
 	slave, dest := r.source(2), r.destination(3)
@@ -175,7 +177,7 @@ func TestAutoDepth(t *testing.T) {
 		r.age(dir+"/deep", dir)
 	}
 	r.age("dir0", "dir1")
-	auto := func(c *Config) { c.Depth = AutoDepth }
+	auto := func(c *Config) { c.Leader.Depth = AutoDepth }
 	r.finish(r.source(1, auto, jobs(1)), r.destination(2))
 	r.logged("Depth 2 is chosen", "Paths: 123 completed")
 	r.identical()
@@ -203,7 +205,7 @@ func TestFlatDirectory(t *testing.T) {
 	r.must(os.Link(r.path("flat/file0001"), r.path("flat/zzz")), os.Link(r.path("flat/file0100"), r.path("flat/sub/link")),
 		os.Symlink("file0000", r.path("flat/symlink")))
 	r.age("flat", "flat/sub")
-	change := func(c *Config) { c.Flat, c.Depth, c.Rsync.HardLinks = 50, 2, true }
+	change := func(c *Config) { c.Leader.Flat, c.Leader.Depth, c.Rsync.HardLinks = 50, 2, true }
 	failed := filepath.Join(t.TempDir(), "failed")
 	r.finish(r.source(1, deleting, change, jobs(2)), r.destination(2, jobs(2)))
 	r.identical()
@@ -221,7 +223,7 @@ func TestFlatDirectory(t *testing.T) {
 		os.WriteFile(failed, []byte("d_"+r.path("flat")+"\n"+`r_{"path":"`+r.path("flat")+`","from":"file0001","to":"file0002"}`+"\n"), 0o644))
 	r.age()
 	r.log.reset()
-	r.finish(r.source(3, deleting, change, jobs(1), func(c *Config) { c.PathsFrom = failed; c.Rsync.HardLinks = false }), r.destination(4))
+	r.finish(r.source(3, deleting, change, jobs(1), func(c *Config) { c.Leader.PathsFrom = failed; c.Rsync.HardLinks = false }), r.destination(4))
 	r.logged("Paths: 2 completed")
 	if _, err := os.Lstat(filepath.Join(r.dst, "flat/stale")); err == nil {
 		t.Error("the deletions were not sent")
@@ -238,8 +240,8 @@ func TestFlatDirectoryWithoutGoSource(t *testing.T) {
 		r.must(os.MkdirAll(r.path("flat/sub"), 0o755), os.WriteFile(r.path(fmt.Sprintf("flat/file%d", i)), nil, 0o644))
 	}
 	r.age("flat", "flat/sub")
-	master := r.queued(func(c *Config) { c.Flat = 10 })
-	if n, err := r.zk().Queue(r.tree().extQueue()).Len(t.Context()); n != 0 || err != nil {
+	master := r.queued(func(c *Config) { c.Leader.Flat = 10 })
+	if n, err := r.zk().Queue(r.tree().ExtQueue()).Len(t.Context()); n != 0 || err != nil {
 		t.Errorf("%d entries (%v) that only a Go source can send, and there is none", n, err)
 	}
 	r.finish(r.source(2), r.destination(3), master)
@@ -256,7 +258,7 @@ func TestMasterThatFailsDuringTheWalk(t *testing.T) {
 	}
 	doneFile := filepath.Join(t.TempDir(), "done.gz")
 	master := r.source(1, jobs(1), func(c *Config) {
-		c.Depth, c.Window, c.DoneFile, c.Rsync.Extra = 1, 10, doneFile, []string{"no-such-option-xyz"}
+		c.Leader.Depth, c.Leader.Window, c.Leader.DoneFile, c.Rsync.Extra = 1, 10, doneFile, []string{"no-such-option-xyz"}
 	})
 	dest := r.destination(2)
 	err := r.wait(master)
@@ -288,9 +290,9 @@ func TestReportThatCannotBeWritten(t *testing.T) {
 	full := filepath.Join(t.TempDir(), "full")
 	r.must(os.Mkdir(full, 0o755), unix.Mount("tmpfs", full, "tmpfs", 0, "size=4k"))
 	defer func() { r.must(unix.Unmount(full, unix.MNT_DETACH)) }()
-	master := r.source(1, jobs(1), func(c *Config) { c.Depth, c.Report = 1, filepath.Join(full, "report") })
+	master := r.source(1, jobs(1), func(c *Config) { c.Leader.Depth, c.Leader.Report = 1, filepath.Join(full, "report") })
 	dest := r.destination(2)
-	if err := r.wait(master); err == nil || !strings.Contains(err.Error(), "cannot write the report") || errors.Is(err, ErrIncomplete) {
+	if err := r.wait(master); err == nil || !strings.Contains(err.Error(), "cannot write the report") || errors.Is(err, wire.ErrIncomplete) {
 		t.Errorf("error %v, want one that says that the report is not complete", err)
 	}
 	r.finish(dest)
@@ -305,7 +307,7 @@ func TestSubpathThatVanishes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.makeTree(testtree.TreeOptions{Fanout: []int{2, 2, 2}, Files: 1, Size: 10})
-			master := r.queued(deleting, func(c *Config) { c.Depth, c.Subpaths = 1, []string{"2_dir000"} })
+			master := r.queued(deleting, func(c *Config) { c.Leader.Depth, c.Leader.Subpaths = 1, []string{"2_dir000"} })
 			r.must(os.RemoveAll(r.path("dir000")))
 			if swap {
 				r.must(os.Symlink("dir001", r.path("dir000")))
@@ -325,7 +327,7 @@ func TestSlots(t *testing.T) {
 	master := r.queued()
 	dest := r.destination(2, jobs(3))
 	zk := r.zk()
-	queue := zk.Queue(r.tree().destQueue())
+	queue := zk.Queue(r.tree().DestQueue())
 	slots := func() int {
 		n, err := queue.Len(t.Context())
 		r.must(err)
@@ -368,7 +370,7 @@ func TestPathWithExcludedDirectoryIsNotCut(t *testing.T) {
 	r.uneven(2, "big")
 	r.must(os.MkdirAll(r.path("big/.snapshots/below"), 0o755))
 	r.age("big/.snapshots", "big/.snapshots/below", "big")
-	exclude := func(c *Config) { c.Exclude = regexp.MustCompile(`/\.snapshots(/.*|$)`) }
+	exclude := func(c *Config) { c.Base.Exclude = regexp.MustCompile(`/\.snapshots(/.*|$)`) }
 	r.finish(r.source(1, slowly, exclude, jobs(2)), r.destination(2, jobs(2)))
 	r.identical()
 	if strings.Contains(r.log.String(), "is cut into") {
@@ -382,7 +384,7 @@ func TestPathsFromAreNotCut(t *testing.T) {
 	r.uneven(2, "big")
 	list := filepath.Join(t.TempDir(), "list")
 	r.must(os.WriteFile(list, []byte("0_"+r.src+"\n1_"+r.path("big")+"\n"), 0o644))
-	r.finish(r.source(1, slowly, jobs(2), func(c *Config) { c.PathsFrom = list }), r.destination(2, jobs(2)))
+	r.finish(r.source(1, slowly, jobs(2), func(c *Config) { c.Leader.PathsFrom = list }), r.destination(2, jobs(2)))
 	r.identical()
 	if strings.Contains(r.log.String(), "is cut into") {
 		t.Error("the path was cut")
@@ -397,7 +399,7 @@ func TestFlatDirectoryThatChanges(t *testing.T) {
 		r.must(os.MkdirAll(r.path("flat"), 0o755), os.WriteFile(r.path(fmt.Sprintf("flat/file%02d", i)), bytes.Repeat([]byte("x"), 20_000), 0o644))
 	}
 	r.age("flat")
-	change := func(c *Config) { c.Flat, c.Depth = 10, 2 }
+	change := func(c *Config) { c.Leader.Flat, c.Leader.Depth = 10, 2 }
 	master, dest := r.source(1, deleting, change, jobs(1), func(c *Config) { c.Rsync.Extra = []string{"bwlimit:100"} }), r.destination(2)
 	r.waitFor("sending files from ")
 	for i := range 10 {
@@ -411,7 +413,7 @@ func TestFlatDirectoryThatChanges(t *testing.T) {
 	r.must(os.Chmod(filepath.Join(r.dst, "flat"), 0o700))
 	r.log.reset()
 	master, dest = r.source(3, change, jobs(1), func(c *Config) { c.Rsync.Verify = true }), r.destination(4)
-	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "1 differences") {
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "1 differences") {
 		t.Errorf("error %v, want the one difference of the directory", err)
 	}
 	r.finish(dest)

@@ -174,7 +174,7 @@ func TestFilesVanishInEveryRun(t *testing.T) {
 	}
 	r.must(os.WriteFile(r.path("dir/victim 0"), nil, 0o644))
 	r.age("dir")
-	change := func(c *Config) { deleting(c); c.Depth = 1; c.Rsync.Extra = []string{"bwlimit:200"} }
+	change := func(c *Config) { deleting(c); c.Leader.Depth = 1; c.Rsync.Extra = []string{"bwlimit:200"} }
 	master := r.queued(change)
 	slave, dest := r.source(2, change), r.destination(3)
 	last := "" // temporary file of the run before

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 )
 
@@ -49,10 +50,10 @@ func TestVerify(t *testing.T) {
 
 	r.log.reset()
 	report := filepath.Join(t.TempDir(), "report")
-	master := r.queued(verifying, func(c *Config) { c.Report = report })
+	master := r.queued(verifying, func(c *Config) { c.Leader.Report = report })
 	slave, dest := r.source(2, verifying, out), r.destination(3)
-	if err := r.wait(master); !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "differences between source and destination") {
-		t.Errorf("error %v, want ErrIncomplete that counts the differences", err)
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "differences between source and destination") {
+		t.Errorf("error %v, want wire.ErrIncomplete that counts the differences", err)
 	}
 	r.finish(slave, dest)
 	after, err := exec.Command("sh", "-c", "cd '"+r.dst+"' && find . -printf '%p %i %m %U %T@ %C@ %s\\n' | sort").Output()

@@ -29,8 +29,8 @@ type Config struct {
 
 // Base is the base path of a client.
 type Base struct {
-	Dir string // absolute, without a trailing slash
-	cfg Config
+	Dir    string // absolute, without a trailing slash
+	Config Config
 }
 
 // NewBase refuses a path that cannot be a base.
@@ -48,7 +48,7 @@ var errBasePath = errors.New("Basepath not available")
 // CheckStart refuses to start on a base that is not there, unless the user has asked for no such
 // check, or that has no sentinel.
 func (b *Base) CheckStart() error {
-	if b.cfg.VerifyPath && !b.isDir() {
+	if b.Config.VerifyPath && !b.isDir() {
 		return fmt.Errorf("cannot use path %q: it does not exist or is not a directory", b.Dir)
 	}
 	return b.checkSentinel()
@@ -56,7 +56,7 @@ func (b *Base) CheckStart() error {
 
 // Problem says why nothing can be received into the base now, nil if it can.
 func (b *Base) Problem() error {
-	if b.cfg.VerifyPath && !b.isDir() {
+	if b.Config.VerifyPath && !b.isDir() {
 		return errBasePath
 	}
 	return b.checkSentinel()
@@ -77,11 +77,11 @@ func (b *Base) isDir() bool {
 
 // checkSentinel looks for the file that says that the right file system is mounted.
 func (b *Base) checkSentinel() error {
-	if b.cfg.Sentinel == "" {
+	if b.Config.Sentinel == "" {
 		return nil
 	}
-	if _, err := os.Lstat(filepath.Join(b.Dir, b.cfg.Sentinel)); err != nil {
-		return fmt.Errorf("cannot use %q: the file %q that --sentinel names is not in it (%w)", b.Dir, b.cfg.Sentinel, err)
+	if _, err := os.Lstat(filepath.Join(b.Dir, b.Config.Sentinel)); err != nil {
+		return fmt.Errorf("cannot use %q: the file %q that --sentinel names is not in it (%w)", b.Dir, b.Config.Sentinel, err)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (b *Base) checkSentinel() error {
 // CheckNotEmpty refuses an empty source when rsync may delete: what looks empty is most often a file
 // system that is not mounted, and the destination would be wiped.
 func (b *Base) CheckNotEmpty() error {
-	if !b.cfg.Delete || b.cfg.AllowEmpty {
+	if !b.Config.Delete || b.Config.AllowEmpty {
 		return nil
 	}
 	dir, err := os.Open(b.Dir)
@@ -108,12 +108,12 @@ func (b *Base) CheckNotEmpty() error {
 
 // Unprotected says what ExcludeBelow cannot do with this pattern, "" if it can do all.
 func (b *Base) Unprotected() string {
-	if !b.cfg.ExcludeBelow || !b.cfg.Delete || b.cfg.Exclude == nil {
+	if !b.Config.ExcludeBelow || !b.Config.Delete || b.Config.Exclude == nil {
 		return ""
 	}
-	if _, ok := pathbuilder.ProtectName(b.cfg.Exclude); ok {
+	if _, ok := pathbuilder.ProtectName(b.Config.Exclude); ok {
 		return ""
 	}
 	return fmt.Sprintf("--exclude-below cannot protect what exists at the destination only: --delete deletes it there though it matches %q. "+
-		"A pattern of the form /name(/.*|$) protects that name", b.cfg.Exclude)
+		"A pattern of the form /name(/.*|$) protects that name", b.Config.Exclude)
 }

@@ -32,18 +32,18 @@ func NewSource(ctx context.Context, base *Base) (*Source, error) {
 	if s.mounts, err = s.Tree.Mounts(); err != nil {
 		return nil, err
 	}
-	if base.cfg.Exclude == nil {
+	if base.Config.Exclude == nil {
 		return s, nil
 	}
 	var owner *uint32
-	if base.cfg.ExcludeUser != "" {
-		uid, err := pathbuilder.LookupUser(ctx, base.cfg.ExcludeUser)
+	if base.Config.ExcludeUser != "" {
+		uid, err := pathbuilder.LookupUser(ctx, base.Config.ExcludeUser)
 		if err != nil {
 			return nil, err
 		}
 		owner = &uid
 	}
-	s.excluder = pathbuilder.NewExcluder(base.cfg.Exclude, owner)
+	s.excluder = pathbuilder.NewExcluder(base.Config.Exclude, owner)
 	return s, nil
 }
 
@@ -70,7 +70,7 @@ func (s *Source) After(entry pathbuilder.Entry, rel string) error {
 // sameMount refuses to delete where something else is mounted than at the start, or nothing.
 func (s *Source) sameMount(entry pathbuilder.Entry, rel string) error {
 	switch {
-	case !s.Base.cfg.Delete:
+	case !s.Base.Config.Delete:
 		return nil
 	case entry.Recursive:
 		return s.mounts.SameBelow(rel)
@@ -89,7 +89,7 @@ func (s *Source) Excluded(ctx context.Context, entry pathbuilder.Entry, rel stri
 	switch {
 	case !entry.Recursive:
 		names, err = s.excluder.Children(ctx, entry.Path)
-	case s.Base.cfg.ExcludeBelow:
+	case s.Base.Config.ExcludeBelow:
 		names, err = s.excluder.Below(ctx, entry.Path)
 	}
 	if err != nil {
@@ -118,10 +118,10 @@ func Filters(excluded map[string]bool) ([]string, error) {
 // Protected are rsync's rules for names that must not be deleted at the destination, although the
 // source may no longer have them: a pattern /NAME(/.*|$) says which.
 func (s *Source) Protected() []string {
-	if s.Base.cfg.Exclude == nil || !s.Base.cfg.ExcludeBelow {
+	if s.Base.Config.Exclude == nil || !s.Base.Config.ExcludeBelow {
 		return nil
 	}
-	if name, ok := pathbuilder.ProtectName(s.Base.cfg.Exclude); ok {
+	if name, ok := pathbuilder.ProtectName(s.Base.Config.Exclude); ok {
 		return []string{pathbuilder.ProtectRule(name)}
 	}
 	return nil

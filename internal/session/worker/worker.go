@@ -27,8 +27,7 @@ type Config struct {
 	Batch     int           // most paths in a run; 1: no batches, 0: 500, which is also the most
 	BatchTime time.Duration // how long a run with several paths should take; 0: 5 s
 	MaxDelete int           // what the whole session may delete; negative: any number
-	Yields    bool          // a run may be stopped to give idle jobs a share; not if MaxDelete is to hold
-	Deletes   bool          // rsync deletes
+	Deletes   bool          // rsync deletes at the destination
 }
 
 // Worker works on the paths of a session, over all its ZooKeeper sessions.

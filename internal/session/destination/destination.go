@@ -1,44 +1,58 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-package session
+package destination
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"time"
 
 	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/pool"
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zkclient"
 )
+
+// attempts is how often a daemon, or its announcement, may fail before the destination ends.
+const attempts = 3
 
 // errPortReserved: --rsyncport names a port another destination has.
 var errPortReserved = errors.New("the port is reserved by another destination of this session on this host")
 
-// Destination runs a destination until the run is over: it waits for a master,
-// starts a daemon and offers it to the sources.
-func Destination(ctx context.Context, cfg Config) error {
-	c, err := newClient(ctx, cfg, "RsyncDestination", cfg.Domain)
-	if err != nil {
-		return err
-	}
-	if err := c.checkBase(); err != nil {
-		return err
-	}
-	if err := c.checkSentinel(); err != nil {
-		return err
-	}
-	if err := c.checkRsync(ctx); err != nil {
-		return err
-	}
-	d := &destination{client: c}
-	return c.run(ctx, []string{partyAll, partyDests, partyExt}, d.play)
+// Config is what a destination needs to know beside its base.
+type Config struct {
+	Port      int // 0: the first free one from StartPort
+	StartPort int
+	Slots     int // jobs served at once, 0: one
+	DropCache bool
+	TempDir   string    // the daemon's configurations
+	Output    io.Writer // of the daemon, as it comes; nil: none
+	Logger    *slog.Logger
 }
 
-// destination is a destination process over all its ZooKeeper sessions.
-type destination struct {
-	*client
+// Destination is a destination process, over all its ZooKeeper sessions.
+type Destination struct {
+	client *member.Client
+	base   *guard.Base // nil: lines are received, into no base
+	cfg    Config
 	starts int // that have failed, of a daemon or of its announcement
+}
+
+// New makes a destination that does not serve yet. Without a base it is one of the netcat test.
+func New(client *member.Client, base *guard.Base, cfg Config) *Destination {
+	cfg.Slots = max(cfg.Slots, 1)
+	if cfg.Output == nil {
+		cfg.Output = io.Discard
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Destination{client: client, base: base, cfg: cfg}
 }
 
 // daemon is what serves the sources: rsync, or the netcat test.
@@ -48,16 +62,17 @@ type daemon interface {
 	Stop()                 // ends it with all its children
 }
 
-func (d *destination) play(ctx context.Context, m *member) error {
-	d.joined()
-	watch := m.watchReady(ctx)
+// Play serves until the session is over.
+func (d *Destination) Play(ctx context.Context, m *member.Member) error {
+	d.client.Joined()
+	ready := m.WatchReady(ctx)
 	select {
-	case <-watch.started:
+	case <-ready.Started:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	for {
-		err := d.serve(ctx, m, watch)
+		err := d.serve(ctx, m, ready)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -67,18 +82,18 @@ func (d *destination) play(ctx context.Context, m *member) error {
 		if d.starts++; d.starts >= attempts {
 			return fmt.Errorf("cannot serve as a destination, after %d tries: %w", attempts, err)
 		}
-		d.log.Error(fmt.Sprintf("%v; trying again", err))
-		if !sleep(ctx, d.cfg.Timing.Retry) {
-			return context.Cause(ctx)
+		d.client.Log.Error(fmt.Sprintf("%v; trying again", err), "attempt", d.starts, "error", err)
+		if err := zkclient.Sleep(ctx, d.client.Timing.Retry); err != nil {
+			return err
 		}
 	}
 }
 
 // serve reserves a port, runs a daemon on it and keeps the destination's state
-// true, until the run is over (nil) or something fails.
-func (d *destination) serve(ctx context.Context, m *member, watch *readyWatch) (err error) {
+// true, until the session is over (nil) or something fails.
+func (d *Destination) serve(ctx context.Context, m *member.Member, ready *member.Ready) (err error) {
 	select {
-	case <-watch.stopped:
+	case <-ready.Stopped:
 		return nil
 	default:
 	}
@@ -93,23 +108,24 @@ func (d *destination) serve(ctx context.Context, m *member, watch *readyWatch) (
 		}
 	}()
 
-	if err := m.publishSlots(ctx); err != nil {
+	offer, err := pool.NewOffer(ctx, m, port, d.cfg.Slots)
+	if err != nil {
 		return err
 	}
 	present := d.available() // what the sources have been told of the base path
-	if err := d.tell(ctx, m, port, present); err != nil {
+	if err := d.tell(ctx, offer, present); err != nil {
 		return err
 	}
 	missing := false // from the queue, at the last look
-	look := time.NewTicker(d.cfg.Timing.PathCheck)
+	look := time.NewTicker(d.client.Timing.PathCheck)
 	defer look.Stop()
 	offered := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-watch.stopped:
-			d.log.Debug("the run is over")
+		case <-ready.Stopped:
+			d.client.Log.Debug("the run is over")
 			return nil
 		case <-server.Done():
 			return fmt.Errorf("cannot go on serving on port %d: %w", port, server.Err())
@@ -117,13 +133,13 @@ func (d *destination) serve(ctx context.Context, m *member, watch *readyWatch) (
 		}
 		now := d.available()
 		if now == present {
-			if !now || time.Since(offered) < d.cfg.Timing.SetAside {
+			if !now || time.Since(offered) < d.client.Timing.SetAside {
 				continue
 			}
 			// Whoever has taken this destination out of the queue may have been wrong,
 			// or be gone. One that only sets it aside has put it back by the second look.
 			offered = time.Now()
-			queued, err := m.destQueued(ctx, port)
+			queued, err := offer.Queued(ctx)
 			if err != nil {
 				return err
 			}
@@ -132,9 +148,9 @@ func (d *destination) serve(ctx context.Context, m *member, watch *readyWatch) (
 			}
 		}
 		if !now {
-			d.log.Info("Basepath not available")
+			d.client.Log.Info("Basepath not available")
 		}
-		if err := d.tell(ctx, m, port, now); err != nil {
+		if err := d.tell(ctx, offer, now); err != nil {
 			return err
 		}
 		present, offered, missing = now, time.Now(), false
@@ -142,11 +158,11 @@ func (d *destination) serve(ctx context.Context, m *member, watch *readyWatch) (
 }
 
 // tell the sources whether they may send here.
-func (d *destination) tell(ctx context.Context, m *member, port int, present bool) error {
+func (d *Destination) tell(ctx context.Context, offer *pool.Offer, present bool) error {
 	if present {
-		return m.activate(ctx, port)
+		return offer.Activate(ctx)
 	}
-	return m.pause(ctx)
+	return offer.Pause(ctx)
 }
 
 // collisions bounds how often a port may be lost to another program between the
@@ -155,7 +171,7 @@ func (d *destination) tell(ctx context.Context, m *member, port int, present boo
 const collisions = 50
 
 // listen starts a daemon on a port that it has reserved.
-func (d *destination) listen(ctx context.Context, m *member) (server daemon, port int, err error) {
+func (d *Destination) listen(ctx context.Context, m *member.Member) (server daemon, port int, err error) {
 	first := d.cfg.StartPort
 	for range collisions {
 		if port, err = d.reservePort(ctx, m, first); err != nil {
@@ -170,24 +186,24 @@ func (d *destination) listen(ctx context.Context, m *member) (server daemon, por
 		if ctx.Err() != nil || d.cfg.Port != 0 || rsyncrunner.PortFree(port) == nil && !errors.Is(err, rsyncrunner.ErrStranger) {
 			return nil, 0, err // not for the port
 		}
-		d.log.Debug(fmt.Sprintf("%v; trying the next port", err))
+		d.client.Log.Debug(fmt.Sprintf("%v; trying the next port", err))
 		first = port + 1
 	}
 	return nil, 0, err
 }
 
 // available tells whether sources may send here; without verification always.
-func (d *destination) available() bool {
-	return d.cfg.Netcat || (!d.cfg.VerifyPath || d.baseIsDir()) && d.checkSentinel() == nil
+func (d *Destination) available() bool {
+	return d.base == nil || d.base.Problem() == nil
 }
 
-func (d *destination) startDaemon(ctx context.Context, port int) (daemon, error) {
+func (d *Destination) startDaemon(ctx context.Context, port int) (daemon, error) {
 	log := d.cfg.Logger.With("logger", "RunDestination")
-	if d.cfg.Netcat {
+	if d.base == nil {
 		return rsyncrunner.StartNetcat(ctx, port, d.cfg.Output, log)
 	}
 	return rsyncrunner.StartDaemon(ctx, rsyncrunner.DaemonConfig{
-		Module: d.tree.module(), Path: d.base, Port: port, DropCache: d.cfg.Rsync.DropCache,
+		Module: d.client.Tree.Module(), Path: d.base.Dir, Port: port, DropCache: d.cfg.DropCache,
 		TempDir: d.cfg.TempDir, Output: d.cfg.Output, Logger: log,
 	})
 }
@@ -195,65 +211,40 @@ func (d *destination) startDaemon(ctx context.Context, port int) (daemon, error)
 // reservePort takes a port for this destination: the given one, or the first
 // that no destination of the session has reserved on this host and no program
 // has open.
-func (d *destination) reservePort(ctx context.Context, m *member, from int) (int, error) {
+func (d *Destination) reservePort(ctx context.Context, m *member.Member, from int) (int, error) {
 	if d.cfg.Port == 0 {
 		return d.tryReserve(ctx, m, from)
 	}
 	// The node of a lost session of ours may be there for a while.
-	patience := d.cfg.Zookeeper.SessionTimeout
-	if patience == 0 {
-		patience = 10 * time.Second
-	}
+	patience := m.ZK.SessionTimeout()
 	for end := time.Now().Add(patience * 3 / 2); ; {
 		port, err := d.tryReserve(ctx, m, d.cfg.Port)
 		if !errors.Is(err, errPortReserved) || time.Now().After(end) {
 			return port, err
 		}
-		if !sleep(ctx, d.cfg.Timing.Poll) {
-			return 0, context.Cause(ctx)
+		if err := zkclient.Sleep(ctx, d.client.Timing.Poll); err != nil {
+			return 0, err
 		}
 	}
 }
 
-func (d *destination) tryReserve(ctx context.Context, m *member, from int) (port int, err error) {
-	lock := m.Lock(m.tree.portLock(), m.whoami)
+func (d *Destination) tryReserve(ctx context.Context, m *member.Member, from int) (port int, err error) {
+	lock := m.ZK.Lock(m.Tree.PortLock(), d.client.Whoami)
 	if err := lock.Acquire(ctx); err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, m.unlock(ctx, lock)) }()
+	defer func() { err = errors.Join(err, m.Unlock(ctx, lock)) }()
 	if port, err = d.choosePort(ctx, m, from); err != nil {
 		return 0, err
 	}
-	if err := m.publishPort(ctx, port); err != nil {
+	if err := pool.PublishPort(ctx, m, port); err != nil {
 		return 0, errors.Join(err, d.freePort(ctx, m, port))
 	}
 	return port, nil
 }
 
-// publishPort sets S/portmap of this client. A node of its lost ZooKeeper session
-// is replaced at once: a Python slave crashes when it finds none.
-func (m *member) publishPort(ctx context.Context, port int) error {
-	path, data := m.tree.portMap(m.whoami), fmt.Append(nil, port)
-	for {
-		stat, found, err := m.Exists(ctx, path)
-		switch {
-		case err != nil:
-			return err
-		case found && stat.EphemeralOwner == m.SessionID():
-			_, err = m.Set(ctx, path, data, -1)
-		case found:
-			err = m.Multi(ctx, zkclient.OpDelete(path), zkclient.OpCreate(path, data, zkclient.Ephemeral))
-		default:
-			_, err = m.CreatePath(ctx, path, data, zkclient.Ephemeral)
-		}
-		if !errors.Is(err, zkclient.ErrConnectionLoss) && !errors.Is(err, zkclient.ErrNoNode) && !errors.Is(err, zkclient.ErrNodeExists) {
-			return err
-		}
-	}
-}
-
-func (d *destination) choosePort(ctx context.Context, m *member, from int) (int, error) {
-	host := hostOf(m.whoami)
+func (d *Destination) choosePort(ctx context.Context, m *member.Member, from int) (int, error) {
+	host := wire.HostOf(d.client.Whoami)
 	last := 65535
 	if d.cfg.Port != 0 {
 		last = from
@@ -261,7 +252,7 @@ func (d *destination) choosePort(ctx context.Context, m *member, from int) (int,
 	for port := from; port <= last; port++ {
 		// Reserved first, tried then: a try on the port of another destination could get
 		// into the way of its daemon's start.
-		_, err := m.CreatePath(ctx, m.tree.usedPort(host, port), nil, zkclient.Ephemeral)
+		_, err := m.ZK.CreatePath(ctx, m.Tree.UsedPort(host, port), nil, zkclient.Ephemeral)
 		if errors.Is(err, zkclient.ErrNodeExists) {
 			continue
 		}
@@ -281,8 +272,8 @@ func (d *destination) choosePort(ctx context.Context, m *member, from int) (int,
 	return 0, fmt.Errorf("cannot find a free port from %d on (--startport)", from)
 }
 
-func (d *destination) freePort(ctx context.Context, m *member, port int) error {
-	err := m.Delete(ctx, m.tree.usedPort(hostOf(m.whoami), port))
+func (d *Destination) freePort(ctx context.Context, m *member.Member, port int) error {
+	err := m.ZK.Delete(ctx, m.Tree.UsedPort(wire.HostOf(d.client.Whoami), port))
 	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
 		return fmt.Errorf("cannot free port %d: %w", port, err)
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-package session
+package leader
 
 import (
 	"bytes"
@@ -17,23 +17,23 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"vsc-zk/internal/session/wire"
 )
 
-// The done-file is a gzip file with one JSON object, in the form that vsc-base's
-// FileCache gives it: each key holds a "py/tuple" of the time (Unix seconds)
-// and the value. Other keys than "stats" are kept.
+// The done-file is a gzip file with one JSON object, in the form that vsc-base's FileCache gives it: each
+// key holds a "py/tuple" of the time (Unix seconds) and the value. Other keys than "stats" are kept.
 
-// member of the done-file's object, in the order of the file.
+// cacheItem is one key of the object, in the order of the file.
 type cacheItem struct {
 	key   string
 	value json.RawMessage
 }
 
-// writeDoneFile puts counts under "stats" into the done-file at path, which is
-// replaced at once or not at all. An entry whose time lies in the future stays,
-// as in the original. problem is why an existing file could not be read, and
-// was therefore replaced.
-func writeDoneFile(path string, counts Counts, now time.Time) (problem, err error) {
+// writeDoneFile puts counts under "stats" into the done-file at path, which is replaced at once or not at
+// all. An entry whose time lies in the future stays, as in the original. problem is why an existing file
+// could not be read, and was therefore replaced.
+func writeDoneFile(path string, counts wire.Counts, now time.Time) (problem, err error) {
 	items, problem := readDoneFile(path)
 	stats := fmt.Sprintf(`{"py/tuple": [%s, {"unfinished": %d, "failed": %d, "completed": %d, "vanished": %d, "changed": %d}]}`,
 		strconv.FormatFloat(float64(now.UnixMicro())/1e6, 'f', -1, 64),
@@ -112,8 +112,7 @@ func isLatin1(name string) bool {
 	return true
 }
 
-// readDoneFile returns the keys of an existing done-file; none and no problem
-// if there is no file.
+// readDoneFile returns the keys of an existing done-file; none and no problem if there is no file.
 func readDoneFile(path string) ([]cacheItem, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

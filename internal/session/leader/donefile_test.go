@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-package session
+package leader
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"vsc-zk/internal/session/wire"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -21,7 +23,7 @@ const doneStats = `{"py/tuple": [1795381907.353541, {"unfinished": 1, "failed": 
 
 func writeDone(t *testing.T, path string) (problem error) {
 	t.Helper()
-	problem, err := writeDoneFile(path, Counts{Unfinished: 1, Failed: 2, Completed: 3, Vanished: 4, Changed: 5}, doneTime)
+	problem, err := writeDoneFile(path, wire.Counts{Unfinished: 1, Failed: 2, Completed: 3, Vanished: 4, Changed: 5}, doneTime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +128,7 @@ func TestDoneFileThatCannotBeWritten(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(path, "x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := writeDoneFile(path, Counts{}, doneTime); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := writeDoneFile(path, wire.Counts{}, doneTime); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("error %v, want one that names the file", err)
 	}
 }

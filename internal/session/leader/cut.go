@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package leader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+
+	"vsc-zk/internal/pathbuilder"
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/zkclient"
+)
+
+// cutAll queues the pieces of all that is in S/split.
+func (s *splitter) cutAll(ctx context.Context, m *member.Member) error {
+	if s.cut != nil {
+		if err := s.queue(ctx, m); err != nil {
+			return err
+		}
+	}
+	stat, ok, err := m.ZK.Exists(ctx, m.Tree.Split())
+	if err != nil || !ok || stat.NumChildren == 0 {
+		return err
+	}
+	names, err := m.Children(ctx, m.Tree.Split())
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		node := path.Join(m.Tree.Split(), name)
+		value, _, err := m.ZK.Get(ctx, node)
+		if errors.Is(err, zkclient.ErrNoNode) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if s.cut, err = s.prepare(ctx, node, value); err != nil {
+			return err
+		}
+		if err := s.queue(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare reads what a path is to become. One that cannot be cut any more goes back as it is.
+func (s *splitter) prepare(ctx context.Context, node string, value []byte) (*cutting, error) {
+	task := wire.DecodeTask(value)
+	found, err := s.pieces(ctx, task)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	c := &cutting{task: task, node: node}
+	if err != nil || !s.worthwhile(found) {
+		s.whole[string(value)] = true
+		c.pieces, c.back = []wire.Task{task}, true
+		return c, nil
+	}
+	for _, f := range found {
+		tasks, err := s.survey.tasks(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		s.survey.fresh(f)
+		c.pieces = append(c.pieces, tasks...)
+		if !f.Recursive && task.Kind == wire.Recursive {
+			s.survey.cutDeeper(f.Path)
+		}
+	}
+	if err := zkclient.Sleep(ctx, pathbuilder.Settle); err != nil { // else their stamps would tell too little
+		return nil, err
+	}
+	s.log.Info(fmt.Sprintf("Path %s is cut into %d", task.Value, len(c.pieces)), "path", task.Value, "pieces", len(c.pieces))
+	return c, nil
+}
+
+// queue puts the pieces of a path into the queue, and with the last of them takes the path itself out of
+// S/split and the account: exactly once, as feed does.
+func (s *splitter) queue(ctx context.Context, m *member.Member) error {
+	for s.cut != nil {
+		n, size := 0, 0
+		for n < len(s.cut.pieces) && n < feedEntries && size < feedBytes {
+			size += len(s.cut.pieces[n].Value) + feedOverhead
+			n++
+		}
+		last := n == len(s.cut.pieces)
+		more := n
+		if last {
+			more-- // the path itself
+		}
+		if s.cut.after == 0 {
+			s.cut.after = s.ledger.now().Cuts + 1
+		}
+		again := 0 // the pieces take the place of an earlier failure too
+		if last && !s.cut.back && s.account.hasFailed(s.cut.task.Value) {
+			again = 1
+		}
+		if s.ledger.now().Cuts < s.cut.after {
+			ops := s.queues.putOps(m, s.cut.pieces[:n])
+			if last {
+				ops = append(ops, zkclient.OpDelete(s.cut.node))
+			}
+			err := s.ledger.update(ctx, m, func(meta *wire.Meta) {
+				meta.Queued += more
+				meta.Cuts = s.cut.after
+				meta.Again += again
+				meta.Ended.Failed -= again
+			}, ops...)
+			if err != nil {
+				return fmt.Errorf("cannot queue the pieces of a path: %w", err)
+			}
+		}
+		s.cut.pieces, s.cut.after = s.cut.pieces[n:], 0
+		if again > 0 {
+			s.account.forget(s.cut.task.Value)
+		}
+		if last {
+			s.cut = nil
+		}
+	}
+	return nil
+}
+
+// drain hands out what nobody has cut, and removes it.
+func (s *splitter) drain(ctx context.Context, m *member.Member, each func([]byte) error) error {
+	names, err := m.Children(ctx, m.Tree.Split())
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		node := path.Join(m.Tree.Split(), name)
+		value, _, err := m.ZK.Get(ctx, node)
+		if err == nil {
+			err = each(value)
+		}
+		if err == nil {
+			err = m.ZK.Delete(ctx, node)
+		}
+		if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+			return err
+		}
+	}
+	return nil
+}
+
+// cuttable reads an entry, and tells whether it has something to be cut into.
+func (s *splitter) cuttable(ctx context.Context, m *member.Member, entry string) (task wire.Task, ok bool, err error) {
+	value, _, err := m.ZK.Get(ctx, entry)
+	if errors.Is(err, zkclient.ErrNoNode) {
+		return task, false, nil
+	}
+	if err != nil {
+		return task, false, err
+	}
+	task = wire.DecodeTask(value)
+	key := string(value)
+	if s.whole[key] || s.divides[key] {
+		return task, s.divides[key], nil
+	}
+	found, err := s.pieces(ctx, task)
+	if ctx.Err() != nil {
+		return task, false, context.Cause(ctx)
+	}
+	if err != nil || !s.worthwhile(found) {
+		s.whole[key] = true // whoever sends it meets what is wrong with it
+		return task, false, nil
+	}
+	s.divides[key] = true
+	return task, true, nil
+}
+
+// worthwhile tells whether several jobs could work on the pieces.
+func (s *splitter) worthwhile(found []pathbuilder.Found) bool {
+	parts := 0
+	for _, f := range found {
+		if f.Recursive || s.survey.isFlat(f) {
+			parts++
+		}
+	}
+	return parts > 1 || parts == 1 && s.survey.isFlat(found[0])
+}
+
+// deepest bounds how far pieces goes down a chain of directories.
+const deepest = 64
+
+// pieces reads the directory of a task, and what is below as long as that is only one directory.
+func (s *splitter) pieces(ctx context.Context, task wire.Task) (found []pathbuilder.Found, err error) {
+	if !task.Kind.Joins() {
+		return nil, fmt.Errorf("cannot cut %s: it is no directory", task.Value)
+	}
+	entry := task.Entry()
+	for range deepest {
+		here, err := s.level(ctx, entry)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, here...)
+		if len(here) != 2 || !here[1].Recursive {
+			break
+		}
+		found, entry = found[:len(found)-1], here[1].Entry
+	}
+	return found, nil
+}
+
+// level is pieces for one directory. What the pattern would leave out here, but not below the depth, keeps
+// a path whole.
+func (s *splitter) level(ctx context.Context, entry pathbuilder.Entry) (found []pathbuilder.Found, err error) {
+	base := s.survey.base
+	rel, err := entry.Rel(base.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if entry.Recursive && !base.Config.ExcludeBelow {
+		if s.source == nil {
+			if s.source, err = guard.NewSource(ctx, base); err != nil {
+				return nil, err
+			}
+		}
+		shallow := pathbuilder.Entry{Path: entry.Path}
+		if excluded, err := s.source.Excluded(ctx, shallow, rel); err != nil || len(excluded) > 0 {
+			return nil, err
+		}
+	}
+	opts := s.survey.options()
+	opts.Logger = nil
+	err = pathbuilder.Split(ctx, opts, entry.Path, func(f pathbuilder.Found) error {
+		if entry.Recursive || !f.Recursive { // a shallow one has its children in entries of their own
+			found = append(found, f)
+		}
+		return nil
+	})
+	return found, err
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+// Package leader is the source that leads a session: to users, the master.
+//
+// It walks the source tree into the queue (survey.go, feed.go), accounts for every path (account.go,
+// report.go), cuts paths for idle jobs (split.go), does it again for what has changed meanwhile, and
+// cleans up at the end (cleanup.go).
+//
+// # The account
+//
+// Every path queued ends in exactly one class: completed; failed, after the last attempt; vanished, it
+// or files in it were gone before they could be sent; changed, it is no directory any more or lies below
+// a symbolic link, and the directory above, queued again by the next walk, sends what stands there now;
+// unfinished, nobody has ended it. The sum is the number queued. A path that failed and was queued again
+// by a later walk counts once, as it ended last. What has left the queue without a result counts as
+// unfinished. The numbers are in S/meta and change in the transactions that they tell of (ledger.go), so
+// that after a lost connection it is known what was applied.
+//
+// # Passes
+//
+// A walk stamps each directory with its place, inode and ctime. The next one queues the directories
+// whose stamp it has not seen: those that are new, were moved here, or in which a name was made, removed
+// or changed. A directory made after its parent was listed would otherwise arrive empty; one that vanished would
+// stay at the destination. Below the depth rsync lists directories itself, when it comes to them. There
+// are at most three more walks; then come the deletions that ranges have left over, and the groups of
+// hard links that lie in several paths.
+//
+// # Other clients
+//
+// The leader's own jobs are a function that the session lends it: this package does not know the
+// workers. It says once what a Python source does not know of what was asked for. Paths in S/extQueue
+// with sources connected, and no Go source among them, are warned of, and given up when nothing else has
+// been left for long: sources that can do nothing must not hold a session up for ever. With no source
+// connected at all they wait without a limit, as every other path does. A Python client that dies between
+// putting a path into its last queue and taking it out of S/pathQueue makes it end twice; it is counted
+// once.
+package leader

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package leader
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"vsc-zk/internal/pathbuilder"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/zkclient"
+)
+
+// A transaction that queues entries is bounded by count and by bytes: the server drops a connection
+// that sends it more than 1,048,575 bytes at once.
+const (
+	feedEntries  = 500
+	feedBytes    = 256 << 10
+	feedOverhead = 150 // bytes of an operation beside its value: path, ACL, headers
+)
+
+// gather is how long a transaction waits for more entries: a job that finds only a few takes only a
+// few, and then needs another run for the rest.
+const gather = 100 * time.Millisecond
+
+// feed queues what its source emits, while that goes on, and so that no more than a window of entries
+// wait or are in work. The source goes on over a lost ZooKeeper session.
+type feed struct {
+	life    context.Context // of the process
+	ledger  *ledger
+	queues  queues
+	window  int
+	pass    int // walks before this one
+	source  taskSource
+	cancel  context.CancelFunc
+	tasks   chan wire.Task
+	walkErr error // valid once tasks is closed
+
+	finished func() // called when all is queued; nil: nothing is
+
+	pending []wire.Task // taken from tasks, not yet known to be queued
+	settled time.Time   // when they may be worked on
+	last    wire.Text   // of them, in the order of the walk
+	after   int         // number of entries queued once pending is; 0: not yet tried
+	count   int         // entries queued by this feed
+	done    bool
+}
+
+// start begins the walk, which close ends.
+func (f *feed) start() {
+	ctx, cancel := context.WithCancel(f.life) // outlives a ZooKeeper session; ended by close
+	f.cancel = cancel
+	f.tasks = make(chan wire.Task, feedEntries)
+	go func() {
+		defer close(f.tasks)
+		f.walkErr = f.source(ctx, func(task wire.Task) error {
+			select {
+			case f.tasks <- task:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+}
+
+func (f *feed) close() {
+	if f.cancel == nil {
+		return
+	}
+	f.cancel()
+	for range f.tasks {
+	}
+}
+
+// next takes what the walk finds within a moment, at least one task; false at the end.
+func (f *feed) next(ctx context.Context) (bool, error) {
+	size := 0
+	add := func(task wire.Task) {
+		f.pending, f.last = append(f.pending, task), task.Value
+		size += len(task.Value) + feedOverhead
+	}
+	select {
+	case task, more := <-f.tasks:
+		if !more {
+			return false, nil
+		}
+		add(task)
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+	gathered := time.After(gather)
+	for more := true; more && len(f.pending) < min(feedEntries, f.window) && size < feedBytes; {
+		var task wire.Task
+		select {
+		case task, more = <-f.tasks:
+			if more {
+				add(task)
+			}
+		case <-gathered:
+			more = false
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+	}
+	f.settled = time.Now().Add(pathbuilder.Settle)
+	return true, nil
+}
+
+// room waits until the window has room for what is pending.
+func (f *feed) room(ctx context.Context, m *member.Member) error {
+	for {
+		left, err := m.Backlog(ctx)
+		if err != nil || left.Total() == 0 || left.Total()+len(f.pending) <= f.window {
+			return err
+		}
+		if err := zkclient.Sleep(ctx, m.Client.Timing.Poll/3); err != nil {
+			return err
+		}
+	}
+}
+
+// run queues what is not queued yet, and returns when the walk is over. Workers work while it goes on.
+func (f *feed) run(ctx context.Context, m *member.Member) error {
+	if f.done {
+		return nil
+	}
+	if f.tasks == nil {
+		f.start()
+	}
+	for {
+		if f.pending == nil {
+			more, err := f.next(ctx)
+			if err != nil {
+				return err
+			}
+			if !more {
+				return f.finish()
+			}
+		}
+		if err := f.put(ctx, m); err != nil {
+			return err
+		}
+	}
+}
+
+// put queues what is pending exactly once: the ledger tells whether a transaction of an earlier
+// ZooKeeper session was applied.
+func (f *feed) put(ctx context.Context, m *member.Member) error {
+	if f.after == 0 {
+		f.after = f.ledger.now().Queued + len(f.pending)
+	}
+	if f.ledger.now().Queued < f.after {
+		if err := zkclient.Sleep(ctx, time.Until(f.settled)); err != nil { // else their stamps would tell too little
+			return err
+		}
+		if err := f.room(ctx, m); err != nil {
+			return err
+		}
+		// What may go into one run of rsync lies together in the queue.
+		slices.SortStableFunc(f.pending, func(a, b wire.Task) int { return cmp.Compare(a.Kind, b.Kind) })
+		err := f.ledger.update(ctx, m, func(meta *wire.Meta) {
+			meta.Queued, meta.Pass, meta.Cursor = f.after, f.pass, f.last
+		}, f.queues.putOps(m, f.pending)...)
+		if err != nil {
+			return fmt.Errorf("cannot queue paths: %w", err)
+		}
+	}
+	f.count += len(f.pending)
+	f.pending, f.after = nil, 0
+	return nil
+}
+
+// queues says into which queue a task belongs.
+type queues struct {
+	base string
+	all  bool // every source may take all tasks
+}
+
+// putOps puts each task into the queue that it belongs to.
+func (q queues) putOps(m *member.Member, tasks []wire.Task) []zkclient.Op {
+	ops := make([]zkclient.Op, len(tasks))
+	paths, ext := m.ZK.Queue(m.Tree.PathQueue()), m.ZK.Queue(m.Tree.ExtQueue())
+	for i, task := range tasks {
+		queue := paths
+		if !q.all && task.OnlyForGo(q.base) {
+			queue = ext
+		}
+		ops[i] = queue.PutOp([]byte(task.Value), zkclient.DefaultPriority)
+	}
+	return ops
+}
+
+// finish is the end of the walk, if it came to its end.
+func (f *feed) finish() error {
+	if f.walkErr != nil {
+		return fmt.Errorf("cannot build the path queue: %w", f.walkErr)
+	}
+	f.done = true
+	if f.finished != nil {
+		f.finished()
+	}
+	return nil
+}

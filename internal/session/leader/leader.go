@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package leader
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/zkclient"
+)
+
+// morePasses bounds the walks after the first: a tree that never comes to rest must not keep a session
+// from its end.
+const morePasses = 3
+
+// Leader leads a session, over all its ZooKeeper sessions: what it has done so far is remembered here.
+type Leader struct {
+	client *member.Client
+	base   *guard.Base
+	cfg    Config
+	asked  Asked
+	work   Work
+	life   context.Context // of the process, for the walk
+	id     string          // tells this leader's session from others
+	began  time.Time
+
+	ledger   *ledger
+	report   *report
+	clients  *clients
+	account  *account
+	survey   *survey
+	queues   queues
+	splitter *splitter
+	feed     *feed // of this pass; nil before the session has begun
+
+	pass      int          // walks that are done
+	walked    bool         // this pass is a walk
+	changed   int          // entries of the last walk
+	linking   bool         // the pass for hard links has come
+	over      bool         // all passes are done
+	linksLost int          // groups of hard links beyond the bounds
+	broken    error        // why the session could not be led to its end
+	counts    *wire.Counts // set once the clean-up has begun
+	again     int          // failures that the clean-up found queued again
+}
+
+// New makes the leader of a session that has not begun. Life is the process's context; work is its own
+// jobs, nil if it only leads.
+func New(life context.Context, client *member.Client, base *guard.Base, cfg Config, asked Asked, work Work) (*Leader, error) {
+	cfg = cfg.withDefaults()
+	report, err := openReport(cfg.Report, cfg.Failed, client.Tree.Name(), base.Dir, client.Log)
+	if err != nil {
+		return nil, err
+	}
+	l := &Leader{
+		client: client, base: base, cfg: cfg, asked: asked, work: work, life: life, id: rand.Text(), began: time.Now(),
+		ledger: &ledger{}, report: report, queues: queues{base: base.Dir, all: cfg.Lines > 0},
+	}
+	l.clients = &clients{works: work != nil, unknown: l.unknownToPython(), log: client.Log}
+	l.account = newAccount(l.ledger, report, l.clients, asked.Rsync.Verify, client.Log)
+	// Only Go sources can send ranges; and the rules of a user's own options mean something else for files
+	// that are listed one by one.
+	l.survey = newSurvey(base, cfg, func() bool { return l.clients.goSources.Load() && !asked.Rsync.HasRules() }, client.Log)
+	l.splitter = newSplitter(l.ledger, l.account, l.survey, l.queues, cfg.walksAgain(), client.Log)
+	return l, nil
+}
+
+func (l *Leader) log() *slog.Logger { return l.client.Log }
+
+// Close ends what goes on over lost ZooKeeper sessions.
+func (l *Leader) Close() {
+	if l.feed != nil {
+		l.feed.close()
+	}
+}
+
+// Start is the first time as the leader, with the lock just acquired.
+func (l *Leader) Start(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready) error {
+	err := l.begin(ctx, m)
+	if errors.Is(err, ErrUnclean) {
+		return l.recover(ctx, m, lock, err)
+	}
+	if err != nil {
+		return err
+	}
+	l.client.Joined()
+	return l.lead(ctx, m, lock, ready)
+}
+
+// Resume goes on in a new ZooKeeper session. The lock of the lost one may still be there for a while.
+// Somebody who got it in the meantime has cleaned up this session, and must not be kept waiting by a leader
+// that waits for the lock.
+func (l *Leader) Resume(ctx context.Context, m *member.Member, ready *member.Ready) error {
+	lock := m.ZK.Lock(m.Tree.Lock(), "")
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	m.Background(func() {
+		select {
+		case <-ready.Gone:
+			cancel()
+		case <-waiting.Done():
+		}
+	})
+	err := lock.Acquire(waiting)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case waiting.Err() != nil && l.counts != nil:
+		return l.conclude() // only the last step of the clean-up was open
+	case waiting.Err() != nil:
+		return errCleanedUp(m)
+	case err != nil:
+		return err
+	}
+	if l.feed == nil { // lost before it was known that the session has begun
+		return l.Start(ctx, m, lock, ready)
+	}
+	return l.lead(ctx, m, lock, ready)
+}
+
+// lead leads the session from where it is to its end. If the leader cannot go on, the session ends all the
+// same: the other clients must not wait for it.
+func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready) error {
+	if l.counts == nil {
+		if err := l.ledger.settle(ctx, m); err != nil {
+			return err
+		}
+		working := l.employ(ctx, m, ready)
+		if l.broken == nil {
+			err := l.passes(ctx, m, working)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if errors.Is(err, zkclient.ErrSessionLost) {
+				return err
+			}
+			if l.broken = err; err != nil {
+				l.log().Error(err.Error()+". The run ends here", "error", err)
+				l.feed.close()
+				if err := l.ledger.settle(ctx, m); err != nil { // what it was about to queue may be there
+					return err
+				}
+			}
+		}
+		if err := l.stop(ctx, m); err != nil {
+			return err
+		}
+		for range working { // what it has in hand
+		}
+		if err := l.waitAlone(ctx, m); err != nil {
+			return err
+		}
+	}
+	return l.cleanup(ctx, m, lock)
+}
+
+// stop tells all clients that the session is over. It is repeated until the server has said that it was
+// done: nobody would leave without it, and the leader would wait for ever.
+func (l *Leader) stop(ctx context.Context, m *member.Member) error {
+	for {
+		err := m.ZK.Multi(ctx, zkclient.OpSet(m.Tree.Ready(), []byte(wire.Stop), -1))
+		switch {
+		case err == nil:
+			l.log().Debug("watch set to stop")
+			return nil
+		case !errors.Is(err, zkclient.ErrConnectionLoss):
+			return fmt.Errorf("cannot end the session: %w", err)
+		}
+	}
+}
+
+// employ lets this source work too, if it is to. The channel gives the error that ends that, and is closed
+// at its end.
+func (l *Leader) employ(ctx context.Context, m *member.Member, ready *member.Ready) <-chan error {
+	working := make(chan error, 1)
+	if l.work == nil {
+		close(working)
+		return working
+	}
+	m.Background(func() {
+		defer close(working)
+		if err := l.work(ctx, m, ready); err != nil {
+			working <- err
+		}
+	})
+	return working
+}
+
+// passes works through the tree, and then, a few times, through what has changed in it meanwhile: a
+// directory made after its parent was listed would otherwise arrive empty. The last pass is for hard links.
+func (l *Leader) passes(ctx context.Context, m *member.Member, working <-chan error) error {
+	for !l.over {
+		if err := l.onePass(ctx, m, working); err != nil {
+			return err
+		}
+		if l.over {
+			return nil
+		}
+		next, err := l.nextPass(ctx, m)
+		if err != nil {
+			return err
+		}
+		l.feed.close()
+		if l.over = next == nil; !l.over {
+			l.feed = l.newFeed(next)
+			l.account.nextPass()
+		}
+	}
+	return nil
+}
+
+func (l *Leader) newFeed(source taskSource) *feed {
+	return &feed{life: l.life, ledger: l.ledger, queues: l.queues, window: l.cfg.Window, pass: l.pass, source: source}
+}
+
+// nextPass gives what is to be queued now that a pass is done, nil if nothing is.
+func (l *Leader) nextPass(ctx context.Context, m *member.Member) (taskSource, error) {
+	if l.walked {
+		l.pass++
+		l.walked = false
+		l.changed = l.feed.count
+	}
+	if leftovers := l.survey.takeLeftovers(); len(leftovers) > 0 && l.asked.Rsync.Delete { // the ranges have been sent
+		return emitAll(leftovers), nil
+	}
+	if l.linking {
+		return nil, nil
+	}
+	again := l.cfg.walksAgain() && (l.pass == 1 || l.changed > 0)
+	switch {
+	case again && l.pass > morePasses:
+		l.log().Warn(fmt.Sprintf("The source is still changing: in walk %d, the last, %d directories differed from the walk before", l.pass, l.changed),
+			"walk", l.pass, "changed", l.changed)
+	case again:
+		if l.pass > 1 {
+			l.log().Info(fmt.Sprintf("%d directories had changed and were sent again", l.changed), "walk", l.pass, "changed", l.changed)
+		}
+		l.walked = true
+		return l.laterWalk, nil
+	}
+	tasks, lost, err := l.linkTasks(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	l.linking = true
+	l.linksLost += lost
+	if len(tasks) == 0 {
+		return nil, nil
+	}
+	l.log().Info(fmt.Sprintf("Linking files that lie in different paths: %d more entries", len(tasks)), "entries", len(tasks))
+	return emitAll(tasks), nil
+}
+
+// onePass queues what the pass is about and returns when all of it is queued and every queue of paths is
+// empty, entries in work included, or when what is left is stranded. It logs the progress meanwhile.
+func (l *Leader) onePass(ctx context.Context, m *member.Member, working <-chan error) (err error) {
+	feeding, stop := context.WithCancel(ctx)
+	fed := make(chan error, 1)
+	m.Background(func() {
+		defer close(fed)
+		fed <- l.feed.run(feeding, m)
+	})
+	defer func() {
+		stop()
+		for range fed { // nothing is queued any more
+		}
+	}()
+	progress, stranded := newProgress(l.work != nil), &stranded{works: l.work != nil}
+	ended := fed
+	for walking := true; ; {
+		total := l.ledger.now().Queued
+		left, err := m.Backlog(ctx)
+		if err != nil {
+			return err
+		}
+		if err := l.account.drain(ctx, m); err != nil { // after the look at the queues: all that left them
+			return err
+		}
+		done := left.Total() == 0 && !walking
+		if !done {
+			if l.over, err = stranded.giveUp(ctx, m, left.Ext, left.Paths+left.Split == 0 && !walking); err != nil {
+				return err
+			}
+			done = l.over
+		}
+		if err := progress.show(ctx, m, left.Total(), total, l.ledger.now().Ended.Failed, done); err != nil {
+			return err
+		}
+		if done {
+			return nil
+		}
+		if !walking {
+			if err := l.splitter.step(ctx, m); err != nil {
+				return err
+			}
+		}
+		select {
+		case err := <-ended:
+			if err != nil {
+				return err
+			}
+			walking, ended = false, nil
+		case err, more := <-working:
+			if more {
+				return err
+			}
+			working = nil
+		case <-time.After(l.poll()):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// poll is how long to wait between two looks: short sessions are over at once, and long ones cost little.
+func (l *Leader) poll() time.Duration {
+	return max(10*time.Millisecond, min(time.Since(l.began)/32, l.client.Timing.Poll))
+}
+
+// waitAlone returns when all other clients have left.
+func (l *Leader) waitAlone(ctx context.Context, m *member.Member) error {
+	all := m.Party(wire.PartyAll)
+	for since := time.Now(); ; {
+		n, err := all.Count(ctx)
+		if err != nil {
+			return fmt.Errorf("cannot count the clients of the session: %w", err)
+		}
+		if n <= 1 {
+			return nil
+		}
+		if time.Since(since) >= l.client.Timing.Leave {
+			names, err := all.Members(ctx)
+			if err != nil {
+				return fmt.Errorf("cannot read the clients of the session: %w", err)
+			}
+			names = slices.DeleteFunc(names, func(n string) bool { return n == l.client.Whoami })
+			slices.Sort(names)
+			l.log().Warn(fmt.Sprintf("The run is over, still waiting for %d clients to leave: %s", n-1, strings.Join(names, ", ")), "clients", names)
+			since = time.Now()
+		}
+		if err := zkclient.Sleep(ctx, l.poll()); err != nil {
+			return err
+		}
+	}
+}

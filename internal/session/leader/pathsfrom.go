@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package leader
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"vsc-zk/internal/session/wire"
+)
+
+// entryLine is an entry as --failed and --paths-from have it, one a line: as it is, or quoted as in Go if
+// a line could not hold it.
+func entryLine(entry string) string {
+	if strings.HasPrefix(entry, `"`) || !utf8.ValidString(entry) || strings.ContainsFunc(entry, unicode.IsControl) {
+		return strconv.Quote(entry)
+	}
+	return entry
+}
+
+// pathsFile is what a file that --failed has written holds. Its parts have to be sent one after the
+// other.
+type pathsFile struct {
+	tasks     []wire.Task
+	leftovers []wire.Task // deletions in directories that were sent in ranges
+	links     []wire.Task // nothing else may be sent after them
+}
+
+// readPaths reads such a file. Every line has to be an entry below base. What is named twice, or is part
+// of another line, is left out: two runs over one directory would delete each other's files.
+func readPaths(path, base string) (f pathsFile, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return f, fmt.Errorf("cannot read the paths: %w", err)
+	}
+	number := 0
+	seen := covered{}
+	for line := range strings.Lines(string(data)) {
+		number++
+		if line = strings.TrimSuffix(line, "\n"); line == "" {
+			continue
+		}
+		if strings.HasPrefix(line, `"`) {
+			if line, err = strconv.Unquote(line); err != nil {
+				return f, fmt.Errorf("cannot read %s, line %d: the quotes are not closed rightly", path, number)
+			}
+		}
+		task := wire.DecodeTask([]byte(line))
+		err := task.Err
+		if err == nil {
+			_, err = task.Within(base)
+		}
+		switch {
+		case err != nil:
+			return f, fmt.Errorf("cannot read %s, line %d: %w", path, number, err)
+		case task.Kind == wire.Links:
+			f.links = append(f.links, task)
+		case task.Kind == wire.Leftovers:
+			f.leftovers = append(f.leftovers, task)
+		default:
+			f.tasks = append(f.tasks, task)
+			seen.add(task)
+		}
+	}
+	once := map[wire.Text]bool{}
+	rest := func(tasks []wire.Task) (kept []wire.Task) {
+		for _, task := range tasks {
+			if !once[task.Value] && !seen.has(task, base) {
+				kept = append(kept, task)
+			}
+			once[task.Value] = true
+		}
+		return kept
+	}
+	f.tasks, f.leftovers = rest(f.tasks), rest(f.leftovers)
+	return f, nil
+}
+
+// covered holds the directories that are sent as a whole: with all below them (true), or with their own
+// content.
+type covered map[string]bool
+
+func (c covered) add(task wire.Task) {
+	if task.Kind != wire.Range {
+		c[task.Dir] = c[task.Dir] || task.Kind == wire.Recursive
+	}
+}
+
+// has tells whether something larger covers a task.
+func (c covered) has(task wire.Task, base string) bool {
+	dir := task.Dir
+	recursive, here := c[dir]
+	if here && (recursive && task.Kind != wire.Recursive || task.Kind == wire.Range || task.Kind == wire.Leftovers) {
+		return true
+	}
+	for len(dir) > len(base) {
+		dir = dir[:strings.LastIndexByte(dir, '/')]
+		if c[dir] {
+			return true
+		}
+	}
+	return false
+}

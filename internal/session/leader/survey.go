@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package leader
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"vsc-zk/internal/pathbuilder"
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/wire"
+)
+
+// survey is what the walks and the cuts of a session have found in the tree. A walk and the splitter use
+// it at the same time.
+type survey struct {
+	base        *guard.Base
+	cfg         Config
+	flatAllowed func() bool // a directory may be sent in ranges of names
+	log         *slog.Logger
+
+	mu        sync.Mutex
+	depth     int                 // chosen, or AutoDepth
+	stamps    map[uint64]struct{} // directories that were queued, in the state they had then
+	deeper    map[string]bool     // directories whose entries were cut
+	leftovers []wire.Task         // deletions in directories that are sent in ranges
+}
+
+func newSurvey(base *guard.Base, cfg Config, flatAllowed func() bool, log *slog.Logger) *survey {
+	return &survey{
+		base: base, cfg: cfg, flatAllowed: flatAllowed, log: log,
+		depth: cfg.Depth, stamps: map[uint64]struct{}{}, deeper: map[string]bool{},
+	}
+}
+
+// autoEntries is how many entries AutoDepth is for: enough to begin with for some tens of jobs. What
+// turns out to be large is cut later.
+const autoEntries = 100
+
+// chooseDepth finds the depth if it is to be found.
+func (s *survey) chooseDepth(ctx context.Context) error {
+	if s.depth != AutoDepth {
+		return nil
+	}
+	depth, err := pathbuilder.AutoDepth(ctx, s.options(), autoEntries)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.depth = depth
+	s.log.Info(fmt.Sprintf("Depth %d is chosen for this tree", depth), "depth", depth)
+	return nil
+}
+
+// options are those of a walk.
+func (s *survey) options() pathbuilder.Options {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return pathbuilder.Options{
+		Base: s.base.Dir, Depth: s.depth, Subpaths: s.cfg.Subpaths, Walkers: s.cfg.Walkers,
+		Exclude: s.base.Config.Exclude, ExcludeUser: s.base.Config.ExcludeUser,
+		Logger: s.log.With("logger", "zkrsync"),
+	}
+}
+
+// check refuses options that no walk could be made with.
+func (s *survey) check(ctx context.Context) error { return pathbuilder.Check(ctx, s.options()) }
+
+// fresh notes a directory, and tells whether it has changed since it was last noted.
+func (s *survey) fresh(found pathbuilder.Found) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, seen := s.stamps[found.Stamp]; seen {
+		return false
+	}
+	if !found.Young { // else the next walk could not tell a change from none
+		s.stamps[found.Stamp] = struct{}{}
+	}
+	return true
+}
+
+// walk emits what has changed since the last walk, everything in the first one.
+func (s *survey) walk(ctx context.Context, first bool, emit func(wire.Task) error) error {
+	opts := s.options()
+	if !first {
+		opts.Subpaths = slices.DeleteFunc(slices.Clone(opts.Subpaths), s.subpathGone)
+	}
+	s.mu.Lock()
+	deeper := maps.Clone(s.deeper)
+	s.mu.Unlock()
+	opts.Deeper = func(path string) bool { return deeper[path] }
+	err := pathbuilder.WalkStamped(ctx, opts, func(found pathbuilder.Found) error {
+		if !s.fresh(found) {
+			return nil
+		}
+		tasks, err := s.tasks(ctx, found)
+		for _, task := range tasks {
+			if err == nil {
+				err = emit(task)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.base.CheckNotEmpty() // what was there at the start may have been unmounted meanwhile
+}
+
+// subpathGone tells whether a directory of --rsubpaths, which was there at the first walk, is not there
+// any more: that ends no session.
+func (s *survey) subpathGone(subpath string) bool {
+	_, dir, _ := strings.Cut(subpath, "_")
+	if !strings.HasPrefix(dir, "/") {
+		dir = filepath.Join(s.base.Dir, dir)
+	}
+	if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+		return false
+	}
+	s.log.Warn(fmt.Sprintf("Subpath %s is not there any more, or no directory", wire.Text(dir)), "path", wire.Text(dir))
+	return true
+}
+
+// A directory with very many files would keep one rsync busy for long after all others are done. It is
+// sent in ranges of names instead, open to both ends, so that a file made meanwhile belongs to one of
+// them. They list their files one by one and delete nothing but what is in the place of one of them. What
+// is to be deleted in the directory is done by one more run over it, when all ranges have ended: two at
+// once would delete each other's temporary files.
+
+// tasks gives the tasks for what was found: the directory itself, or ranges of it.
+func (s *survey) tasks(ctx context.Context, found pathbuilder.Found) ([]wire.Task, error) {
+	if !s.isFlat(found) {
+		return []wire.Task{wire.DirTask(found.Entry)}, nil
+	}
+	pieces := (found.Names + s.cfg.Flat - 1) / s.cfg.Flat
+	ranges, err := pathbuilder.Ranges(ctx, found.Path, (found.Names+pieces-1)/pieces)
+	if err != nil || len(ranges) < 2 {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return []wire.Task{wire.DirTask(found.Entry)}, nil // whoever sends it meets what is wrong with it
+	}
+	var tasks []wire.Task
+	for _, r := range ranges {
+		tasks = append(tasks, wire.RangeTask(found.Path, r.From, r.To))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leftovers = append(s.leftovers, wire.LeftoversTask(found.Path))
+	return tasks, nil
+}
+
+// isFlat tells whether a directory is worth being cut into ranges.
+func (s *survey) isFlat(found pathbuilder.Found) bool {
+	return !found.Recursive && found.Names > s.cfg.Flat && s.flatAllowed()
+}
+
+// cutDeeper has later walks go one level deeper at a directory whose entry was cut.
+func (s *survey) cutDeeper(dir string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deeper[dir] = true
+}
+
+// leaveOver adds deletions that are to be done when all else is.
+func (s *survey) leaveOver(tasks []wire.Task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leftovers = append(s.leftovers, tasks...)
+}
+
+// takeLeftovers hands out the deletions that are left.
+func (s *survey) takeLeftovers() []wire.Task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tasks := s.leftovers
+	s.leftovers = nil
+	return tasks
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os/exec"
+
+	"vsc-zk/internal/session/destination"
+	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/leader"
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/wire"
+)
+
+// Names of loggers, as in the Python program.
+const (
+	sourceLogger      = "RsyncSource"
+	destinationLogger = "RsyncDestination"
+	daemonLogger      = "RunDestination"
+)
+
+// Destination runs a destination until the session is over: it waits for a leader, starts a daemon and
+// offers it to the sources.
+func Destination(ctx context.Context, cfg Config) error {
+	client, base, err := newClient(ctx, cfg, destinationLogger)
+	if err != nil {
+		return err
+	}
+	role := cfg.Destination
+	role.DropCache, role.Output = cfg.Rsync.DropCache, cfg.Output
+	if log := cfg.Member.Logger; log != nil {
+		role.Logger = log.With("logger", daemonLogger)
+	}
+	if cfg.Lines > 0 {
+		base = nil
+	} else if err := cmp.Or(base.CheckStart(), checkRsync(ctx, cfg)); err != nil {
+		return err
+	}
+	d := destination.New(client, base, role)
+	return client.Run(ctx, []string{wire.PartyAll, wire.PartyDests, wire.PartyExt}, d.Play)
+}
+
+// newClient makes the parts that every role has.
+func newClient(ctx context.Context, cfg Config, logger string) (*member.Client, *guard.Base, error) {
+	if logger == sourceLogger {
+		cfg.Member.Domain = "" // nobody has to reach a source
+	}
+	client, err := member.NewClient(ctx, cfg.Member, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	place := cfg.Base
+	place.Delete = cfg.Rsync.Delete
+	base, err := guard.NewBase(place)
+	return client, base, err
+}
+
+// checkRsync finds what would make every run of rsync fail.
+func checkRsync(ctx context.Context, cfg Config) error {
+	if _, err := exec.LookPath("rsync"); err != nil {
+		return fmt.Errorf("cannot work without rsync: %w; install it, or correct PATH", err)
+	}
+	return cfg.Rsync.Validate(ctx, "")
+}
+
+// PathsOnly walks the tree and fills the path queue as a leader does, then removes the queue again.
+func PathsOnly(ctx context.Context, cfg Config) (built leader.Built, err error) {
+	client, base, err := newClient(ctx, cfg, sourceLogger)
+	if err != nil {
+		return built, err
+	}
+	if err := base.CheckStart(); err != nil {
+		return built, err
+	}
+	role := cfg.Leader
+	role.Report, role.Failed, role.Lines = "", "", cfg.Lines // nothing becomes of the paths
+	l, err := leader.New(ctx, client, base, role, leader.Asked{Rsync: cfg.Rsync, MaxDelete: -1}, nil)
+	if err != nil {
+		return built, err
+	}
+	m, err := client.Join(ctx, []string{wire.PartyAll, wire.PartyExt, wire.PartySources})
+	if err != nil {
+		return built, err
+	}
+	defer m.ZK.Close()
+	err = m.Play(ctx, func(ctx context.Context, m *member.Member) error {
+		built, err = l.PathsOnly(ctx, m)
+		return err
+	})
+	return built, err
+}
+
+// Status is what --state tells of a session.
+type Status struct {
+	Remaining int // paths queued or in work
+	Failed    int
+	Running   bool // a run is under way
+}
+
+// State reads how far a session is. It writes nothing and joins no party.
+func State(ctx context.Context, cfg Config) (Status, error) {
+	client, _, err := newClient(ctx, cfg, sourceLogger)
+	if err != nil {
+		return Status{}, err
+	}
+	m, err := client.Connect(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	defer m.ZK.Close()
+	left, err := m.Backlog(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	failed, err := m.ZK.Queue(m.Tree.FailedQueue()).Len(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	status := Status{Remaining: left.Paths, Failed: failed, Running: left.Paths > 0}
+	// A Go leader says that a session is under way also while its queue is empty, and takes failed paths out
+	// of theirs.
+	stat, ok, err := m.ZK.Exists(ctx, m.Tree.Ready())
+	if err != nil || !ok {
+		return status, err
+	}
+	client.SetEpoch(stat.Czxid)
+	meta, _, ok, err := m.Meta(ctx)
+	if err != nil || !ok {
+		return status, err
+	}
+	return Status{Remaining: left.Total(), Failed: failed + meta.Ended.Failed, Running: true}, nil
+}
