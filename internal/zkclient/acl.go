@@ -2,7 +2,11 @@
 
 package zkclient
 
-import "github.com/go-zookeeper/zk"
+import (
+	"slices"
+
+	"github.com/go-zookeeper/zk"
+)
 
 // Perms is a set of rights on a znode.
 type Perms int32
@@ -27,6 +31,14 @@ type ACL struct {
 func DigestACL(user, password string, perms Perms) ACL {
 	a := zk.DigestACL(int32(perms), user, password)[0]
 	return ACL{Scheme: a.Scheme, ID: a.ID, Perms: perms}
+}
+
+// sameACL says whether two ACLs have the same entries, whatever their order.
+func sameACL(a, b []zk.ACL) bool {
+	within := func(a, b []zk.ACL) bool {
+		return !slices.ContainsFunc(a, func(entry zk.ACL) bool { return !slices.Contains(b, entry) })
+	}
+	return within(a, b) && within(b, a)
 }
 
 func toWire(acl []ACL) []zk.ACL {

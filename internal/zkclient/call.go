@@ -87,12 +87,42 @@ func (c *Client) once(ctx context.Context, request func() error) error {
 
 // retry repeats request, in this goroutine, until the connection holds.
 func (c *Client) retry(ctx context.Context, request func() error) error {
-	for {
-		err := c.once(ctx, request)
-		if !lost(err) {
+	return c.settle(ctx, ctx, func() error { return c.once(ctx, request) }, nil)
+}
+
+// settle makes attempt, whose reply can get lost, in this goroutine, until its outcome is known.
+//
+// After a loss done looks whether attempt was carried out; a nil done means that it may be carried
+// out more than once, and it is repeated. A refusal that follows a loss is believed only when done
+// has looked once more: the lost request can have come late, and be the reason for it. Where done
+// cannot find out, the outcome is open.
+//
+// New attempts are made until ctx ends. done looks until looking ends, which is ctx, or the context of
+// the session where nothing may be left in doubt: nil then means that attempt was carried out.
+func (c *Client) settle(ctx, looking context.Context, attempt func() error, done func(ctx context.Context) (bool, error)) error {
+	for doubtful := false; ; doubtful = true {
+		err := attempt()
+		if err == nil || !lost(err) && (done == nil || !doubtful) {
 			return err
 		}
-		if err := c.breathe(ctx); err != nil {
+		stop := c.breathe(ctx)
+		if over := c.check(looking); over != nil {
+			return over
+		}
+		if done == nil {
+			continue
+		}
+		yes, failed := done(looking)
+		switch {
+		case yes:
+			return nil
+		case stop != nil:
+			return stop
+		case failed != nil && c.check(looking) != nil:
+			return failed
+		case failed != nil:
+			return open(failed)
+		case !lost(err):
 			return err
 		}
 	}

@@ -39,20 +39,9 @@ func (c *Client) AddCounters(ctx context.Context, base string, deltas map[string
 }
 
 func (c *Client) addCounters(ctx context.Context, base string, deltas map[string]int64) error {
-	names := slices.Sorted(maps.Keys(deltas))
 	for try := 0; ; try++ {
-		ops, err := c.counterOps(ctx, base, names, deltas)
-		if err != nil || len(ops) == 0 {
-			return err
-		}
-		_, err = c.multi(ctx, ops)
-		if errors.Is(err, ErrConnectionLoss) {
-			var applied bool
-			if applied, err = c.applied(ctx, ops); err == nil && !applied {
-				continue
-			}
-		}
-		if !errors.Is(err, ErrBadVersion) && !errors.Is(err, ErrNoNode) {
+		err := c.tryCounters(ctx, base, deltas)
+		if errors.Is(err, ErrConnectionLoss) || !errors.Is(err, ErrBadVersion) && !errors.Is(err, ErrNoNode) {
 			return err
 		}
 		limit := min(10*time.Millisecond<<min(try, 5), 200*time.Millisecond)
@@ -62,8 +51,42 @@ func (c *Client) addCounters(ctx context.Context, base string, deltas map[string
 	}
 }
 
-// counterOps returns what to write, the fence first.
-func (c *Client) counterOps(ctx context.Context, base string, names []string, deltas map[string]int64) ([]Op, error) {
+// tryCounters adds to the counters unless others change one of them meanwhile.
+func (c *Client) tryCounters(ctx context.Context, base string, deltas map[string]int64) error {
+	var proof []Op
+	fence := c.fencePath()
+	if fence != "" {
+		data, st, err := c.get(ctx, fence)
+		if err != nil {
+			return c.fenceError(fence, err)
+		}
+		proof = []Op{OpSet(fence, data, st.Version)}
+	}
+	return c.settle(ctx, ctx, func() error {
+		ops, err := c.counterOps(ctx, base, deltas)
+		if err != nil || len(ops) == 0 {
+			return err
+		}
+		_, err = c.multi(ctx, append(proof, ops...))
+		return err
+	}, func(ctx context.Context) (bool, error) {
+		if fence == "" {
+			return false, errors.New("the client has no fence")
+		}
+		if err := c.sync(ctx, fence); err != nil {
+			return false, err
+		}
+		_, st, err := c.get(ctx, fence)
+		if err != nil {
+			return false, c.fenceError(fence, err)
+		}
+		return st.Version > proof[0].version, nil
+	})
+}
+
+// counterOps returns what to write.
+func (c *Client) counterOps(ctx context.Context, base string, deltas map[string]int64) ([]Op, error) {
+	names := slices.Sorted(maps.Keys(deltas))
 	sets := make([]*Op, len(names))
 	err := c.each(ctx, len(names), func(ctx context.Context, i int) error {
 		path := join(base, names[i])
@@ -86,26 +109,13 @@ func (c *Client) counterOps(ctx context.Context, base string, names []string, de
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
 	var ops []Op
 	for _, op := range sets {
 		if op != nil {
 			ops = append(ops, *op)
 		}
 	}
-	if fence := c.fencePath(); fence != "" && len(ops) > 0 {
-		data, st, err := c.get(ctx, fence)
-		if errors.Is(err, ErrNoNode) {
-			return nil, fmt.Errorf("%w: its node %s is gone", ErrSessionLost, c.full(fence))
-		}
-		if err != nil {
-			return nil, err
-		}
-		ops = append([]Op{OpSet(fence, data, st.Version)}, ops...)
-	}
-	return ops, nil
+	return ops, err
 }
 
 // counter reads a counter, made empty if it was missing, as kazoo does.
@@ -122,38 +132,6 @@ func (c *Client) counter(ctx context.Context, path string) ([]byte, int32, error
 			return nil, 0, err
 		}
 	}
-}
-
-// applied finds out whether ops, all OpSet with a version, have been carried out. The first that has its old version
-// says no; the fence, or one that has the next version and the data, says yes.
-func (c *Client) applied(ctx context.Context, ops []Op) (bool, error) {
-	if err := c.sync(ctx, ops[0].path); err != nil {
-		return false, err
-	}
-	fence := c.fencePath()
-	yes := false
-	for _, op := range ops {
-		data, st, err := c.get(ctx, op.path)
-		if errors.Is(err, ErrNoNode) {
-			continue
-		}
-		if err != nil {
-			return false, err
-		}
-		if st.Version == op.version {
-			return false, nil
-		}
-		if st.Version == op.version+1 && string(data) == string(op.data) {
-			yes = true
-		}
-		if yes && op.path == fence {
-			return true, nil
-		}
-	}
-	if !yes {
-		return false, ErrConnectionLoss
-	}
-	return true, nil
 }
 
 // Counters reads kazoo Counters below base; one that is missing or empty is 0.

@@ -5,6 +5,7 @@ package zkclient
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/go-zookeeper/zk"
@@ -50,46 +51,29 @@ func (c *Client) awaitCreate(ctx context.Context, path string, data []byte, mode
 	return made, nil
 }
 
-// create makes one node, in this goroutine. An ephemeral node is never left in doubt: even when ctx ends, it returns
-// without an error if the node was made.
-func (c *Client) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (string, error) {
+// create makes one node, in this goroutine. An ephemeral node is never left in doubt: even when ctx
+// ends, it returns without an error if the node was made.
+func (c *Client) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (made string, err error) {
 	if mode.sequential() {
 		return c.createSequential(ctx, path, data, mode, acl)
 	}
-	for {
-		made, err := c.createOnce(ctx, path, data, mode, acl)
-		if !lost(err) {
-			return made, err
-		}
-		look, stop := c.doubt(ctx, mode)
-		if look == nil {
-			return "", stop
-		}
-		mine, found, err := c.isMine(look, path, data, mode)
-		switch {
-		case mine:
-			return path, nil
-		case stop != nil:
-			return "", stop
-		case err != nil:
-			return "", err
-		case found:
-			return "", ErrNodeExists
-		}
-	}
+	err = c.settle(ctx, c.looking(ctx, mode), func() (err error) {
+		made, err = c.createOnce(ctx, path, data, mode, acl)
+		return err
+	}, func(ctx context.Context) (bool, error) {
+		made = path
+		return c.isMine(ctx, path, data, mode, acl)
+	})
+	return made, err
 }
 
-// doubt is what to do after a lost connection: the context to look in, nil if it is no use, and why not to try again, nil if
-// there is no reason. An ephemeral node is looked for even when nobody waits any more.
-func (c *Client) doubt(ctx context.Context, mode Mode) (look context.Context, stop error) {
-	stop = c.breathe(ctx)
-	switch {
-	case stop == nil:
-		return ctx, nil
-	case mode.ephemeral() && !c.over():
-		return c.ctx, stop
+// looking is the context in which to look for a node whose reply is lost: an ephemeral one must be
+// found even when nobody waits any more.
+func (c *Client) looking(ctx context.Context, mode Mode) context.Context {
+	if mode.ephemeral() {
+		return c.ctx
 	}
-	return nil, stop
+	return ctx
 }
 
 func (c *Client) createOnce(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (made string, err error) {
@@ -100,19 +84,28 @@ func (c *Client) createOnce(ctx context.Context, path string, data []byte, mode 
 	return c.own(made), err
 }
 
-// isMine looks whether path was made by this session with this data.
-func (c *Client) isMine(ctx context.Context, path string, data []byte, mode Mode) (mine, found bool, err error) {
+// isMine looks whether path is what this session makes with these arguments.
+func (c *Client) isMine(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (bool, error) {
 	if err := c.sync(ctx, path); err != nil {
-		return false, false, err
+		return false, err
 	}
+	return c.equals(ctx, path, data, mode, acl)
+}
+
+// equals is isMine without the sync.
+func (c *Client) equals(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (bool, error) {
 	now, st, err := c.get(ctx, path)
+	if err == nil && c.owned(st, mode) && string(now) == string(data) {
+		var has []zk.ACL
+		has, err = c.getACL(ctx, path)
+		if err == nil {
+			return sameACL(has, acl), nil
+		}
+	}
 	if errors.Is(err, ErrNoNode) {
-		return false, false, nil
+		err = nil
 	}
-	if err != nil {
-		return false, false, err
-	}
-	return c.owned(st, mode) && string(now) == string(data), true, nil
+	return false, err
 }
 
 func (c *Client) owned(st *zk.Stat, mode Mode) bool {
@@ -122,32 +115,30 @@ func (c *Client) owned(st *zk.Stat, mode Mode) bool {
 	return st.EphemeralOwner == 0
 }
 
-// createSequential makes a sequential node; after a lost connection it looks for it before it tries again.
-func (c *Client) createSequential(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (string, error) {
+// createSequential makes a sequential node.
+func (c *Client) createSequential(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (made string, err error) {
 	parent, prefix := split(path)
 	first, err := c.nextSequence(ctx, parent)
 	if err != nil {
 		return "", err
 	}
-	for {
-		made, err := c.createOnce(ctx, path, data, mode, acl)
-		if !lost(err) {
-			return made, err
+	err = c.settle(ctx, c.looking(ctx, mode), func() (err error) {
+		made, err = c.createOnce(ctx, path, data, mode, acl)
+		return err
+	}, func(ctx context.Context) (bool, error) {
+		since, err := c.since(ctx, parent, prefix, first)
+		if err != nil {
+			return false, err
 		}
-		look, stop := c.doubt(ctx, mode)
-		if look == nil {
-			return "", stop
+		for _, name := range since {
+			made = join(parent, name)
+			if yes, err := c.equals(ctx, made, data, mode, acl); yes || err != nil {
+				return yes, err
+			}
 		}
-		name, err := c.findSince(look, parent, prefix, first, mode, func(now []byte) bool { return string(now) == string(data) })
-		switch {
-		case name != "":
-			return join(parent, name), nil
-		case stop != nil:
-			return "", stop
-		case err != nil:
-			return "", err
-		}
-	}
+		return false, nil
+	})
+	return made, err
 }
 
 // nextSequence is the number the next sequential child of parent will get, if nobody else is faster: ZooKeeper numbers
@@ -163,33 +154,18 @@ func (c *Client) nextSequence(ctx context.Context, parent string) (int64, error)
 	return (int64(st.Cversion) + int64(st.NumChildren)) / 2, nil
 }
 
-// findSince returns a child of parent whose name is prefix and a sequence number from first on, and that is one of this
-// session's if mode is ephemeral, with data that match.
-func (c *Client) findSince(ctx context.Context, parent, prefix string, first int64, mode Mode, match func([]byte) bool) (string, error) {
+// since returns the children of parent whose names are prefix and a number from first on, in order.
+func (c *Client) since(ctx context.Context, parent, prefix string, first int64) ([]string, error) {
 	if err := c.sync(ctx, parent); err != nil {
-		return "", err
+		return nil, err
 	}
 	names, err := c.children(ctx, parent)
-	if err != nil {
-		return "", err
-	}
-	for _, name := range names {
-		seq, ok := sequence(name, prefix)
-		if !ok || seq < first {
-			continue
-		}
-		data, st, err := c.get(ctx, join(parent, name))
-		if errors.Is(err, ErrNoNode) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		if c.owned(st, mode) && match(data) {
-			return name, nil
-		}
-	}
-	return "", nil
+	names = slices.DeleteFunc(names, func(name string) bool {
+		number, ok := sequence(name, prefix)
+		return !ok || number < first
+	})
+	slices.Sort(names)
+	return names, err
 }
 
 // sequence is the number after prefix in the name of a sequential node.

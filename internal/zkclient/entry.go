@@ -48,8 +48,7 @@ func (e *Entry) known() bool {
 
 // mine looks whether the taken node is this object's, of this session.
 func (e *Entry) mine(ctx context.Context) (bool, error) {
-	mine, _, err := e.q.c.isMine(ctx, e.takenPath(), []byte(e.q.id), Ephemeral)
-	return mine, err
+	return e.q.c.isMine(ctx, e.takenPath(), []byte(e.q.id), Ephemeral, e.q.c.acl)
 }
 
 // Consume is ConsumeAll for one entry.
@@ -82,36 +81,24 @@ func (q *Queue) consume(ctx context.Context, entries []*Entry, also []Op) error 
 	for _, e := range entries {
 		ops = append(ops, OpDelete(e.path()), OpDelete(e.takenPath()))
 	}
-	for sure := q.sure(entries); ; sure = false {
-		err := q.stillOurs(ctx, entries, !sure)
-		if err != nil {
+	sure := q.sure(entries)
+	err := q.c.settle(ctx, ctx, func() error {
+		if err := q.stillOurs(ctx, entries, !sure); err != nil {
 			return err
 		}
-		_, err = q.c.multi(ctx, ops)
-		if errors.Is(err, ErrConnectionLoss) {
-			if err = q.c.breathe(ctx); err != nil {
-				return err
-			}
-			done, err := entries[0].gone(ctx)
-			if err != nil {
-				return err
-			}
-			if !done {
-				continue
-			}
-			q.drop(entries)
-			return nil
-		}
-		var refused *OpError
-		if errors.As(err, &refused) && refused.Index >= len(also) && errors.Is(err, ErrNoNode) {
-			i := refused.Index - len(also)
-			return q.missing(entries[i/2], i%2 == 0)
-		}
-		if err == nil {
-			q.drop(entries)
-		}
+		sure = false
+		_, err := q.c.multi(ctx, ops)
 		return err
+	}, entries[0].consumed)
+	var refused *OpError
+	if errors.As(err, &refused) && refused.Index >= len(also) && errors.Is(err, ErrNoNode) {
+		i := refused.Index - len(also)
+		return q.missing(entries[i/2], i%2 == 0)
 	}
+	if err == nil {
+		q.drop(entries)
+	}
+	return err
 }
 
 // sure says whether the transaction itself proves that entries that are known are ours. Behind a fence it does: it is carried out
@@ -181,8 +168,8 @@ func (q *Queue) missing(e *Entry, entry bool) error {
 
 func (e *Entry) notHeld() error { return fmt.Errorf("%s: %w", e.Name, ErrNotHeld) }
 
-// gone says whether both nodes are.
-func (e *Entry) gone(ctx context.Context) (bool, error) {
+// consumed says whether both nodes are gone from the queue; where the queue itself is, nobody can say.
+func (e *Entry) consumed(ctx context.Context) (bool, error) {
 	c := e.q.c
 	if err := c.sync(ctx, e.path()); err != nil {
 		return false, err
@@ -192,7 +179,12 @@ func (e *Entry) gone(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	return true, nil
+	st, found, err := c.exists(ctx, e.q.takenBy())
+	if err == nil && (!found || st.Czxid != e.whole.czxid) {
+		e.q.drop([]*Entry{e})
+		err = e.notHeld()
+	}
+	return err == nil, err
 }
 
 // drop forgets that entries are held; they are not free for that.

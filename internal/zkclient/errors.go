@@ -56,13 +56,16 @@ func translate(err error) error {
 	return err
 }
 
-// lost says whether err leaves open if the request was carried out, or says that it never was, because the
-// connection went away: to be repeated when the request may be.
+// lost says whether the connection broke before the reply came, which leaves open if the request was
+// carried out.
 func lost(err error) bool {
-	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) ||
+	return errors.Is(err, ErrConnectionLoss) || errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) ||
 		errors.Is(err, zk.ErrClosing) || errors.Is(err, zk.ErrSessionExpired) ||
 		errors.Is(err, zk.ErrSessionMoved)
 }
+
+// open says that err is all that is known of a change whose reply was lost.
+func open(err error) error { return fmt.Errorf("%w; %w", err, ErrConnectionLoss) }
 
 // fail adds to err what could not be done on which znode.
 func (c *Client) fail(what, path string, err error) error {

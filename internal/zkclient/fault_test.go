@@ -129,6 +129,35 @@ func TestFaults(t *testing.T) {
 				},
 			}
 		},
+		"Settle that repeats": func(t *testing.T, c *zkclient.Client, path string) attempt {
+			return attempt{
+				call:    func(ctx context.Context) error { return c.Settle(ctx, nil, zkclient.OpSet(path, []byte("stop"), -1)) },
+				applied: func() bool { return read(t, watcher, path) == "stop" },
+				after: func() {
+					if got := read(t, watcher, path); got != "stop" {
+						t.Errorf("data %q", got)
+					}
+				},
+			}
+		},
+		"Settle that looks": func(t *testing.T, c *zkclient.Client, path string) attempt {
+			made := func(ctx context.Context) (bool, error) {
+				_, found, err := c.Exists(ctx, path+"/mark")
+				return found, err
+			}
+			return attempt{
+				call: func(ctx context.Context) error {
+					return c.Settle(ctx, made, zkclient.OpCreate(path+"/mark", nil, zkclient.Persistent),
+						zkclient.OpCreate(path+"/s-", nil, zkclient.Sequential))
+				},
+				applied: func() bool { return exists(t, watcher, path+"/mark") },
+				after: func() {
+					if names := children(t, watcher, path); len(names) != 2 {
+						t.Errorf("children %v", names)
+					}
+				},
+			}
+		},
 		"Delete": func(t *testing.T, c *zkclient.Client, path string) attempt {
 			check(t, c.EnsurePath(t.Context(), path+"/x"))
 			gone := func() bool { return !exists(t, watcher, path+"/x") }

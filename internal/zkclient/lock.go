@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 )
 
@@ -83,49 +82,23 @@ func (l *Lock) contend(ctx context.Context, wait bool) (string, error) {
 }
 
 // enter makes the contender's node. Each attempt has a prefix of its own, by which it is found when the answer is lost.
-func (l *Lock) enter(ctx context.Context) (string, error) {
+func (l *Lock) enter(ctx context.Context) (node string, err error) {
 	c := l.c
 	if err := c.ensure(ctx, l.path, c.acl); err != nil {
 		return "", err
 	}
 	prefix := randomHex() + lockName
-	for {
-		node, err := c.createOnce(ctx, join(l.path, prefix), []byte(l.data), EphemeralSequential, c.acl)
-		if !lost(err) {
-			return node, err
+	err = c.settle(ctx, c.ctx, func() (err error) {
+		node, err = c.createOnce(ctx, join(l.path, prefix), []byte(l.data), EphemeralSequential, c.acl)
+		return err
+	}, func(ctx context.Context) (bool, error) {
+		since, err := c.since(ctx, l.path, prefix, 0)
+		for _, name := range since {
+			node = join(l.path, name)
 		}
-		look, stop := c.doubt(ctx, Ephemeral)
-		if look == nil {
-			return "", stop
-		}
-		node, err = l.find(look, prefix)
-		switch {
-		case node != "":
-			return node, nil
-		case stop != nil:
-			return "", stop
-		case err != nil:
-			return "", err
-		}
-	}
-}
-
-// find returns the contender's node with this prefix, "" if there is none.
-func (l *Lock) find(ctx context.Context, prefix string) (string, error) {
-	c := l.c
-	if err := c.sync(ctx, l.path); err != nil {
-		return "", err
-	}
-	names, err := c.children(ctx, l.path)
-	if err != nil {
-		return "", err
-	}
-	for _, name := range names {
-		if strings.HasPrefix(name, prefix) {
-			return join(l.path, name), nil
-		}
-	}
-	return "", nil
+		return len(since) > 0, err
+	})
+	return node, err
 }
 
 var errGone = errors.New("own lock node is gone")

@@ -63,6 +63,28 @@ func (c *Client) Multi(ctx context.Context, ops ...Op) error {
 	return c.failMulti(ops, err)
 }
 
+// Settle is Multi for callers that must know. After a lost reply done looks for what ops leave behind
+// and says whether they have been carried out; if not they are tried again. A nil done means that it
+// does no harm to carry them out again, as with an OpSet of any version. done runs in this goroutine.
+//
+// Lost reply: settled, or repeated without done; open if done fails.
+func (c *Client) Settle(ctx context.Context, done func(ctx context.Context) (bool, error), ops ...Op) error {
+	attempt := func() error {
+		_, err := await(ctx, c, func() ([]string, error) { return c.multi(ctx, ops) }, nil)
+		return err
+	}
+	look := done
+	if done != nil {
+		look = func(ctx context.Context) (bool, error) {
+			if err := c.do(ctx, func() error { return c.sync(ctx, ops[0].path) }); err != nil {
+				return false, err
+			}
+			return done(ctx)
+		}
+	}
+	return c.failMulti(ops, c.settle(ctx, ctx, attempt, look))
+}
+
 func (c *Client) failMulti(ops []Op, err error) error {
 	if err == nil {
 		return nil
@@ -115,10 +137,10 @@ func (c *Client) multiBehind(ctx context.Context, fence string, ops []Op) (paths
 			if r.Error == nil {
 				continue
 			}
-			if i < fenced && errors.Is(err, ErrNoNode) {
-				return nil, fmt.Errorf("%w: its node %s is gone", ErrSessionLost, c.full(fence))
+			if i < fenced {
+				return nil, c.fenceError(fence, err)
 			}
-			if i >= fenced && i-fenced < len(ops) {
+			if i-fenced < len(ops) {
 				return nil, &OpError{Index: i - fenced, Path: c.full(ops[i-fenced].path), Err: err}
 			}
 		}
@@ -131,17 +153,12 @@ func (c *Client) multiBehind(ctx context.Context, fence string, ops []Op) (paths
 	return paths, nil
 }
 
-// multiRetry repeats ops, which can stand it, through reconnects.
-func (c *Client) multiRetry(ctx context.Context, ops []Op) error {
-	for {
-		_, err := c.multi(ctx, ops)
-		if !errors.Is(err, ErrConnectionLoss) {
-			return err
-		}
-		if err := c.breathe(ctx); err != nil {
-			return err
-		}
+// fenceError says what it means that the fence could not be checked or read.
+func (c *Client) fenceError(fence string, err error) error {
+	if errors.Is(err, ErrNoNode) {
+		return fmt.Errorf("%w: its node %s is gone", ErrSessionLost, c.full(fence))
 	}
+	return err
 }
 
 func (c *Client) request(op Op) any {

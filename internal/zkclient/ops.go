@@ -71,6 +71,14 @@ func (c *Client) children(ctx context.Context, path string) (names []string, err
 	return names, err
 }
 
+func (c *Client) getACL(ctx context.Context, path string) (acl []zk.ACL, err error) {
+	err = c.retry(ctx, func() (err error) {
+		acl, _, err = c.conn.GetACL(c.full(path))
+		return err
+	})
+	return acl, err
+}
+
 // sync makes the server we are on catch up with the leader: after a reconnect it may be another one, that has not yet
 // seen what the one before did for us.
 func (c *Client) sync(ctx context.Context, path string) error {
@@ -80,23 +88,17 @@ func (c *Client) sync(ctx context.Context, path string) error {
 	})
 }
 
-// remove deletes path; when it is gone after an attempt whose end is unknown, that is success.
+// remove deletes path.
 func (c *Client) remove(ctx context.Context, path string) error {
-	for {
-		err := c.once(ctx, func() error { return c.conn.Delete(c.full(path), -1) })
-		if !lost(err) {
-			return err
-		}
-		if err := c.breathe(ctx); err != nil {
-			return err
-		}
+	return c.settle(ctx, ctx, func() error {
+		return c.once(ctx, func() error { return c.conn.Delete(c.full(path), -1) })
+	}, func(ctx context.Context) (bool, error) {
 		if err := c.sync(ctx, path); err != nil {
-			return err
+			return false, err
 		}
-		if _, found, err := c.exists(ctx, path); err != nil || !found {
-			return err
-		}
-	}
+		_, found, err := c.exists(ctx, path)
+		return !found && err == nil, err
+	})
 }
 
 // discard deletes path, which is ours and nobody waits for, unless the session ends first, which does the same.
@@ -176,36 +178,41 @@ func (c *Client) Set(ctx context.Context, path string, data []byte, version int3
 }
 
 func (c *Client) set(ctx context.Context, path string, data []byte, version int32) (st *zk.Stat, err error) {
-	for {
-		err := c.once(ctx, func() (err error) {
+	err = c.settle(ctx, ctx, func() error {
+		return c.once(ctx, func() (err error) {
 			st, err = c.conn.Set(c.full(path), bytesOf(data), version)
 			return err
 		})
-		if !lost(err) {
-			return st, err
-		}
-		if err := c.breathe(ctx); err != nil {
-			return nil, err
-		}
+	}, func(ctx context.Context) (bool, error) {
 		if err := c.sync(ctx, path); err != nil {
-			return nil, err
+			return false, err
 		}
-		now, st, err := c.get(ctx, path)
+		now, is, err := c.get(ctx, path)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
-		if (version < 0 || st.Version == version+1) && string(now) == string(data) {
-			return st, nil
+		if st = is; version >= 0 && (st.Version < version || st.Version > version+1) {
+			return false, ErrBadVersion
 		}
-	}
+		return (version < 0 || st.Version == version+1) && string(now) == string(data), nil
+	})
+	return st, err
 }
 
 // SetACL replaces the ACL of path.
 func (c *Client) SetACL(ctx context.Context, path string, acl []ACL) error {
 	err := c.do(ctx, func() error {
-		return c.retry(ctx, func() error {
-			_, err := c.conn.SetACL(c.full(path), toWire(acl), -1)
-			return err
+		return c.settle(ctx, ctx, func() error {
+			return c.once(ctx, func() error {
+				_, err := c.conn.SetACL(c.full(path), toWire(acl), -1)
+				return err
+			})
+		}, func(ctx context.Context) (bool, error) {
+			if err := c.sync(ctx, path); err != nil {
+				return false, err
+			}
+			has, err := c.getACL(ctx, path)
+			return sameACL(has, toWire(acl)), err
 		})
 	})
 	return c.fail("set the ACL of", path, err)
@@ -213,13 +220,7 @@ func (c *Client) SetACL(ctx context.Context, path string, acl []ACL) error {
 
 // GetACL returns the ACL of path.
 func (c *Client) GetACL(ctx context.Context, path string) ([]ACL, error) {
-	acl, err := await(ctx, c, func() (acl []zk.ACL, err error) {
-		err = c.retry(ctx, func() (err error) {
-			acl, _, err = c.conn.GetACL(c.full(path))
-			return err
-		})
-		return acl, err
-	}, nil)
+	acl, err := await(ctx, c, func() ([]zk.ACL, error) { return c.getACL(ctx, path) }, nil)
 	if err != nil {
 		return nil, c.fail("read the ACL of", path, err)
 	}

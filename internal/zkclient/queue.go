@@ -100,35 +100,56 @@ func (q *Queue) Put(ctx context.Context, priority int, values ...[]byte) error {
 }
 
 func (q *Queue) put(ctx context.Context, prefix string, batch []Op) error {
-	first, err := q.c.nextSequence(ctx, q.entries())
 	for {
-		if errors.Is(err, ErrNoNode) {
-			if err = q.ensure(ctx); err == nil {
-				first, err = q.c.nextSequence(ctx, q.entries())
-			}
+		first, err := q.c.nextSequence(ctx, q.entries())
+		if err == nil {
+			err = q.c.settle(ctx, ctx, func() error {
+				_, err := q.c.multi(ctx, batch)
+				return err
+			}, func(ctx context.Context) (bool, error) { return q.has(ctx, prefix, first, batch) })
 		}
-		if err != nil {
+		if !errors.Is(err, ErrNoNode) {
 			return err
 		}
-		_, err = q.c.multi(ctx, batch)
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, ErrNoNode):
-			continue
-		case !errors.Is(err, ErrConnectionLoss):
+		if err := q.ensure(ctx); err != nil {
 			return err
-		}
-		values := make(map[string]bool, len(batch))
-		for _, op := range batch {
-			values[string(op.data)] = true
-		}
-		var name string
-		name, err = q.c.findSince(ctx, q.entries(), prefix, first, Sequential, func(data []byte) bool { return values[string(data)] })
-		if name != "" {
-			return nil
 		}
 	}
+}
+
+// has looks whether batch is in the queue, or what other clients have left of it. Its entries have
+// numbers one after the other, from first on.
+func (q *Queue) has(ctx context.Context, prefix string, first int64, batch []Op) (bool, error) {
+	names, err := q.c.since(ctx, q.entries(), prefix, first)
+	if err != nil {
+		return false, err
+	}
+	values, err := q.values(ctx, names)
+	if err != nil {
+		return false, err
+	}
+	there := make(map[int64]string)
+	for i, name := range names {
+		if number, ok := sequence(name, prefix); ok && values[i] != nil {
+			there[number] = string(values[i])
+		}
+	}
+	fits := func(begin int64) bool {
+		for i, op := range batch {
+			if value, ok := there[begin+int64(i)]; ok && value != string(op.data) {
+				return false
+			}
+		}
+		return begin >= first
+	}
+	for number, value := range there {
+		for i, op := range batch {
+			if value == string(op.data) && fits(number-int64(i)) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 // Drain hands the value of every entry, taken or not, in order of priority and number, to fn (in this goroutine) and deletes the

@@ -274,6 +274,7 @@ func TestCallsGiveUp(t *testing.T) {
 		"DeleteTree":  func(ctx context.Context) error { return c.DeleteTree(ctx, path+"/x") },
 		"Sync":        func(ctx context.Context) error { return c.Sync(ctx, path) },
 		"Multi":       func(ctx context.Context) error { return c.Multi(ctx, zkclient.OpCheck(path, -1)) },
+		"Settle":      func(ctx context.Context) error { return c.Settle(ctx, nil, zkclient.OpCheck(path, -1)) },
 		"Ensure":      func(ctx context.Context) error { return q.Ensure(ctx) },
 		"Put":         func(ctx context.Context) error { return q.Put(ctx, 100, []byte("x")) },
 		"Len":         func(ctx context.Context) error { _, err := q.Len(ctx); return err },

@@ -313,46 +313,23 @@ func (q *Queue) acquire(ctx context.Context, entries []*Entry) (bool, error) {
 	for _, e := range entries {
 		ops = append(ops, e.acquisition()...)
 	}
-	for doubtful := false; ; doubtful = true {
+	err := q.c.settle(ctx, q.c.ctx, func() error {
 		_, err := q.c.multi(ctx, ops)
-		if errors.Is(err, ErrConnectionLoss) {
-			look, stop := q.c.doubt(ctx, Ephemeral)
-			if look == nil {
-				return false, stop
-			}
-			mine, err := entries[0].mine(look)
-			switch {
-			case mine:
-				return true, nil
-			case stop != nil:
-				return false, stop
-			case err != nil:
-				return false, err
-			}
-			continue
-		}
-		var refused *OpError
-		if !errors.As(err, &refused) {
-			return err == nil, err
-		}
-		e := entries[refused.Index/2]
-		switch check := refused.Index%2 == 0; {
-		case errors.Is(err, ErrNodeExists) && doubtful: // the lost request was only late
-			mine, err := e.mine(q.c.ctx)
-			if mine || err != nil {
-				return mine, err
-			}
-			q.miss(e.Name)
-			return false, nil
-		case errors.Is(err, ErrNodeExists), errors.Is(err, ErrNoNode) && check:
-			q.miss(e.Name)
-			return false, nil
-		case errors.Is(err, ErrNoNode):
-			q.stale()
-			return false, q.ensure(ctx)
-		}
-		return false, err
+		return err
+	}, entries[0].mine)
+	var refused *OpError
+	if !errors.As(err, &refused) {
+		return err == nil, err
 	}
+	switch check := refused.Index%2 == 0; {
+	case errors.Is(err, ErrNodeExists), errors.Is(err, ErrNoNode) && check:
+		q.miss(entries[refused.Index/2].Name)
+		return false, nil
+	case errors.Is(err, ErrNoNode):
+		q.stale()
+		return false, q.ensure(ctx)
+	}
+	return false, err
 }
 
 // miss notes that a name of the local copy is not free.

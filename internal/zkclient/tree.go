@@ -108,7 +108,10 @@ func (c *Client) removeAll(ctx context.Context, paths []string) error {
 		ops[i] = OpDelete(path)
 	}
 	for _, batch := range c.batches(ops) {
-		err := c.multiRetry(ctx, batch)
+		err := c.settle(ctx, ctx, func() error {
+			_, err := c.multi(ctx, batch)
+			return err
+		}, nil)
 		if !errors.Is(err, ErrNoNode) {
 			if err != nil {
 				return err

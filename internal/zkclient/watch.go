@@ -28,6 +28,7 @@ type watchKey struct {
 // used by whoever waits for the same thing next; since a state read after it was set cannot change without it
 // firing, that is as good as a new one.
 type watch struct {
+	czxid int64         // of the node when the watch was set, 0 if there was none
 	fired chan struct{} // closed by the event
 	at    time.Time     // of the event, to be read after fired
 }
@@ -59,13 +60,13 @@ func (c *Client) retryArming(ctx context.Context, request func() error) error {
 	})
 }
 
-func (c *Client) arm(key watchKey, events <-chan zk.Event) *watch {
+func (c *Client) arm(key watchKey, events <-chan zk.Event, czxid int64) *watch {
 	c.state.Lock()
 	defer c.state.Unlock()
 	if w := c.watches[key]; w != nil {
 		return w
 	}
-	w := &watch{fired: make(chan struct{})}
+	w := &watch{czxid: czxid, fired: make(chan struct{})}
 	if c.closed {
 		close(w.fired)
 		return w
@@ -95,7 +96,7 @@ func (c *Client) getW(ctx context.Context, path string) (data []byte, st *zk.Sta
 	err = c.retryArming(ctx, func() error {
 		d, s, events, err := c.conn.GetW(c.full(path))
 		if err == nil {
-			data, st, w = d, s, c.arm(key, events)
+			data, st, w = d, s, c.arm(key, events, s.Czxid)
 		}
 		return err
 	})
@@ -115,7 +116,7 @@ func (c *Client) existsW(ctx context.Context, path string) (st *zk.Stat, found b
 			if ok {
 				key.kind = watchData
 			}
-			st, found, w = s, ok, c.arm(key, events)
+			st, found, w = s, ok, c.arm(key, events, s.Czxid)
 		}
 		return err
 	})
@@ -130,9 +131,9 @@ func (c *Client) childrenW(ctx context.Context, path string) (names []string, w 
 		return names, w, err
 	}
 	err = c.retryArming(ctx, func() error {
-		n, _, events, err := c.conn.ChildrenW(c.full(path))
+		n, s, events, err := c.conn.ChildrenW(c.full(path))
 		if err == nil {
-			names, w = n, c.arm(key, events)
+			names, w = n, c.arm(key, events, s.Czxid)
 		}
 		return err
 	})

@@ -34,6 +34,7 @@ const (
 	swallowingRequests
 	swallowingWrites
 	losingWrites
+	holdingWrites
 	swallowingEvents
 )
 
@@ -42,6 +43,7 @@ type pair struct {
 	client, server net.Conn
 	harmed         bool // replies are missing: it cannot go on
 	mute           bool // requests are missing: likewise
+	held           bool // a request waits for Heal
 	requests       requests
 	replies        replies
 }
@@ -83,6 +85,10 @@ func (p *Proxy) SwallowWrites() { p.set(swallowingWrites) }
 // Connections made later lose their first change likewise.
 func (p *Proxy) LoseWrites() { p.set(losingWrites) }
 
+// HoldWrites lets requests through until one would change something; that one and all after it wait
+// for Heal, and then go on.
+func (p *Proxy) HoldWrites() { p.set(holdingWrites) }
+
 // SwallowEvents keeps the events of watches from the client; all else passes.
 func (p *Proxy) SwallowEvents() { p.set(swallowingEvents) }
 
@@ -91,7 +97,7 @@ func (p *Proxy) Swallowing() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for pr := range p.pairs {
-		if pr.harmed || pr.mute {
+		if pr.harmed || pr.mute || pr.held {
 			return true
 		}
 	}
@@ -260,6 +266,12 @@ func (p *Proxy) request(pr *pair, b []byte) []byte {
 		pr.mute = true
 	case p.mode == swallowingWrites && writes > 0:
 		pr.harmed = true
+	case p.mode == holdingWrites && writes > 0:
+		pr.held = true
+		for p.mode == holdingWrites && p.pairs[pr] {
+			p.changed.Wait()
+		}
+		pr.held = false
 	}
 	if pr.mute {
 		return nil
