@@ -39,7 +39,7 @@ func (s withServer) Run() int { return zktest.Main(s.m, &server) }
 func place(t *testing.T) string {
 	t.Helper()
 	anyone := connect(t, server.Addr(), "", "")
-	chroot, err := anyone.Create(t.Context(), "/"+t.Name(), nil, zkclient.Sequential)
+	chroot, err := anyone.Create(t.Context(), "/"+strings.NewReplacer("/", "_", " ", "_").Replace(t.Name()), nil, zkclient.Sequential)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -405,6 +405,59 @@ func TestOtherRootPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	setUp(t, server, other+"[/admin]\n", "WARNING node /admin already exists")
+}
+
+// While the reply to the making of a node is missing somebody else makes it, open to all; or nobody
+// does, and it was made. Either way its rights are those of the file in the end.
+func TestLostReply(t *testing.T) {
+	for name, fault := range map[string]func(*zktest.Proxy){
+		"not made": (*zktest.Proxy).LoseWrites,
+		"made":     (*zktest.Proxy).SwallowWrites,
+	} {
+		t.Run(name, func(t *testing.T) {
+			servers := place(t)
+			anyone := connect(t, servers, "", "")
+			p := zktest.NewProxy(t, server.Addr())
+			fault(p)
+			args := []string{
+				"--servers=" + strings.Replace(servers, server.Addr(), p.Addr(), 1),
+				"--configfiles=" + configFile(t, users+"[/admin]\n"),
+			}
+			ended := make(chan int, 1)
+			go func() {
+				code, _ := zkinitree(t, t.Context(), args...)
+				ended <- code
+			}()
+			there := func() bool {
+				_, found, err := anyone.Exists(t.Context(), "/admin")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return found
+			}
+			for !p.Swallowing() || name == "made" && !there() {
+				select {
+				case code := <-ended:
+					t.Fatalf("exit %d before anything was to be made", code)
+				case <-time.After(time.Millisecond):
+				}
+			}
+			p.Cut()
+			if name == "not made" {
+				if _, err := anyone.Create(t.Context(), "/admin", nil, zkclient.Persistent); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.Heal()
+			if code := <-ended; code != 0 {
+				t.Errorf("exit %d", code)
+			}
+			want := []string{line("/admin", "", digest("root", "r00t", "rwcda"))}
+			if diff := cmp.Diff(want, dump(t, servers)); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestChroot(t *testing.T) {
