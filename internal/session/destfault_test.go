@@ -280,7 +280,7 @@ func TestPathsThatFailAtADestination(t *testing.T) {
 	master := r.queued(depth1)
 	queue, held := r.zk().Queue(r.tree().PathQueue()), map[string]*zkclient.Entry{}
 	for range 6 {
-		entry, err := queue.TryTake(t.Context())
+		entry, err := queue.Take(t.Context())
 		r.must(err)
 		held[string(entry.Value)] = entry
 	}
@@ -307,7 +307,7 @@ func TestDestinationOffersItselfAgain(t *testing.T) {
 	master := r.queued()
 	dest := r.destination(2, func(c *Config) { c.Member.Timing.SetAside = 300 * time.Millisecond })
 	r.waitFor("Added destination")
-	entry, err := r.zk().Queue(r.tree().DestQueue()).TryTake(t.Context())
+	entry, err := r.zk().Queue(r.tree().DestQueue()).Take(t.Context())
 	r.must(err)
 	begin := time.Now()
 	r.must(entry.Consume(t.Context()))
@@ -335,7 +335,7 @@ func TestSlaveWithoutRsync(t *testing.T) {
 	master := r.queued()
 	dest := r.destination(2)
 	r.waitFor("Added destination")
-	held, err := r.zk().Queue(r.tree().DestQueue()).TryTake(t.Context())
+	held, err := r.zk().Queue(r.tree().DestQueue()).Take(t.Context())
 	r.must(err)
 	slave := r.source(3)
 	r.waitFor("No free destination")

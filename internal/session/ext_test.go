@@ -33,15 +33,15 @@ func impatient(c *Config) {
 func finishPaths(t *testing.T, c *zkclient.Client, tr wire.Tree) {
 	t.Helper()
 	for {
-		entry, err := c.Queue(tr.PathQueue()).TryTake(t.Context())
+		entries, err := c.Queue(tr.PathQueue()).TryTakeSome(t.Context(), 1, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if entry == nil {
+		if entries == nil {
 			return
 		}
 		done := c.Queue(tr.CompletedQueue())
-		if err := errors.Join(done.Put(t.Context(), zkclient.DefaultPriority, entry.Value), entry.Consume(t.Context())); err != nil {
+		if err := errors.Join(done.Put(t.Context(), zkclient.DefaultPriority, entries[0].Value), entries[0].Consume(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -31,7 +31,7 @@ func (r *rig) slowEndLast() (begun func()) {
 	n, err := queue.Len(r.t.Context())
 	r.must(err)
 	for range n {
-		entry, err := queue.TryTake(r.t.Context())
+		entry, err := queue.Take(r.t.Context())
 		if r.must(err); string(entry.Value) == last {
 			r.must(entry.Consume(r.t.Context(), queue.PutOp(entry.Value, 900)))
 			continue
