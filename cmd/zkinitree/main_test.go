@@ -247,7 +247,7 @@ func TestExample(t *testing.T) {
 			return err
 		}
 		_, err = c.Set(ctx, s+"/watch/ready", []byte("stop"), -1)
-		return errors.Join(err, entry.Consume(ctx), lock.Release(ctx), party.Leave(ctx), c.DeleteTree(ctx, s))
+		return errors.Join(err, entry.Consume(ctx), lock.Release(ctx), c.Delete(ctx, party.Node()), c.DeleteTree(ctx, s))
 	}
 	if err := work(user, "one"); err != nil {
 		t.Errorf("a session of user rsync: %v", err)

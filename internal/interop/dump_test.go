@@ -284,11 +284,7 @@ func takeOnly(t *testing.T, q *zkclient.Queue, value string) *zkclient.Entry {
 	var wanted *zkclient.Entry
 	var others []*zkclient.Entry
 	for wanted == nil {
-		entry, err := q.TryTake(t.Context())
-		ok(t, err)
-		if entry == nil {
-			t.Fatalf("%q is not free", value)
-		}
+		entry := take(t, limited(t), q)
 		if string(entry.Value) == value {
 			wanted = entry
 		} else {

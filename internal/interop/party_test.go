@@ -61,10 +61,10 @@ func TestPartyIsSeenAlike(t *testing.T) {
 		t.Errorf("Go counts %d members, want 4 (%v)", n, err)
 	}
 	py.Do("party leave", Fields{"path": path, "name": "again"})
-	ok(t, one.Leave(ctx))
+	ok(t, c.Delete(ctx, one.Node()))
 	wantMembers(t, ctx, one, path, py, "host-b:2", "host-c:3")
 	py.Do("party leave", Fields{"path": path})
 	wantMembers(t, ctx, one, path, py, "host-b:2")
-	ok(t, two.Leave(ctx))
+	ok(t, c.Delete(ctx, two.Node()))
 	wantMembers(t, ctx, one, path, py)
 }

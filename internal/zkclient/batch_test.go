@@ -19,9 +19,13 @@ import (
 
 func takeSome(t *testing.T, q *zkclient.Queue, n int) []*zkclient.Entry {
 	t.Helper()
-	entries, err := q.TakeSome(short(t, 5*time.Second), n, nil)
-	check(t, err)
-	return entries
+	for ctx := patient(t); ; check(t, q.Await(ctx)) {
+		entries, err := q.TryTakeSome(ctx, n, nil)
+		check(t, err)
+		if entries != nil {
+			return entries
+		}
+	}
 }
 
 // fenced makes c a member, whose Multis are behind the fence.
@@ -34,7 +38,7 @@ func fenced(t *testing.T, c *zkclient.Client, path string) *zkclient.Party {
 }
 
 // What a batch leaves in ZooKeeper is what as many single takes leave.
-func TestTakeSomeNodes(t *testing.T) {
+func TestTryTakeSomeNodes(t *testing.T) {
 	c := direct(t)
 	path := base(t, c)
 	fenced(t, c, path)
@@ -56,9 +60,6 @@ func TestTakeSomeNodes(t *testing.T) {
 			t.Errorf("taken/%s: %q, owner %x", e.Name, id, st.EphemeralOwner)
 		}
 		ids[string(id)] = true
-		if held, err := e.Held(t.Context()); !held || err != nil {
-			t.Errorf("held: %v %v", held, err)
-		}
 	}
 	if len(ids) != 1 {
 		t.Errorf("ids of one queue object: %v", ids)
@@ -83,7 +84,7 @@ func TestTakeSomeNodes(t *testing.T) {
 }
 
 // A batch has one priority, what goes together, at most 500 entries and 256 KiB; the rest stays free, for this object too.
-func TestTakeSomeBounds(t *testing.T) {
+func TestTryTakeSomeBounds(t *testing.T) {
 	c := direct(t)
 	path := base(t, c)
 	kinds := c.Queue(path + "/kinds")
@@ -152,12 +153,16 @@ func TestBatchesInterleaved(t *testing.T) {
 		for range 1 + i%2 {
 			all.Go(func() {
 				for turn := 1; ; turn++ {
-					entries, err := shared.TakeSome(ctx, []int{1, 10, 40}[turn%3], func(first, value []byte) bool {
+					entries, err := shared.TryTakeSome(ctx, []int{1, 10, 40}[turn%3], func(first, value []byte) bool {
 						return first[len(first)-1]%2 == value[len(value)-1]%2
 					})
 					switch {
 					case errors.Is(err, context.Canceled):
 						return
+					case err == nil && entries == nil:
+						if err = shared.Await(ctx); errors.Is(err, context.Canceled) {
+							return
+						}
 					case err == nil && turn%7 == 0:
 						err = shared.ReleaseAll(t.Context(), entries)
 					case err == nil:
@@ -205,7 +210,7 @@ func between(do func(first []byte)) func(first, value []byte) bool {
 
 // What others have taken is left out of a batch, which is full all the same; what they have consumed makes it shorter. What they
 // are quicker with at the last moment costs the batch, instead of which one is taken. The others are not lost.
-func TestTakeSomeAmongOthers(t *testing.T) {
+func TestTryTakeSomeAmongOthers(t *testing.T) {
 	c, other := direct(t), direct(t)
 	path := base(t, c)
 	fenced(t, c, path)
@@ -224,7 +229,7 @@ func TestTakeSomeAmongOthers(t *testing.T) {
 			t.Errorf("%s before: a batch of %d", name, len(before))
 		}
 		var lost string
-		entries, err := q.TakeSome(t.Context(), 20, between(func(first []byte) {
+		entries, err := q.TryTakeSome(t.Context(), 20, between(func(first []byte) {
 			for _, e := range takeSome(t, theirs, 500) {
 				if string(e.Value) == string(first) {
 					lost = e.Name
@@ -267,7 +272,7 @@ func TestRebuiltQueue(t *testing.T) {
 		}
 	}
 	rebuild("old")
-	entries, err := q.TakeSome(t.Context(), 5, between(func([]byte) { rebuild("new") }))
+	entries, err := q.TryTakeSome(t.Context(), 5, between(func([]byte) { rebuild("new") }))
 	check(t, err)
 	for _, e := range entries {
 		if !strings.HasPrefix(string(e.Value), "new-") || !strings.HasSuffix(e.Name, string(e.Value[4:])) {
@@ -279,18 +284,18 @@ func TestRebuiltQueue(t *testing.T) {
 	}
 
 	rebuild("newest")
-	held := takeSome(t, theirs, 5)
+	their := takeSome(t, theirs, 5)
 	wantError(t, q.ConsumeAll(t.Context(), entries, zkclient.OpCreate(path+"/made", nil, zkclient.Persistent)), zkclient.ErrNotHeld)
 	wantError(t, q.ReleaseAll(t.Context(), entries), zkclient.ErrNotHeld)
-	for _, e := range held {
-		if ours, err := e.Held(t.Context()); !ours || err != nil {
-			t.Errorf("%s is not the other's any more: %v", e.Name, err)
+	for _, e := range their {
+		if !held(t, other, q, e) {
+			t.Errorf("%s is not the other's any more", e.Name)
 		}
 	}
 	if exists(t, c, path+"/made") {
 		t.Error("the operation beside was carried out")
 	}
-	check(t, theirs.ConsumeAll(t.Context(), held))
+	check(t, theirs.ConsumeAll(t.Context(), their))
 }
 
 // One entry that is not ours any more, or whose node is gone, keeps all from being consumed; the others stay ours.
@@ -334,7 +339,7 @@ func TestConsumeAllIsAtomic(t *testing.T) {
 	q := c.Queue(path + "/left")
 	check(t, q.Put(t.Context(), 100, values(5)...))
 	entries := takeSome(t, q, 5)
-	check(t, party.Leave(t.Context()))
+	check(t, c.Delete(t.Context(), party.Node()))
 	wantError(t, q.ConsumeAll(t.Context(), entries), zkclient.ErrSessionLost)
 	check(t, q.ReleaseAll(t.Context(), entries))
 	if names := children(t, c, q.Path()+"/taken"); len(names) > 0 || length(t, q) != 5 {
@@ -361,7 +366,7 @@ func TestAbandonedBatch(t *testing.T) {
 			kept := takeSome(t, q, 2)
 			ctx, cancel := context.WithCancel(t.Context())
 			done := background(func() error {
-				_, err := q.TakeSome(ctx, 10, between(func([]byte) {
+				_, err := q.TryTakeSome(ctx, 10, between(func([]byte) {
 					if fault(p); name == "no fault" {
 						cancel()
 					}
@@ -379,7 +384,6 @@ func TestAbandonedBatch(t *testing.T) {
 			cancel()
 			wantError(t, result(t, done), context.Canceled)
 			p.Heal()
-			check(t, c.Sync(t.Context(), root))
 			eventually(t, "only the first are taken", func() bool { return len(children(t, watcher, q.Path()+"/taken")) == 2 })
 			got := takeSome(t, q, 500)
 			for len(got) < 10 {

@@ -28,17 +28,6 @@ func names(entries []*Entry) []string {
 	return names
 }
 
-// Held asks the servers whether the entry is still ours.
-func (e *Entry) Held(ctx context.Context) (bool, error) {
-	held, err := await(ctx, e.q.c, func() (bool, error) {
-		if !e.known() {
-			return false, nil
-		}
-		return e.mine(ctx)
-	}, nil)
-	return held, e.q.c.fail("look who holds the queue entry", e.path(), err)
-}
-
 // known says whether the entry is ours as far as this client knows.
 func (e *Entry) known() bool {
 	e.q.mu.Lock()

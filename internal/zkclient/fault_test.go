@@ -271,7 +271,7 @@ func TestFaults(t *testing.T) {
 				},
 			}
 		},
-		"TakeSome": func(t *testing.T, c *zkclient.Client, path string) attempt {
+		"TryTakeSome": func(t *testing.T, c *zkclient.Client, path string) attempt {
 			q := c.Queue(path + "/q")
 			check(t, q.Put(t.Context(), 100, values(8)...))
 			fenced(t, c, path)
@@ -279,7 +279,7 @@ func TestFaults(t *testing.T) {
 			taken := func() int { return len(children(t, watcher, path+"/q/taken")) }
 			var entries []*zkclient.Entry
 			return attempt{
-				call:    func(ctx context.Context) (err error) { entries, err = q.TakeSome(ctx, 5, nil); return err },
+				call:    func(ctx context.Context) (err error) { entries, err = q.TryTakeSome(ctx, 5, nil); return err },
 				applied: func() bool { return taken() == 8 },
 				after: func() {
 					if n := taken(); n != 8 || len(entries) != 5 {
@@ -497,14 +497,14 @@ func TestEveryAnswerLost(t *testing.T) {
 			if err := lock.Acquire(t.Context()); err != nil {
 				return err
 			}
-			entries, err := q.TakeSome(t.Context(), 3, nil)
+			entries, err := q.TryTakeSome(t.Context(), 3, nil)
 			if err != nil {
 				return err
 			}
 			if err := q.ReleaseAll(t.Context(), entries); err != nil {
 				return err
 			}
-			if entries, err = q.TakeSome(t.Context(), 3, nil); err != nil {
+			if entries, err = q.TryTakeSome(t.Context(), 3, nil); err != nil {
 				return err
 			}
 			var ops []zkclient.Op
@@ -521,7 +521,7 @@ func TestEveryAnswerLost(t *testing.T) {
 				return err
 			}
 		}
-		return party.Leave(t.Context())
+		return c.Delete(t.Context(), party.Node())
 	}()
 	close(stop)
 	if lost := <-trouble; lost < rounds*8 {

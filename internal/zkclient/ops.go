@@ -19,7 +19,6 @@ type Stat struct {
 	Version        int32 // changes of its data
 	EphemeralOwner int64 // session it goes with, 0: none
 	NumChildren    int32
-	DataLength     int32 // bytes
 }
 
 func stat(s *zk.Stat) Stat {
@@ -27,7 +26,7 @@ func stat(s *zk.Stat) Stat {
 		return Stat{}
 	}
 	return Stat{Czxid: s.Czxid, Mzxid: s.Mzxid, Version: s.Version, EphemeralOwner: s.EphemeralOwner,
-		NumChildren: s.NumChildren, DataLength: s.DataLength}
+		NumChildren: s.NumChildren}
 }
 
 // Mode is the kind of znode to create.
@@ -230,11 +229,6 @@ func (c *Client) GetACL(ctx context.Context, path string) ([]ACL, error) {
 // Delete deletes path, which must have no children: [ErrNoNode] if it was not there.
 func (c *Client) Delete(ctx context.Context, path string) error {
 	return c.fail("delete", path, c.do(ctx, func() error { return c.remove(ctx, path) }))
-}
-
-// Sync makes later reads see every change that was made, by whomever, before this call.
-func (c *Client) Sync(ctx context.Context, path string) error {
-	return c.fail("sync", path, c.do(ctx, func() error { return c.sync(ctx, path) }))
 }
 
 // fits refuses a request the server would drop the connection for.

@@ -33,7 +33,7 @@ func (c *Client) Party(path, data string) *Party {
 // Node is the path of the own member node, there after Join.
 func (p *Party) Node() string { return p.node }
 
-// Join enters the party; the membership ends with Leave or with the session.
+// Join enters the party; the membership ends with the session.
 func (p *Party) Join(ctx context.Context) error {
 	c := p.c
 	_, err := await(ctx, c, func() (string, error) {
@@ -44,12 +44,6 @@ func (p *Party) Join(ctx context.Context) error {
 		return made, err
 	}, c.discard)
 	return c.fail("join the party", p.path, err)
-}
-
-// Leave leaves the party; not being in it is no error. Once called the node is deleted as soon as a connection
-// stands, even if ctx ends before.
-func (p *Party) Leave(ctx context.Context) error {
-	return p.c.fail("leave the party", p.path, p.c.giveBack(ctx, p.node))
 }
 
 // Members returns the data of all members, sorted. It reads only what it has not seen before.

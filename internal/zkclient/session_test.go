@@ -225,7 +225,7 @@ func TestFence(t *testing.T) {
 	check(t, party.Join(t.Context()))
 	c.SetFence(party.Node())
 	check(t, c.Multi(t.Context(), zkclient.OpCreate(path+"/a", nil, zkclient.Persistent)))
-	check(t, party.Leave(t.Context()))
+	check(t, c.Delete(t.Context(), party.Node()))
 	err := c.Multi(t.Context(), zkclient.OpCreate(path+"/b", nil, zkclient.Persistent))
 	wantError(t, err, zkclient.ErrSessionLost)
 	if !strings.Contains(err.Error(), party.Node()) {
@@ -272,24 +272,20 @@ func TestCallsGiveUp(t *testing.T) {
 		"GetACL":      func(ctx context.Context) error { _, err := c.GetACL(ctx, path); return err },
 		"Delete":      func(ctx context.Context) error { return c.Delete(ctx, path+"/x") },
 		"DeleteTree":  func(ctx context.Context) error { return c.DeleteTree(ctx, path+"/x") },
-		"Sync":        func(ctx context.Context) error { return c.Sync(ctx, path) },
 		"Multi":       func(ctx context.Context) error { return c.Multi(ctx, zkclient.OpCheck(path, -1)) },
 		"Settle":      func(ctx context.Context) error { return c.Settle(ctx, nil, zkclient.OpCheck(path, -1)) },
 		"Ensure":      func(ctx context.Context) error { return q.Ensure(ctx) },
 		"Put":         func(ctx context.Context) error { return q.Put(ctx, 100, []byte("x")) },
 		"Len":         func(ctx context.Context) error { _, err := q.Len(ctx); return err },
 		"Take":        func(ctx context.Context) error { _, err := q.Take(ctx); return err },
-		"TryTake":     func(ctx context.Context) error { _, err := q.TryTake(ctx); return err },
-		"TakeSome":    func(ctx context.Context) error { _, err := q.TakeSome(ctx, 2, nil); return err },
+		"TryTakeSome": func(ctx context.Context) error { _, err := q.TryTakeSome(ctx, 2, nil); return err },
 		"Await":       func(ctx context.Context) error { return q.Await(ctx) },
 		"Drain":       func(ctx context.Context) error { _, err := q.Drain(ctx, func([]byte) error { return nil }); return err },
-		"Held":        func(ctx context.Context) error { _, err := entry.Held(ctx); return err },
 		"Consume":     func(ctx context.Context) error { return entry.Consume(ctx) },
 		"TryAcquire":  func(ctx context.Context) error { _, err := c.Lock(path+"/l", "").TryAcquire(ctx); return err },
 		"Acquire":     func(ctx context.Context) error { return c.Lock(path+"/l", "").Acquire(ctx) },
 		"Unlock":      func(ctx context.Context) error { return lock.Release(ctx) },
 		"Join":        func(ctx context.Context) error { return c.Party(path+"/p", "").Join(ctx) },
-		"Leave":       func(ctx context.Context) error { return party.Leave(ctx) },
 		"Members":     func(ctx context.Context) error { _, err := party.Members(ctx); return err },
 		"Count":       func(ctx context.Context) error { _, err := party.Count(ctx); return err },
 		"AddCounters": func(ctx context.Context) error { return c.AddCounters(ctx, path, map[string]int64{"n": 1}) },
@@ -300,7 +296,7 @@ func TestCallsGiveUp(t *testing.T) {
 		"EntryRelease": func(ctx context.Context) error { return released.Release(ctx) },
 	}
 	over := map[string]error{ // what the second call may say
-		"Unlock": nil, "Leave": nil, "EntryRelease": zkclient.ErrNotHeld, "Multi": zkclient.ErrConnectionLoss,
+		"Unlock": nil, "EntryRelease": zkclient.ErrNotHeld, "Multi": zkclient.ErrConnectionLoss,
 	}
 	p.Stall()
 	for _, stuck := range []string{"stalled", "cut"} {
@@ -324,14 +320,12 @@ func TestCallsGiveUp(t *testing.T) {
 	}
 	p.Heal()
 	// What was being given up is given up, and what was being taken is given back.
-	check(t, c.Sync(t.Context(), path))
 	if err := entry.Release(t.Context()); err != nil { // unless one of the Consumes has got through
 		wantError(t, err, zkclient.ErrNotHeld)
 	}
 	eventually(t, "locks, memberships and entries are free", func() bool {
 		return len(children(t, watcher, path+"/lock")) == 0 && len(children(t, watcher, path+"/l")) == 0 &&
-			len(children(t, watcher, path+"/party")) == 0 && len(children(t, watcher, path+"/p")) == 0 &&
-			len(children(t, watcher, path+"/q/taken")) == 0 && !exists(t, watcher, path+"/c")
+			len(children(t, watcher, path+"/p")) == 0 && len(children(t, watcher, path+"/q/taken")) == 0 && !exists(t, watcher, path+"/c")
 	})
 }
 
@@ -399,9 +393,8 @@ func TestAbandonedIsGivenBack(t *testing.T) {
 					p.Cut()
 				}
 				p.Heal()
-				check(t, c.Sync(t.Context(), path))
 				eventually(t, "nothing is left", func() bool { return len(children(t, watcher, owned)) == 0 })
-				check(t, c.Sync(t.Context(), path))
+				exists(t, c, path) // which comes behind whatever was still on its way
 				time.Sleep(50 * time.Millisecond)
 				if names := children(t, watcher, owned); len(names) > 0 {
 					t.Errorf("made after all: %v", names)
@@ -463,7 +456,7 @@ func TestReconnectsArePaced(t *testing.T) {
 		case <-stop:
 			running = false
 		default:
-			if err := c.Sync(short(t, time.Second), "/"); err == nil {
+			if _, err := c.Children(short(t, time.Second), "/"); err == nil {
 				turns++
 				p.Cut()
 				p.Heal()

@@ -17,45 +17,36 @@ const (
 )
 
 // Take waits until it has an entry. What an abandoned Take still gets is released.
+//
+// Lost reply: settled.
 func (q *Queue) Take(ctx context.Context) (*Entry, error) {
-	return first(q.TakeSome(ctx, 1, nil))
-}
-
-// TryTake takes an entry if one is free now, else it returns nil.
-func (q *Queue) TryTake(ctx context.Context) (*Entry, error) {
-	return first(q.TryTakeSome(ctx, 1, nil))
-}
-
-func first(entries []*Entry, err error) (*Entry, error) {
-	if len(entries) == 0 {
-		return nil, err
-	}
-	return entries[0], err
-}
-
-// TakeSome waits until it has an entry, and takes up to n of equal priority in one transaction: neighbours, as far as they
-// are free, same says that their value may go with the first one's (nil: all may), and their values have at most 256 KiB
-// together. n counts up to 500. When others are quicker with one of them, it takes a single one instead. What an
-// abandoned TakeSome still gets is released.
-func (q *Queue) TakeSome(ctx context.Context, n int, same func(first, value []byte) bool) ([]*Entry, error) {
-	entries, err := await(ctx, q.c, func() ([]*Entry, error) {
+	entry, err := await(ctx, q.c, func() (*Entry, error) {
 		since := time.Now()
 		for {
 			freed := q.releases()
-			entries, v, err := q.take(ctx, since, n, same)
-			if len(entries) > 0 || err != nil {
-				return entries, err
+			entries, v, err := q.take(ctx, since, 1, nil)
+			if err != nil {
+				return nil, err
+			}
+			if len(entries) > 0 {
+				return entries[0], nil
 			}
 			if err := q.c.wait(ctx, v.turn, freed, v.entries, v.taken); err != nil {
 				return nil, err
 			}
 			since = v.changed()
 		}
-	}, q.abandon)
-	return entries, q.c.fail("take from the queue", q.path, err)
+	}, func(e *Entry) { q.abandon([]*Entry{e}) })
+	return entry, q.c.fail("take from the queue", q.path, err)
 }
 
-// TryTakeSome is TakeSome that returns nil if no entry is free now.
+// TryTakeSome takes what is free now, up to n entries of equal priority in one transaction; none, if
+// nothing is free. They are neighbours, as far as these are free; same says whether the value of one
+// may go with the first one's (nil: all may), and their values have at most 256 KiB together. n
+// counts up to 500. When others are quicker with one of them, it takes a single one instead. What an
+// abandoned TryTakeSome still gets is released.
+//
+// Lost reply: settled.
 func (q *Queue) TryTakeSome(ctx context.Context, n int, same func(first, value []byte) bool) ([]*Entry, error) {
 	entries, err := await(ctx, q.c, func() ([]*Entry, error) {
 		entries, _, err := q.take(ctx, time.Now(), n, same)
