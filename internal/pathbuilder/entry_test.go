@@ -103,8 +103,8 @@ func TestPrintable(t *testing.T) {
 		"/data/größe x": "/data/größe x", "/a\nb": `"/a\nb"`, "/\xff": `"/\xff"`, "/\x1b[2J": `"/\x1b[2J"`, "/a\u2028b": `"/a\u2028b"`,
 		`/say "x"\`: `/say "x"\`,
 	} {
-		if got := Printable(path); got != want {
-			t.Errorf("Printable(%q) = %s, want %s", path, got, want)
+		if got := printable(path); got != want {
+			t.Errorf("printable(%q) = %s, want %s", path, got, want)
 		}
 	}
 }

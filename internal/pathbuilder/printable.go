@@ -9,11 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// Printable is s as it may be shown in a terminal or a log line: quoted as in Go if it is not
-// UTF-8 or has control characters or marks that change the direction of writing.
-func Printable(s string) string {
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }) {
-		return strconv.Quote(s)
+// printable gives a path as it may stand in a one-line message: as it is, or
+// quoted when it holds control characters or is not UTF-8.
+func printable(path string) string {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) }
+	if utf8.ValidString(path) && !strings.ContainsFunc(path, odd) {
+		return path
 	}
-	return s
+	return strconv.Quote(path)
 }

@@ -32,7 +32,7 @@ func wants(t *testing.T, result Result, class Class, codes ...int) {
 
 // wholeJob is all of source.
 func wholeJob(source, url string) Job {
-	return Job{Base: source, Names: []string{""}, Recursive: true, URL: url}
+	return Job{Base: source, Names: []string{""}, Kind: Recursive, URL: url}
 }
 
 // asNobody is an rsync that may not read everything, whoever runs the tests.

@@ -99,7 +99,7 @@ func TestDaemonServesOddPaths(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, url := serve(t, destination+"//")
-			send(t, Options{}, Job{Base: source, Names: []string{""}, Recursive: true, URL: url})
+			send(t, Options{}, Job{Base: source, Names: []string{""}, Kind: Recursive, URL: url})
 			if _, err := os.Stat(destination + "/dir/file"); err != nil {
 				t.Error(err)
 			}
@@ -126,7 +126,7 @@ func TestDaemonServesRoot(t *testing.T) {
 	write(t, source, "dir/file", "x")
 	_, url := serve(t, "/")
 	destination := t.TempDir()
-	send(t, Options{}, Job{Base: source, Names: []string{"dir"}, Recursive: true, URL: url + destination})
+	send(t, Options{}, Job{Base: source, Names: []string{"dir"}, Kind: Recursive, URL: url + destination})
 	if tree(t, destination)["./dir/file"] == "" {
 		t.Error("the file is missing")
 	}
@@ -188,7 +188,7 @@ func TestModuleNames(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer end(daemon)
-			send(t, Options{}, Job{Base: source, Names: []string{"dir"}, Recursive: true, URL: URL("localhost", port, module)})
+			send(t, Options{}, Job{Base: source, Names: []string{"dir"}, Kind: Recursive, URL: URL("localhost", port, module)})
 			if tree(t, destination)["./dir/file"] == "" {
 				t.Error("the file is missing")
 			}
@@ -233,7 +233,7 @@ func TestDaemonAndLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer daemon.Stop()
-	send(t, Options{}, Job{Base: source, Names: []string{""}, Recursive: true, URL: URL("localhost", port, "m")})
+	send(t, Options{}, Job{Base: source, Names: []string{""}, Kind: Recursive, URL: URL("localhost", port, "m")})
 	want, got := tree(t, source), tree(t, destination)
 	warnings := strings.Count(log.String(), "level=WARN")
 	if privileges().chroot {
@@ -463,7 +463,7 @@ func transfer(t *testing.T, url, destination string) (ended chan Result) {
 	ended = make(chan Result, 1)
 	go func() {
 		sender := Sender{Options: Options{Extra: []string{"bwlimit:2000"}}}
-		result, _ := sender.Run(t.Context(), Job{Base: source, Names: []string{"dir"}, Recursive: true, URL: url})
+		result, _ := sender.Run(t.Context(), Job{Base: source, Names: []string{"dir"}, Kind: Recursive, URL: url})
 		ended <- result
 	}()
 	// A receiver that is stopped before its first byte leaves the file.

@@ -179,10 +179,10 @@ func TestNothingIsDeletedWhereNothingWasRead(t *testing.T) {
 	t.Parallel()
 	source, destination := nobodysTree(t)
 	_, url := serve(t, destination)
-	for _, recursive := range []bool{true, false} {
+	for _, kind := range []Kind{Recursive, Shallow} {
 		for _, when := range []string{"delete-before", "delete-during", "delete-delay", "delete-after"} {
 			sender := Sender{Program: asNobody(t), Options: Options{Delete: true, Extra: []string{when, "no-perms"}}, Output: t.Output()}
-			job := Job{Base: source, Names: []string{"a", "m", "m/locked", "z"}, Recursive: recursive, URL: url}
+			job := Job{Base: source, Names: []string{"a", "m", "m/locked", "z"}, Kind: kind, URL: url}
 			result, err := sender.Run(t.Context(), job)
 			if err != nil {
 				t.Fatal(err)
@@ -191,7 +191,7 @@ func TestNothingIsDeletedWhereNothingWasRead(t *testing.T) {
 			got := tree(t, destination)
 			for _, path := range []string{"./m/locked/file", "./m/locked/old", "./m/locked/sub/file", "./m/locked/sub/old"} {
 				if got[path] == "" {
-					t.Errorf("%s, recursive %v: %s was deleted", when, recursive, path)
+					t.Errorf("%s, kind %v: %s was deleted", when, kind, path)
 				}
 			}
 		}
@@ -220,7 +220,7 @@ func TestRefusedOptionsDelete(t *testing.T) {
 				names = []string{"z"} // no error, so that deletions happen
 			}
 			sender := Sender{Program: asNobody(t), Options: options, Output: t.Output()}
-			job := Job{Base: source, Names: names, Recursive: true, Filters: []string{"/z/skip"}, URL: url}
+			job := Job{Base: source, Names: names, Kind: Recursive, Filters: []string{"/z/skip"}, URL: url}
 			if _, err := sender.Run(t.Context(), job); err != nil {
 				t.Fatal(err)
 			}

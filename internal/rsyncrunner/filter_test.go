@@ -37,8 +37,8 @@ func TestFiltersWithOddNames(t *testing.T) {
 	names := []string{"out", "top", "keep"}
 	for _, job := range []Job{
 		{Base: source, Names: names, Filters: filters, URL: url},
-		{Base: source, Names: names, Recursive: true, Filters: filters, URL: url},
-		{Base: source, Names: []string{""}, Recursive: true, Filters: filters, URL: url},
+		{Base: source, Names: names, Kind: Recursive, Filters: filters, URL: url},
+		{Base: source, Names: []string{""}, Kind: Recursive, Filters: filters, URL: url},
 		{Base: source, Names: append(slices.Clone(names), ""), Filters: filters, URL: url},
 	} {
 		send(t, Options{Delete: true}, job)
@@ -61,7 +61,7 @@ func TestFiltersWithOddNames(t *testing.T) {
 				t.Fatalf("%q is missing", name)
 			case parts[1] == "top" && got["./top/"+name+"/"+name] != "":
 				t.Fatalf("%q below itself was made", name)
-			case parts[1] == "keep" && job.Recursive && got["./keep/"+name+"/file"] == "":
+			case parts[1] == "keep" && job.Kind == Recursive && got["./keep/"+name+"/file"] == "":
 				t.Fatalf("%q in another directory was not sent", name)
 			}
 		}
@@ -84,7 +84,7 @@ func TestFilterKinds(t *testing.T) {
 		write(t, source, "a/b/skip/file", "x")
 		write(t, source, "c/skip", "x")
 		_, url := serve(t, destination)
-		send(t, Options{}, Job{Base: source, Names: []string{""}, Recursive: true, Filters: []string{filter}, URL: url})
+		send(t, Options{}, Job{Base: source, Names: []string{""}, Kind: Recursive, Filters: []string{filter}, URL: url})
 		var got []string
 		for _, path := range []string{"a/skip", "a/b/skip", "c/skip"} {
 			there := "no"
@@ -112,7 +112,7 @@ func TestFiltersComeFirst(t *testing.T) {
 	if err := options.Validate(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	send(t, options, Job{Base: source, Names: []string{"a"}, Recursive: true, Filters: []string{"/a/skip"}, URL: url})
+	send(t, options, Job{Base: source, Names: []string{"a"}, Kind: Recursive, Filters: []string{"/a/skip"}, URL: url})
 	got := tree(t, destination)
 	if got["./a/skip/old"] == "" || got["./a/skip/file"] != "" || got["./a/file"] == "" {
 		t.Errorf("%q", got)
@@ -126,7 +126,7 @@ func TestFilterBelowDeletedDirectory(t *testing.T) {
 	write(t, destination, "gone/skip/old", "x")
 	write(t, destination, "gone/other", "x")
 	_, url := serve(t, destination)
-	result := send(t, Options{Delete: true}, Job{Base: source, Names: []string{""}, Recursive: true, Filters: []string{"/gone/skip/"}, URL: url})
+	result := send(t, Options{Delete: true}, Job{Base: source, Names: []string{""}, Kind: Recursive, Filters: []string{"/gone/skip/"}, URL: url})
 	got := tree(t, destination)
 	if got["./gone/skip/old"] == "" || got["./gone/other"] != "" || result.Deleted != 1 {
 		t.Errorf("%d deleted, left: %q", result.Deleted, got)
@@ -145,7 +145,7 @@ func TestManyFilters(t *testing.T) {
 	_, url := serve(t, destination)
 	log := &buffer{}
 	sender := Sender{Options: Options{Delete: true}, Output: t.Output(), Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
-	job := Job{Base: source, Names: []string{""}, Recursive: true, Filters: filters, URL: url}
+	job := Job{Base: source, Names: []string{""}, Kind: Recursive, Filters: filters, URL: url}
 	result, err := sender.Run(t.Context(), job)
 	if err != nil || !result.OK() {
 		t.Fatal(result, err)
@@ -169,7 +169,7 @@ func TestLongFilters(t *testing.T) {
 	if len(long) != maxPattern {
 		t.Fatal(len(long))
 	}
-	job := Job{Base: source, Names: []string{"dir"}, Recursive: true, Filters: []string{long}, URL: url}
+	job := Job{Base: source, Names: []string{"dir"}, Kind: Recursive, Filters: []string{long}, URL: url}
 	send(t, Options{}, job)
 	if tree(t, destination)["./dir/file"] != "" {
 		t.Error("the longest pattern does not exclude")

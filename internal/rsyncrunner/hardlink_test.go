@@ -64,7 +64,7 @@ func TestHardLinkPass(t *testing.T) {
 	_, url := serve(t, destination)
 	options := Options{HardLinks: true, Delete: true}
 	for _, name := range []string{"a", "b/deep", "c", "b/deep/er"} {
-		send(t, options, Job{Base: source, Names: []string{name}, Recursive: true, URL: url})
+		send(t, options, Job{Base: source, Names: []string{name}, Kind: Recursive, URL: url})
 	}
 	for _, name := range []string{"", "b"} {
 		send(t, options, Job{Base: source, Names: []string{name}, URL: url})
@@ -73,7 +73,7 @@ func TestHardLinkPass(t *testing.T) {
 	if linked(t, destination, members[0], members[1]) {
 		t.Fatal("they are links already: this tests nothing")
 	}
-	result := send(t, options, Job{Base: source, Names: members, Files: true, URL: url})
+	result := send(t, options, Job{Base: source, Names: members, Kind: LinkGroups, URL: url})
 	for _, pair := range [][2]int{{0, 1}, {0, 2}, {3, 4}, {3, 5}, {3, 6}} {
 		if !linked(t, destination, members[pair[0]], members[pair[1]]) {
 			t.Errorf("%q and %q are not linked", members[pair[0]], members[pair[1]])
@@ -99,7 +99,7 @@ func TestHardLinkPassDeletesNothing(t *testing.T) {
 	for _, name := range extra {
 		write(t, destination, name, "x")
 	}
-	result := send(t, Options{HardLinks: true, Delete: true}, Job{Base: source, Names: members, Files: true, URL: url})
+	result := send(t, Options{HardLinks: true, Delete: true}, Job{Base: source, Names: members, Kind: LinkGroups, URL: url})
 	got := tree(t, destination)
 	for _, name := range extra {
 		if got[name] == "" {
@@ -121,7 +121,7 @@ func TestFilesThatAreDirectories(t *testing.T) {
 	write(t, destination, "dir/old", "x")
 	_, url := serve(t, destination)
 	for _, extra := range [][]string{nil, {"delete-before"}, {"delete-after"}} {
-		result := send(t, Options{Delete: true, HardLinks: true, Extra: extra}, Job{Base: source, Names: []string{"dir/x"}, Files: true, URL: url})
+		result := send(t, Options{Delete: true, HardLinks: true, Extra: extra}, Job{Base: source, Names: []string{"dir/x"}, Kind: LinkGroups, URL: url})
 		got := tree(t, destination)
 		if got["./dir/x/old"] == "" || got["./dir/old"] == "" || got["./dir/x/file"] != "" || result.Deleted != 0 {
 			t.Errorf("%d deleted: %q", result.Deleted, got)
@@ -130,17 +130,15 @@ func TestFilesThatAreDirectories(t *testing.T) {
 }
 
 func TestFilesList(t *testing.T) {
-	list, err := pathList(Job{Base: "/b", Names: []string{"a", "b//c/", "#\n"}, Files: true})
+	list, err := pathList(Job{Base: "/b", Names: []string{"a", "b//c/", "#\n"}, Kind: LinkGroups})
 	if err != nil || string(list) != "./a\x00./b/c\x00./#\n\x00" {
 		t.Errorf("%q, %v", list, err)
 	}
-	for _, job := range []Job{{Base: "/b", Names: []string{""}, Files: true}, {Base: "/b", Names: []string{"."}, Files: true}, {Base: "/b", Names: []string{"a"}, Files: true, Recursive: true}} {
+	for _, name := range []string{"", "."} {
+		job := Job{Base: "/b", Names: []string{name}, Kind: LinkGroups}
 		if _, err := pathList(job); err == nil || !strings.HasPrefix(err.Error(), "cannot send") {
 			t.Errorf("%+v: %v", job, err)
 		}
-	}
-	if args := strings.Join((&Sender{}).args(Job{Base: "/b", Files: true}), " "); strings.Contains(args, " -r") {
-		t.Error(args)
 	}
 }
 
@@ -155,7 +153,7 @@ func TestHardLinkWhoseFirstNameIsTaken(t *testing.T) {
 	sender := &Sender{Options: Options{HardLinks: true}}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	result, err := sender.Run(ctx, Job{Base: source, Names: []string{""}, Recursive: true, URL: url})
+	result, err := sender.Run(ctx, Job{Base: source, Names: []string{""}, Kind: Recursive, URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}

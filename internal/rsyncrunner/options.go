@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -131,12 +130,4 @@ func programName(program string) string {
 
 func startError(program string, err error) error {
 	return fmt.Errorf("cannot start %s (is it installed and in PATH?): %w", program, err)
-}
-
-// HasRules tells whether the user leaves something out by rsync's own rules.
-func (o Options) HasRules() bool {
-	return slices.ContainsFunc(o.Extra, func(option string) bool {
-		key, _, _ := strings.Cut(option, ":")
-		return key == "exclude" || key == "filter" || key == "cvs-exclude"
-	})
 }

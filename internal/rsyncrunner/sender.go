@@ -19,27 +19,25 @@ import (
 	"time"
 )
 
-// Sender runs the rsync client. Its methods may be called at the same time, and
-// it may be copied, to give one run a Changes of its own.
+// Sender runs the rsync client. Its methods may be called at the same time.
 type Sender struct {
 	Program   string // "": rsync
 	Options   Options
-	Output    io.Writer     // gets what rsync prints, in whole lines; nil: nobody. Shared by concurrent runs, it must allow concurrent calls
-	Changes   func(Change)  // gets each change as it comes, one after the other within a run; nil: none. It holds rsync up
+	Output    io.Writer     // what rsync prints, in whole lines; called by all runs at once. nil: nobody
 	Logger    *slog.Logger  // nil: none
 	StopGrace time.Duration // between SIGTERM and SIGKILL; 0: 2 s
 }
 
-// Job is what one run of rsync sends.
+// Job is what one run sends.
 type Job struct {
-	Base      string   // absolute path of the tree
-	Names     []string // below Base, as raw bytes; "": Base itself
-	Recursive bool     // everything below the names, or their own entries only
-	Files     bool     // the names are files, and nothing but them is sent; not with Recursive
-	Filters   []string // exclude patterns in rsync's syntax, as raw bytes; they come before all other rules
-	Rules     []string // further filter rules, as --filter takes them
-	MaxDelete *int     // how many may be deleted; 0 or less: none; nil: any number
-	URL       string   // of the module, see URL
+	Kind      Kind
+	Base      string       // absolute path of the tree
+	Names     []string     // below Base, as raw bytes; "": Base itself
+	Filters   []string     // exclude patterns of rsync's, as raw bytes; they come before all other rules
+	Rules     []string     // further filter rules, as --filter takes them
+	MaxDelete *int         // how many may be deleted; 0 or less: none; nil: any number
+	URL       string       // of the module, see URL
+	Changes   func(Change) // gets each change as it comes, in turn, and holds rsync up; nil: nobody
 }
 
 // Run sends a job and waits for its end. An error says that rsync could not be
@@ -67,8 +65,8 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	stdout := &lineWriter{out: out, line: read.stdout}
 	stderr := &lineWriter{out: out, line: read.stderr}
 	var changes *changeReader
-	if s.Changes != nil || s.Options.Verify {
-		changes = newChangeReader(s.Changes, s.Options.Verbose)
+	if job.Changes != nil || s.Options.Verify {
+		changes = newChangeReader(job.Changes, s.Options.Verbose)
 		stdout.edit, stderr.edit = changes.edit, escape8Bit
 	}
 
@@ -103,14 +101,14 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 // args is the command line; doc.go explains it.
 func (s *Sender) args(job Job, last ...string) []string {
 	args := []string{"--stats", "--numeric-ids", "-lptgoD", "--sockopts=TCP_NODELAY", "--from0", "--files-from=-"}
-	if job.Recursive {
+	if job.Kind == Recursive {
 		args = append(args, "-r")
 	}
 	args = append(args, filterArgs(job.Filters)...)
 	for _, rule := range job.Rules {
 		args = append(args, "--filter="+rule)
 	}
-	args = append(args, s.Options.args()...)
+	args = append(args, s.Options.of(job.Kind).args()...)
 	if job.MaxDelete != nil && !s.Options.Verify {
 		args = append(args, maxDeleteArg(*job.MaxDelete))
 	}
@@ -140,15 +138,12 @@ func pathList(job Job) ([]byte, error) {
 		// A relative one with a colon would be a remote host.
 		return nil, fmt.Errorf("cannot send from %q: the base path is not absolute", job.Base)
 	}
-	if job.Files && job.Recursive {
-		return nil, fmt.Errorf("cannot send from %q: what is below the names was asked for, and that they are files", job.Base)
-	}
 	if len(job.Names) == 0 {
 		return nil, fmt.Errorf("cannot send from %q: no path is given", job.Base)
 	}
 	var list bytes.Buffer
 	for _, name := range job.Names {
-		entry, err := listEntry(name, job)
+		entry, err := listEntry(name, job.Kind)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +155,7 @@ func pathList(job Job) ([]byte, error) {
 
 // listEntry writes one name for the list. Empty and "." components go: rsync
 // takes a "/./" for the point where the path to keep begins.
-func listEntry(name string, job Job) (string, error) {
+func listEntry(name string, kind Kind) (string, error) {
 	if strings.HasPrefix(name, "/") || strings.ContainsRune(name, 0) {
 		return "", fmt.Errorf("cannot send %q: it is not a path below the base path", name)
 	}
@@ -175,9 +170,9 @@ func listEntry(name string, job Job) (string, error) {
 		}
 	}
 	switch {
-	case job.Files && entry == ".":
+	case kind.Files() && entry == ".":
 		return "", fmt.Errorf("cannot send %q: the base path is not a file", name)
-	case entry == ".", !job.Files && !job.Recursive:
+	case entry == ".", kind == Shallow, kind == Leftovers:
 		entry += "/"
 	}
 	return entry, nil

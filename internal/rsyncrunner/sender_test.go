@@ -46,7 +46,7 @@ func TestSendOddNamesRecursive(t *testing.T) {
 	source, destination := oddTree(t), t.TempDir()
 	_, url := serve(t, destination)
 	names := append([]string{"files"}, oddNames...)
-	result := send(t, Options{}, Job{Base: source, Names: names, Recursive: true, URL: url})
+	result := send(t, Options{}, Job{Base: source, Names: names, Kind: Recursive, URL: url})
 	// The base itself is not in the list; its time is set all the same.
 	sameTree(t, source, destination)
 	if want := int64(3 * len(oddNames)); result.Stats["Number_of_regular_files_transferred"] != want {
@@ -58,7 +58,7 @@ func TestSendOddNamesOneByOne(t *testing.T) {
 	source, destination := oddTree(t), t.TempDir()
 	_, url := serve(t, destination)
 	for _, name := range oddNames {
-		result := send(t, Options{}, Job{Base: source, Names: []string{name}, Recursive: true, URL: url})
+		result := send(t, Options{}, Job{Base: source, Names: []string{name}, Kind: Recursive, URL: url})
 		if result.Stats["Number_of_regular_files_transferred"] != 2 {
 			t.Errorf("%q: %v, want 2 files", name, result.Stats)
 		}
@@ -89,7 +89,7 @@ func TestSendOddNamesNotRecursive(t *testing.T) {
 func TestSendBase(t *testing.T) {
 	source, destination := oddTree(t), t.TempDir()
 	_, url := serve(t, destination)
-	send(t, Options{}, Job{Base: source, Names: []string{""}, Recursive: true, URL: url})
+	send(t, Options{}, Job{Base: source, Names: []string{""}, Kind: Recursive, URL: url})
 	sameTree(t, source, destination)
 }
 
@@ -100,7 +100,7 @@ func TestSendFromOddBase(t *testing.T) {
 			write(t, source, "dir/file", "x")
 			age(t, source)
 			_, url := serve(t, destination)
-			send(t, Options{}, Job{Base: source, Names: []string{"dir", ""}, Recursive: true, URL: url})
+			send(t, Options{}, Job{Base: source, Names: []string{"dir", ""}, Kind: Recursive, URL: url})
 			sameTree(t, source, destination)
 		})
 	}
@@ -111,7 +111,7 @@ func TestSendFromRoot(t *testing.T) {
 	write(t, source, "dir/file", "x")
 	age(t, source)
 	_, url := serve(t, destination)
-	send(t, Options{}, Job{Base: "/", Names: []string{source[1:]}, Recursive: true, URL: url})
+	send(t, Options{}, Job{Base: "/", Names: []string{source[1:]}, Kind: Recursive, URL: url})
 	sameTree(t, source, destination+source)
 }
 
@@ -126,7 +126,7 @@ func TestSendDelete(t *testing.T) {
 	write(t, destination, "other/stays", "x")
 	_, url := serve(t, destination)
 	send(t, Options{Delete: true}, Job{Base: source, Names: []string{"shallow"}, URL: url})
-	send(t, Options{Delete: true}, Job{Base: source, Names: []string{"deep"}, Recursive: true, URL: url})
+	send(t, Options{Delete: true}, Job{Base: source, Names: []string{"deep"}, Kind: Recursive, URL: url})
 	got := tree(t, destination)
 	for _, path := range []string{"./shallow/keep", "./shallow/sub/stays", "./deep/sub/keep", "./other/stays"} {
 		if _, ok := got[path]; !ok {
@@ -149,7 +149,7 @@ func TestSendDoesNotFollowSwappedLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, url := serve(t, destination)
-	send(t, Options{Extra: []string{"no-times"}}, Job{Base: source, Names: []string{"swapped", "dir"}, Recursive: true, URL: url})
+	send(t, Options{Extra: []string{"no-times"}}, Job{Base: source, Names: []string{"swapped", "dir"}, Kind: Recursive, URL: url})
 	got := tree(t, destination)
 	if !strings.HasPrefix(got["./swapped"], "-> ") || got["./swapped/secret"] != "" {
 		t.Errorf("the link was followed: %q", got)
@@ -174,7 +174,7 @@ func TestSendVanishedPath(t *testing.T) {
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "dir/file", "x")
 	_, url := serve(t, destination)
-	result := run(t, Options{}, Job{Base: source, Names: []string{"gone", "dir"}, Recursive: true, URL: url})
+	result := run(t, Options{}, Job{Base: source, Names: []string{"gone", "dir"}, Kind: Recursive, URL: url})
 	if result.OK() || result.Code != codePartial || !strings.Contains(strings.Join(result.Errors, "\n"), "gone") {
 		t.Errorf("%v %q", result, result.Errors)
 	}
@@ -191,7 +191,7 @@ func TestSendStoppedByMaxDelete(t *testing.T) {
 	}
 	_, url := serve(t, destination)
 	limit := 2
-	result := run(t, Options{Delete: true}, Job{Base: source, Names: []string{""}, Recursive: true, MaxDelete: &limit, URL: url})
+	result := run(t, Options{Delete: true}, Job{Base: source, Names: []string{""}, Kind: Recursive, MaxDelete: &limit, URL: url})
 	if result.OK() || result.Code != codeMaxDelete || result.Class() != DeletesStopped || result.Deleted != 2 {
 		t.Errorf("%v %q, want 25", result, result.Errors)
 	}
@@ -204,7 +204,7 @@ func TestSendOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, url := serve(t, destination)
-	job := Job{Base: source, Names: []string{"dir"}, Recursive: true, URL: url}
+	job := Job{Base: source, Names: []string{"dir"}, Kind: Recursive, URL: url}
 	all := Options{Delete: true, Checksum: true, HardLinks: true, Inplace: true, DryRun: true, Verbose: true, Timeout: 30, Extra: []string{"bwlimit:10000"}}
 	result := send(t, all, job)
 	if len(tree(t, destination)) != 1 {
@@ -231,7 +231,7 @@ func TestSendOptionWithoutValue(t *testing.T) {
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "dir/file", "x")
 	_, url := serve(t, destination)
-	send(t, Options{Extra: []string{"exclude"}}, Job{Base: source, Names: []string{"dir"}, Recursive: true, URL: url})
+	send(t, Options{Extra: []string{"exclude"}}, Job{Base: source, Names: []string{"dir"}, Kind: Recursive, URL: url})
 	if tree(t, destination)["./dir/file"] == "" {
 		t.Error("success was reported and nothing copied")
 	}
@@ -248,18 +248,8 @@ func TestSendArchiveIsNotRecursive(t *testing.T) {
 	}
 }
 
-func TestArgs(t *testing.T) {
-	sender := Sender{Options: Options{Delete: true, Checksum: true, DropCache: true, HardLinks: true, Inplace: true, Timeout: 7, Verbose: true, DryRun: true, Extra: []string{"fuzzy", "exclude:a:b"}}}
-	got := strings.Join(sender.args(Job{Base: "/base", Recursive: true, URL: "rsync://h:1/m"}), " ")
-	want := "--stats --numeric-ids -lptgoD --sockopts=TCP_NODELAY --from0 --files-from=- -r" +
-		" --delete --checksum --drop-cache --hard-links --inplace --timeout=7 --verbose -n --fuzzy --exclude=a:b --no-inc-recursive -- /base/ rsync://h:1/m"
-	if got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
 func TestPathList(t *testing.T) {
-	for name, want := range map[string][2]string{ // recursive, not recursive
+	for name, want := range map[string][2]string{ // with all below it, or alone
 		"":       {"./\x00", "./\x00"},
 		"a":      {"./a\x00", "./a/\x00"},
 		"a/b":    {"./a/b\x00", "./a/b/\x00"},
@@ -268,10 +258,10 @@ func TestPathList(t *testing.T) {
 		"#a\n-b": {"./#a\n-b\x00", "./#a\n-b/\x00"},
 		"..a":    {"./..a\x00", "./..a/\x00"},
 	} {
-		for index, recursive := range []bool{true, false} {
-			list, err := pathList(Job{Base: "/b", Names: []string{name}, Recursive: recursive})
-			if err != nil || string(list) != want[index] {
-				t.Errorf("%q: %q, %v", name, list, err)
+		for kind, want := range map[Kind]string{Recursive: want[0], Shallow: want[1], Leftovers: want[1]} {
+			list, err := pathList(Job{Base: "/b", Names: []string{name}, Kind: kind})
+			if err != nil || string(list) != want {
+				t.Errorf("%q, kind %v: %q, %v", name, kind, list, err)
 			}
 		}
 	}
@@ -420,7 +410,7 @@ func TestEndOfContextStopsRealTransfer(t *testing.T) {
 	sender := Sender{Options: Options{Extra: []string{"bwlimit:50"}}, StopGrace: 10 * time.Second}
 	ended := make(chan error, 1)
 	go func() {
-		_, err := sender.Run(ctx, Job{Base: source, Names: []string{"dir"}, Recursive: true, URL: url})
+		_, err := sender.Run(ctx, Job{Base: source, Names: []string{"dir"}, Kind: Recursive, URL: url})
 		ended <- err
 	}()
 	eventually(t, "the transfer has begun", func() bool {
@@ -604,7 +594,7 @@ func TestConcurrentRuns(t *testing.T) {
 	ended := make(chan error)
 	for number := range 8 {
 		go func() {
-			result, err := sender.Run(t.Context(), Job{Base: source, Names: []string{fmt.Sprintf("dir%d", number)}, Recursive: true, URL: url})
+			result, err := sender.Run(t.Context(), Job{Base: source, Names: []string{fmt.Sprintf("dir%d", number)}, Kind: Recursive, URL: url})
 			if err == nil && !result.OK() {
 				err = errors.New(result.String())
 			}
