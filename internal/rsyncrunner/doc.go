@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// Package rsyncrunner runs rsync: the client that sends paths (Sender), the
-// daemon that receives them (Daemon), and a line listener that stands in for
-// the daemon in a test run (Netcat). It knows nothing of ZooKeeper.
+// Package rsyncrunner runs rsync: the client that sends paths (Sender) and the daemon that receives
+// them (Daemon). In a test run without files LineSender and Netcat stand in for the two: they send
+// and print a line for each path. It knows nothing of ZooKeeper.
 //
 // # Child processes
 //

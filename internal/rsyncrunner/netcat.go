@@ -98,10 +98,43 @@ func (n *Netcat) Stop() {
 	<-n.done
 }
 
+// LineSender does for Netcat what Sender does for Daemon: it sends a line for each name of a job, as
+// the name is given, and looks at no file. Its methods may be called at the same time.
+type LineSender struct {
+	Who string // begins each line: "WHO is sending NAME"
+}
+
+// Run sends the lines to the host and port of the job's URL. It tells what rsync would: a Netcat that
+// cannot be reached is the destination's fault (10), a name that fits no line a partial transfer
+// (23). An error says that ctx ended; which lines have arrived is not known then.
+func (s *LineSender) Run(ctx context.Context, job Job) (Result, error) {
+	start := time.Now()
+	addr, _, _ := strings.Cut(strings.TrimPrefix(job.URL, "rsync://"), "/")
+	var result Result
+	for _, name := range job.Names {
+		err := SendLine(ctx, addr, s.Who+" is sending "+name)
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return Result{}, fmt.Errorf("cannot finish sending to %s: %w", addr, context.Cause(ctx))
+		}
+		result.Code, result.Errors = codePartial, append(result.Errors, err.Error())
+		if !errors.Is(err, errLineEnd) {
+			result.Code = codeNetwork
+			break
+		}
+	}
+	result.Duration = time.Since(start)
+	return result, nil
+}
+
+var errLineEnd = errors.New("it has a line end")
+
 // SendLine sends one line to the listener at addr ("host:port").
 func SendLine(ctx context.Context, addr, line string) error {
 	if strings.Contains(line, "\n") {
-		return fmt.Errorf("cannot send %q to %s as a line: it has a line end", line, addr)
+		return fmt.Errorf("cannot send %q to %s as a line: %w", line, addr, errLineEnd)
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()

@@ -4,6 +4,7 @@ package rsyncrunner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -40,13 +41,8 @@ func TestNetcatCopiesLines(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	eventually(t, "all lines have arrived", func() bool { return strings.Count(out.String(), "\n") == len(want) })
-	got := strings.Split(strings.TrimSpace(out.String()), "\n")
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
+	all := sortedLines(strings.Join(want, "\n") + "\n")
+	eventually(t, "all lines have arrived", func() bool { return sortedLines(out.String()) == all })
 	if listener.Err() != nil || PortFree(port) == nil {
 		t.Errorf("it does not run: %v", listener.Err())
 	}
@@ -102,6 +98,61 @@ func TestNetcatEnds(t *testing.T) {
 	if err := PortFree(port); err != nil {
 		t.Error(err)
 	}
+}
+
+// runner is what a session needs of either sender.
+type runner interface {
+	Run(context.Context, Job) (Result, error)
+}
+
+var (
+	_ runner = (*Sender)(nil)
+	_ runner = (*LineSender)(nil)
+)
+
+func TestLineSender(t *testing.T) {
+	listener, out, port := netcat(t, t.Context())
+	sender := &LineSender{Who: "host:1"}
+	job := Job{Names: []string{"0", "1_/a b", "../\xff", ""}, URL: URL("localhost", port, "m")}
+	result, err := sender.Run(t.Context(), job)
+	if err != nil || result.Class() != Fine || result.Duration <= 0 || result.Deleted != 0 {
+		t.Errorf("%v, %+v", err, result)
+	}
+	want := "host:1 is sending 0\nhost:1 is sending 1_/a b\nhost:1 is sending ../\xff\nhost:1 is sending \n"
+	eventually(t, "the lines have arrived", func() bool { return sortedLines(out.String()) == sortedLines(want) })
+
+	job.Names = []string{"a\nb", "after"}
+	result, err = sender.Run(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, result, Partial, codePartial)
+	if len(result.Errors) != 1 || !strings.Contains(result.Errors[0], "line end") {
+		t.Errorf("%q", result.Errors)
+	}
+	want += "host:1 is sending after\n"
+	eventually(t, "the other line has arrived", func() bool { return sortedLines(out.String()) == sortedLines(want) })
+
+	listener.Stop()
+	job.Names = []string{"a\nb", "never"}
+	if result, err = sender.Run(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, result, Destination, codeNetwork)
+
+	over, cancel := context.WithCancelCause(t.Context())
+	lost := errors.New("lost")
+	cancel(lost)
+	if _, err := sender.Run(over, job); !errors.Is(err, lost) {
+		t.Error(err)
+	}
+}
+
+// sortedLines is a text whose lines may have come in any order.
+func sortedLines(text string) string {
+	lines := strings.Split(text, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
 func TestNetcatPortTaken(t *testing.T) {

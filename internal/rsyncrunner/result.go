@@ -10,6 +10,7 @@ import (
 
 // Exit statuses the callers tell apart.
 const (
+	codeNetwork   = 10
 	codePartial   = 23
 	codeVanished  = 24
 	codeMaxDelete = 25
@@ -63,7 +64,7 @@ func exitText(code int) string {
 		return "the other rsync does not support what was asked for"
 	case 5:
 		return "the daemon did not serve the request: unknown module, access refused, too many connections, or its path is gone"
-	case 10:
+	case codeNetwork:
 		return "the network failed: no connection, or a port in use"
 	case 11:
 		return "reading or writing a file failed, perhaps a full disk"
