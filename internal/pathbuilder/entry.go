@@ -28,12 +28,12 @@ func Decode(b []byte) (Entry, error) {
 	flag, path, found := strings.Cut(string(b), "_")
 	switch {
 	case !found || flag != "0" && flag != "1":
-		return Entry{}, fmt.Errorf("cannot read path entry %s: it must begin with 0_ or 1_", printable(string(b)))
+		return Entry{}, fmt.Errorf("cannot read path entry %s: it must begin with 0_ or 1_", Printable(string(b)))
 	case !strings.HasPrefix(path, "/"):
-		return Entry{}, fmt.Errorf("cannot read path entry %s: the path must begin with /", printable(string(b)))
+		return Entry{}, fmt.Errorf("cannot read path entry %s: the path must begin with /", Printable(string(b)))
 	case strings.Contains(path, "\x00"):
 		// It would be two names in the NUL-separated list for rsync.
-		return Entry{}, fmt.Errorf("cannot read path entry %s: no path can hold a NUL byte", printable(string(b)))
+		return Entry{}, fmt.Errorf("cannot read path entry %s: no path can hold a NUL byte", Printable(string(b)))
 	}
 	return Entry{Path: path, Recursive: flag == "1"}, nil
 }
@@ -45,11 +45,11 @@ func (e Entry) Rel(base string) (string, error) {
 	rel, ok := below(base, e.Path)
 	if !ok {
 		return "", fmt.Errorf("cannot use path %s: it is not below %s; every client of a session must be given the same path",
-			printable(e.Path), printable(base))
+			Printable(e.Path), Printable(base))
 	}
 	if rel != "" && !plain(rel) {
 		return "", fmt.Errorf("cannot use path %s: below %s it must have no empty, . or .. component",
-			printable(e.Path), printable(base))
+			Printable(e.Path), Printable(base))
 	}
 	return rel, nil
 }
@@ -62,12 +62,12 @@ func CleanBase(path string) (string, error) {
 		return "", fmt.Errorf("cannot use an empty path")
 	}
 	if strings.Contains(path, "\x00") {
-		return "", fmt.Errorf("cannot use path %s: no path can hold a NUL byte", printable(path))
+		return "", fmt.Errorf("cannot use path %s: no path can hold a NUL byte", Printable(path))
 	}
 	if !strings.HasPrefix(path, "/") {
 		wd, err := os.Getwd()
 		if err != nil {
-			return "", fmt.Errorf("cannot make path %s absolute: %w; give one that begins with /", printable(path), err)
+			return "", fmt.Errorf("cannot make path %s absolute: %w; give one that begins with /", Printable(path), err)
 		}
 		path = join(wd, strings.TrimPrefix(path+"/", "./"))
 	}

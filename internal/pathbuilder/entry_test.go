@@ -98,17 +98,6 @@ func TestCleanBase(t *testing.T) {
 	}
 }
 
-func TestPrintable(t *testing.T) {
-	for path, want := range map[string]string{
-		"/data/größe x": "/data/größe x", "/a\nb": `"/a\nb"`, "/\xff": `"/\xff"`, "/\x1b[2J": `"/\x1b[2J"`, "/a\u2028b": `"/a\u2028b"`,
-		`/say "x"\`: `/say "x"\`,
-	} {
-		if got := printable(path); got != want {
-			t.Errorf("printable(%q) = %s, want %s", path, got, want)
-		}
-	}
-}
-
 func BenchmarkEntry(b *testing.B) {
 	entry := Entry{Path: "/data/projects/some-group/some-project/run-0001", Recursive: true}
 	encoded := entry.Encode()

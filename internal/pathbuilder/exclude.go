@@ -86,7 +86,7 @@ func (x *Excluder) Below(ctx context.Context, dir string) ([]string, error) {
 		if len(found)+len(out) > limit {
 			return nil, fmt.Errorf("cannot leave out what matches %s below %s: %w, more than %d; "+
 				"raise the depth so that the walk leaves them out, or exclude a directory above them",
-				x.pattern, printable(dir), ErrTooManyExcluded, limit)
+				x.pattern, Printable(dir), ErrTooManyExcluded, limit)
 		}
 		for _, name := range out {
 			found = append(found, joinRel(rel, name))
@@ -114,7 +114,7 @@ func (x *Excluder) sort(ctx context.Context, path string, f openDir) (out, in []
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
 		case err != nil:
-			return fmt.Errorf("cannot learn the owner of %s: %w", printable(join(path, name)), err)
+			return fmt.Errorf("cannot learn the owner of %s: %w", Printable(join(path, name)), err)
 		case excluded:
 			out = append(out, name)
 		default:
@@ -132,7 +132,7 @@ func (x *Excluder) Excluded(path string) (bool, error) {
 		return unix.Fstatat(unix.AT_FDCWD, path, stat, unix.AT_SYMLINK_NOFOLLOW)
 	})
 	if err != nil {
-		return false, fmt.Errorf("cannot learn the owner of %s: %w", printable(path), err)
+		return false, fmt.Errorf("cannot learn the owner of %s: %w", Printable(path), err)
 	}
 	return out, nil
 }

@@ -19,14 +19,14 @@ const maxRule = 4095
 // both take any byte.
 func FilterRule(rel string, dirOnly bool) (string, error) {
 	if !plain(rel) || strings.Contains(rel, "\x00") {
-		return "", fmt.Errorf("cannot exclude %s: it must have no empty, . or .. component, nor a NUL byte", printable(rel))
+		return "", fmt.Errorf("cannot exclude %s: it must have no empty, . or .. component, nor a NUL byte", Printable(rel))
 	}
 	rule := "/" + escapePattern(rel)
 	if dirOnly {
 		rule += "/"
 	}
 	if len(rule) > maxRule {
-		return "", fmt.Errorf("cannot exclude %s: rsync takes no pattern of more than %d bytes", printable(rel), maxRule)
+		return "", fmt.Errorf("cannot exclude %s: rsync takes no pattern of more than %d bytes", Printable(rel), maxRule)
 	}
 	return rule, nil
 }

@@ -74,7 +74,7 @@ func lookAtLink(dir openDir, name, path string) (Link, bool, error) {
 	case err == unix.ENOENT:
 		return Link{}, false, nil
 	case err != nil:
-		return Link{}, false, fmt.Errorf("cannot count the links of %s: %w", printable(join(dir.path, name)), err)
+		return Link{}, false, fmt.Errorf("cannot count the links of %s: %w", Printable(join(dir.path, name)), err)
 	case stat.Nlink < 2 || stat.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return Link{}, false, nil
 	}
@@ -109,7 +109,7 @@ func (g *LinkGroups) Add(l Link) error {
 		return nil
 	}
 	if g.Limit > 0 && g.held >= g.Limit {
-		return fmt.Errorf("cannot note %s: %w, more than %d", printable(l.Path), ErrTooManyLinks, g.Limit)
+		return fmt.Errorf("cannot note %s: %w, more than %d", Printable(l.Path), ErrTooManyLinks, g.Limit)
 	}
 	if g.open == nil {
 		g.open = map[file][]Link{}

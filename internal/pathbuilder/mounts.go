@@ -41,7 +41,7 @@ func (m mount) String() string {
 	if source == "" {
 		source = "(no name)"
 	}
-	return fmt.Sprintf("%s (%s) mounted at %s", printable(source), printable(m.fstype), printable(m.point))
+	return fmt.Sprintf("%s (%s) mounted at %s", Printable(source), Printable(m.fstype), Printable(m.point))
 }
 
 // MountError says that a directory lies on another mount than at the start.
@@ -55,7 +55,7 @@ func (e *MountError) Error() string {
 	if e.Was == e.Is {
 		where = fmt.Sprintf("was on %s when this client started, now something else is mounted there, or the same again.", e.Was)
 	}
-	return fmt.Sprintf("cannot rely on %s: it %s See what is mounted, then start this client again", printable(e.Path), where)
+	return fmt.Sprintf("cannot rely on %s: it %s See what is mounted, then start this client again", Printable(e.Path), where)
 }
 
 // Mounts notes what is mounted now.
@@ -148,7 +148,7 @@ func (m *Mounts) covering(rel string) mount {
 }
 
 func (m *Mounts) cannotTell(rel string, err error) error {
-	return fmt.Errorf("cannot learn what %s is mounted on: %w", printable(m.tree.path(rel)), err)
+	return fmt.Errorf("cannot learn what %s is mounted on: %w", Printable(m.tree.path(rel)), err)
 }
 
 // note fills in the points. Which of several mounts at one place is the visible

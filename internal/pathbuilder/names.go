@@ -31,7 +31,7 @@ func openByPath(path string) (openDir, error) {
 		return err
 	})
 	if err != nil {
-		return openDir{}, fmt.Errorf("cannot open directory %s: %w", printable(path), err)
+		return openDir{}, fmt.Errorf("cannot open directory %s: %w", Printable(path), err)
 	}
 	return openDir{fd: fd, path: path}, nil
 }
@@ -83,7 +83,7 @@ type readError struct {
 }
 
 func (e *readError) Error() string {
-	return fmt.Sprintf("cannot read directory %s: %v", printable(e.path), e.err)
+	return fmt.Sprintf("cannot read directory %s: %v", Printable(e.path), e.err)
 }
 
 func (e *readError) Unwrap() error { return e.err }

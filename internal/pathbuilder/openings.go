@@ -46,7 +46,7 @@ func (o *openings) add(dir openDir, name string, mark int) (watch int32, err err
 		})
 	})
 	if err != nil {
-		return 0, fmt.Errorf("cannot watch directory %s: %w", printable(join(dir.path, name)), err)
+		return 0, fmt.Errorf("cannot watch directory %s: %w", Printable(join(dir.path, name)), err)
 	}
 	o.marks[int32(number)] = mark
 	return int32(number), nil

@@ -29,7 +29,7 @@ func OpenTree(base string) (*Tree, error) {
 	}
 	root, err := filepath.EvalSymlinks(base)
 	if err != nil {
-		return nil, fmt.Errorf("cannot use base path %s: %w", printable(base), cause(err))
+		return nil, fmt.Errorf("cannot use base path %s: %w", Printable(base), cause(err))
 	}
 	t := &Tree{root: root}
 	fd, err := t.open("", unix.O_PATH)
@@ -112,11 +112,11 @@ func (t *Tree) open(rel string, flags int) (int, error) {
 // openIn is open where the base is open already.
 func (t *Tree) openIn(base int, rel string, flags int) (int, error) {
 	if !plain(rel) || strings.Contains(rel, "\x00") {
-		return -1, fmt.Errorf("cannot use path %s: it must have no empty, . or .. component, nor a NUL byte", printable(rel))
+		return -1, fmt.Errorf("cannot use path %s: it must have no empty, . or .. component, nor a NUL byte", Printable(rel))
 	}
 	fd, err := t.descend(base, rel, flags)
 	if err != nil {
-		return -1, fmt.Errorf("cannot open directory %s: %w", printable(t.path(rel)), err)
+		return -1, fmt.Errorf("cannot open directory %s: %w", Printable(t.path(rel)), err)
 	}
 	return fd, nil
 }
@@ -129,7 +129,7 @@ func (t *Tree) openBase(flags int) (int, error) {
 	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		err = fmt.Errorf("%w: it is not the directory it was; start again", err)
 	}
-	return -1, &baseError{fmt.Errorf("cannot use base path %s: %w", printable(t.root), err)}
+	return -1, &baseError{fmt.Errorf("cannot use base path %s: %w", Printable(t.root), err)}
 }
 
 func (t *Tree) openRoot(flags int) (int, error) {

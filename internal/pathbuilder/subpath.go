@@ -26,14 +26,14 @@ func (w *walker) checkSubpaths() (map[string]int, error) {
 		path, level, problem := w.reach(rel, levels)
 		if problem != "" {
 			return nil, fmt.Errorf("cannot use subpath %s: %s is not in the pathlist of %s with depth %d! %s",
-				printable(spec), printable(path), printable(base), w.opts.Depth, problem)
+				Printable(spec), Printable(path), Printable(base), w.opts.Depth, problem)
 		}
 		if level+depth < deepest {
 			// Both levels are counted from the root directory, as in the original.
 			above := strings.Count(strings.TrimRight(base, "/"), "/")
 			return nil, fmt.Errorf("cannot use subpath %s: depthlevel %d for subpath %s is not as deep as current depthlevel %d! "+
 				"Give it a depth of at least %d, or put it before the deeper ones",
-				printable(spec), above+level+depth, printable(path), above+deepest, deepest-level)
+				Printable(spec), above+level+depth, Printable(path), above+deepest, deepest-level)
 		}
 		deepest = level + depth
 		levels[path] = deepest
@@ -44,7 +44,7 @@ func (w *walker) checkSubpaths() (map[string]int, error) {
 // parseSubpath gives the depth of a subpath and its path relative to base.
 func parseSubpath(base, spec string) (depth int, rel string, err error) {
 	refuse := func(why string) error {
-		return fmt.Errorf("cannot use subpath %s: %s; write <depth>_<path>, for example 2_projects/big", printable(spec), why)
+		return fmt.Errorf("cannot use subpath %s: %s; write <depth>_<path>, for example 2_projects/big", Printable(spec), why)
 	}
 	number, path, found := strings.Cut(spec, "_")
 	if !found {
@@ -65,7 +65,7 @@ func parseSubpath(base, spec string) (depth int, rel string, err error) {
 		var ok bool
 		if rel, ok = below(base, rel); !ok {
 			return 0, "", fmt.Errorf("cannot use subpath %s: %s is not in the pathlist of %s: it is not below it",
-				printable(spec), printable(path), printable(base))
+				Printable(spec), Printable(path), Printable(base))
 		}
 	}
 	if rel != "" && !plain(rel) {
@@ -106,9 +106,9 @@ func (w *walker) hidden(path string, base bool) string {
 		case err != nil:
 			return fmt.Sprintf("It cannot be looked at: %v", cause(err))
 		case info.Mode()&fs.ModeSymlink != 0:
-			return printable(path) + " is a symbolic link: name the directory it leads to, if that is below the base."
+			return Printable(path) + " is a symbolic link: name the directory it leads to, if that is below the base."
 		case !info.IsDir():
-			return printable(path) + " is not a directory"
+			return Printable(path) + " is not a directory"
 		}
 	}
 	flags := unix.AT_SYMLINK_NOFOLLOW
@@ -118,7 +118,7 @@ func (w *walker) hidden(path string, base bool) string {
 	if excluded, err := w.excluded(path, flags); err != nil {
 		return fmt.Sprintf("Its owner cannot be learned: %v", cause(err))
 	} else if excluded {
-		return printable(path) + " is excluded"
+		return Printable(path) + " is excluded"
 	}
 	return ""
 }

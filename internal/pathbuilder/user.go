@@ -30,11 +30,11 @@ func LookupUser(ctx context.Context, name string) (uint32, error) {
 		id, err = passwdID(name)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("cannot look up user %s: %w", printable(name), err)
+		return 0, fmt.Errorf("cannot look up user %s: %w", Printable(name), err)
 	}
 	uid, err := strconv.ParseUint(id, 10, 32)
 	if err != nil {
-		return 0, fmt.Errorf("cannot look up user %s: user id %q is not a number", printable(name), id)
+		return 0, fmt.Errorf("cannot look up user %s: user id %q is not a number", Printable(name), id)
 	}
 	return uint32(uid), nil
 }

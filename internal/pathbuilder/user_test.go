@@ -23,7 +23,7 @@ func TestLookupUser(t *testing.T) {
 		}
 		for _, name := range []string{"nobody-has-this-name", "", "root:x", "-s", "a\nb"} {
 			_, err := LookupUser(t.Context(), name)
-			if err == nil || !strings.Contains(err.Error(), "cannot look up user "+printable(name)+": there is no such user") {
+			if err == nil || !strings.Contains(err.Error(), "cannot look up user "+Printable(name)+": there is no such user") {
 				t.Errorf("%q: %v", name, err)
 			}
 		}

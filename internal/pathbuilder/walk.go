@@ -90,7 +90,7 @@ func (w *walker) walk(ctx context.Context) error {
 	if err := w.walkBase(ctx); err != nil {
 		return err
 	}
-	w.log.Info(fmt.Sprintf("pathlist of path %s contains %d entries", printable(w.opts.Base), w.count))
+	w.log.Info(fmt.Sprintf("pathlist of path %s contains %d entries", Printable(w.opts.Base), w.count))
 	return nil
 }
 
@@ -98,7 +98,7 @@ func (w *walker) walk(ctx context.Context) error {
 func (w *walker) prepare(ctx context.Context) error {
 	w.noteLinks = w.log.Enabled(ctx, slog.LevelInfo)
 	if w.opts.Depth < 0 {
-		return fmt.Errorf("cannot walk %s: depth %d is negative", printable(w.opts.Base), w.opts.Depth)
+		return fmt.Errorf("cannot walk %s: depth %d is negative", Printable(w.opts.Base), w.opts.Depth)
 	}
 	info, err := os.Stat(w.opts.Base)
 	if err == nil && !info.IsDir() {
@@ -119,7 +119,7 @@ func (w *walker) prepare(ctx context.Context) error {
 }
 
 func walkError(base string, err error) error {
-	return fmt.Errorf("cannot walk %s: %w", printable(base), cause(err))
+	return fmt.Errorf("cannot walk %s: %w", Printable(base), cause(err))
 }
 
 // cause drops the path of a file error, which would be there twice, unquoted.
@@ -146,7 +146,7 @@ func (w *walker) walkBase(ctx context.Context) error {
 		return walkError(base.path, err)
 	}
 	if excluded {
-		w.log.Info("excluding path " + printable(base.path))
+		w.log.Info("excluding path " + Printable(base.path))
 		return w.put(ctx, base.path, false, w.stamper.path(base.path, 0), 0)
 	}
 	if err := w.ahead.first(ctx, base); err != nil {
@@ -178,10 +178,10 @@ func (w *walker) walkChild(ctx context.Context, path string, c child, mine bool)
 	case recursive:
 		return w.put(ctx, path, true, c.stamp, 0)
 	case link:
-		w.log.Info("directory symlink not added " + printable(path))
+		w.log.Info("directory symlink not added " + Printable(path))
 		return nil
 	case excluded:
-		w.log.Info("excluding path " + printable(path))
+		w.log.Info("excluding path " + Printable(path))
 		return nil
 	case vanished:
 		w.warnVanished(path)
@@ -198,13 +198,13 @@ func (w *walker) walkChild(ctx context.Context, path string, c child, mine bool)
 		return nil
 	default:
 		w.log.Error(fmt.Sprintf("cannot read directory %s: %v; everything below it is one recursive entry",
-			printable(path), cause(err)))
+			Printable(path), cause(err)))
 		return w.put(ctx, path, true, c.dir.stamp, 0)
 	}
 }
 
 func (w *walker) warnVanished(path string) {
-	w.log.Warn(fmt.Sprintf("directory %s vanished during the walk", printable(path)))
+	w.log.Warn(fmt.Sprintf("directory %s vanished during the walk", Printable(path)))
 }
 
 func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp, names int) error {

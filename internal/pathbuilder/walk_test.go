@@ -301,7 +301,7 @@ func TestWalkBases(t *testing.T) {
 	for _, base := range []string{dir + "/file", dir + "/nothing", dir + "/dead", dir + "/no\nthing"} {
 		for depth := range 2 {
 			_, _, err := collect(t, Options{Base: base, Depth: depth})
-			if err == nil || !strings.HasPrefix(err.Error(), "cannot walk "+printable(base)+": ") || strings.Contains(err.Error(), "\n") {
+			if err == nil || !strings.HasPrefix(err.Error(), "cannot walk "+Printable(base)+": ") || strings.Contains(err.Error(), "\n") {
 				t.Errorf("base %q: %v", base, err)
 			}
 		}
