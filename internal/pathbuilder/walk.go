@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vsc-zk/internal/getent"
 )
 
 // Options say what to walk.
@@ -108,7 +110,7 @@ func (w *walker) prepare(ctx context.Context) error {
 		return walkError(w.opts.Base, err)
 	}
 	if w.opts.Exclude != nil && w.opts.ExcludeUser != "" {
-		uid, err := LookupUser(ctx, w.opts.ExcludeUser)
+		uid, err := getent.UserID(ctx, w.opts.ExcludeUser)
 		if err != nil {
 			return fmt.Errorf("%w; it was named as the owner of what is excluded", err)
 		}

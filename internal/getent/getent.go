@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package getent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// How long one answer may take. A host has a name without it, a user no id.
+const (
+	userTimeout = 30 * time.Second
+	hostTimeout = 10 * time.Second
+)
+
+var errNoUser = errors.New("there is no such user on this machine")
+
+// UserID returns the numeric id of a user. Where there is no getent it reads /etc/passwd.
+func UserID(ctx context.Context, name string) (uint32, error) {
+	id, err := userID(ctx, name)
+	if errors.Is(err, exec.ErrNotFound) {
+		id, err = passwdID(name)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cannot look up user %q: %w", name, err)
+	}
+	uid, err := strconv.ParseUint(id, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("cannot look up user %q: user id %q is not a number", name, id)
+	}
+	return uint32(uid), nil
+}
+
+func userID(ctx context.Context, name string) (string, error) {
+	if name == "" || strings.ContainsAny(name, "\x00:\n") {
+		return "", errNoUser
+	}
+	out, err := query(ctx, userTimeout, "passwd", name)
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit) && exit.ExitCode() == 2: // getent(1): key not found
+		return "", errNoUser
+	case err != nil:
+		return "", err
+	}
+	fields := strings.Split(strings.TrimSuffix(out, "\n"), ":")
+	if len(fields) < 3 {
+		return "", fmt.Errorf("getent passwd printed %q", out)
+	}
+	return fields[2], nil
+}
+
+func passwdID(name string) (string, error) {
+	u, err := user.Lookup(name)
+	if errors.As(err, new(user.UnknownUserError)) {
+		return "", errNoUser
+	}
+	if err != nil {
+		return "", err
+	}
+	return u.Uid, nil
+}
+
+// FQDN returns the full name of a host as Python's socket.getfqdn does, or Go and Python clients of
+// one host would have different names: of the names that the host's address has, the canonical one
+// first and then the aliases, it takes the first with a dot, and the canonical one if none has a
+// dot. A host whose address or names cannot be found keeps the name it was given.
+func FQDN(ctx context.Context, host string) string {
+	addresses, err := query(ctx, hostTimeout, "ahosts", host)
+	fields := strings.Fields(addresses)
+	if err != nil || len(fields) == 0 {
+		return host
+	}
+	names, err := query(ctx, hostTimeout, "hosts", fields[0])
+	names, _, _ = strings.Cut(names, "\n")
+	fields = strings.Fields(names)
+	if err != nil || len(fields) < 2 || net.ParseIP(fields[0]) == nil {
+		return host
+	}
+	for _, name := range fields[1:] {
+		if strings.Contains(name, ".") {
+			return name
+		}
+	}
+	return fields[1]
+}
+
+// query returns what getent prints about a key of a database.
+func query(ctx context.Context, timeout time.Duration, database, key string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("getent did not answer within %v", timeout))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "getent", database, "--", key)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return "", context.Cause(ctx)
+	}
+	if err != nil {
+		return "", fmt.Errorf("getent %s: %w", database, err)
+	}
+	return string(out), nil
+}
