@@ -121,11 +121,11 @@
 // the entry is Young and has to be counted as changing whatever its stamp. Times
 // are compared with the local clock: within 2 s on file systems that are known to
 // use the same clock (ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlay); within that
-// and Options.ClockSlack on all others, as a file server's clock may be off. A
+// and a minute on all others, as a file server's clock may be off. A
 // server does not tell its time without being written to. What cannot be looked
 // at is Young too.
 //
-// What remains: a server with coarse times whose clock is off by more than ClockSlack,
+// What remains: a server with coarse times whose clock is off by more than that,
 // a clock that is set back while the walk runs, a client that caches attributes (NFS: up to a minute)
 // and so shows an older state of a directory, names and ctime alike.
 //

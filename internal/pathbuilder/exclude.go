@@ -17,21 +17,17 @@ import (
 // Excluder tells which directories are left out of a walk. Its methods may be
 // called at the same time.
 type Excluder struct {
-	Limit   int // most directories that Below gives, 0: 10,000
-	Readers int // directories that Below reads at once, 0: 8
-
 	pattern *regexp.Regexp
 	owner   *uint32
+	limit   int // most directories that Below gives
+	readers int // directories that Below reads at once
 }
 
 // NewExcluder excludes the directories in whose full path the pattern is found
 // and which belong to owner; nil for any owner. A nil pattern excludes nothing.
 func NewExcluder(pattern *regexp.Regexp, owner *uint32) *Excluder {
-	return &Excluder{pattern: pattern, owner: owner}
+	return &Excluder{pattern: pattern, owner: owner, limit: defaultExcludeLimit, readers: defaultWalkers}
 }
-
-// ErrTooManyExcluded is what Below ends with at its limit.
-var ErrTooManyExcluded = errors.New("too many directories are excluded one by one")
 
 // defaultExcludeLimit keeps rsync quick: it compares each file with each rule,
 // 10,000 rules cost 0.1 ms a file.
@@ -61,17 +57,13 @@ func (x *Excluder) Below(ctx context.Context, dir string) ([]string, error) {
 	if x.pattern == nil {
 		return nil, nil
 	}
-	limit := x.Limit
-	if limit == 0 {
-		limit = defaultExcludeLimit
-	}
 	tree, err := OpenTree(dir)
 	if err != nil {
 		return nil, err
 	}
 	var mu sync.Mutex
 	var found []string
-	s := scan{tree: tree, readers: x.Readers, pass: isDenied}
+	s := scan{tree: tree, readers: x.readers, pass: isDenied}
 	s.read = func(ctx context.Context, rel string, f openDir) ([]string, error) {
 		path := dir
 		if rel != "" {
@@ -83,10 +75,10 @@ func (x *Excluder) Below(ctx context.Context, dir string) ([]string, error) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if len(found)+len(out) > limit {
-			return nil, fmt.Errorf("cannot leave out what matches %s below %s: %w, more than %d; "+
+		if len(found)+len(out) > x.limit {
+			return nil, fmt.Errorf("cannot leave out what matches %s below %s: more than %d directories would be excluded one by one; "+
 				"raise the depth so that the walk leaves them out, or exclude a directory above them",
-				x.pattern, Printable(dir), ErrTooManyExcluded, limit)
+				x.pattern, Printable(dir), x.limit)
 		}
 		for _, name := range out {
 			found = append(found, joinRel(rel, name))
@@ -123,18 +115,6 @@ func (x *Excluder) sort(ctx context.Context, path string, f openDir) (out, in []
 		return nil
 	})
 	return out, in, err
-}
-
-// Excluded reports whether the directory of this absolute path is left out
-// itself, whatever is above it.
-func (x *Excluder) Excluded(path string) (bool, error) {
-	out, err := x.excludes(path, func(stat *unix.Stat_t) error {
-		return unix.Fstatat(unix.AT_FDCWD, path, stat, unix.AT_SYMLINK_NOFOLLOW)
-	})
-	if err != nil {
-		return false, fmt.Errorf("cannot learn the owner of %s: %w", Printable(path), err)
-	}
-	return out, nil
 }
 
 // excludes is the rule. Only where the owner matters is the directory looked at.

@@ -5,7 +5,6 @@ package pathbuilder
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -18,10 +17,6 @@ type Link struct {
 	Path     string // below the base
 	Dev, Ino uint64 // which file
 	Nlink    uint32 // how many names it has, here or elsewhere
-	Mode     uint32 // type and permissions, as in stat(2)
-	Size     int64  // bytes
-	Mtime    int64  // ns since 1970
-	Ctime    int64  // ns since 1970; changes with content, attributes, and names of the file
 }
 
 // ScanLinks calls visit for every name in the directory rel below base ("" for
@@ -78,10 +73,7 @@ func lookAtLink(dir openDir, name, path string) (Link, bool, error) {
 	case stat.Nlink < 2 || stat.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return Link{}, false, nil
 	}
-	return Link{
-		Path: path, Dev: stat.Dev, Ino: stat.Ino, Nlink: uint32(stat.Nlink), Mode: stat.Mode, Size: stat.Size,
-		Mtime: stat.Mtim.Nano(), Ctime: stat.Ctim.Nano(),
-	}, true, nil
+	return Link{Path: path, Dev: stat.Dev, Ino: stat.Ino, Nlink: uint32(stat.Nlink)}, true, nil
 }
 
 // LinkGroups finds out which files of an entry have names elsewhere too. It
@@ -96,10 +88,7 @@ type LinkGroups struct {
 
 type file struct{ dev, ino uint64 }
 
-// ErrTooManyLinks is what Add gives at the limit.
-var ErrTooManyLinks = errors.New("too many hard links lead out of their entries")
-
-// Add takes the next name. No name may be added twice.
+// Add takes the next name. No name may be added twice. At the limit it is an error.
 func (g *LinkGroups) Add(l Link) error {
 	f := file{l.Dev, l.Ino}
 	links := g.open[f]
@@ -109,7 +98,7 @@ func (g *LinkGroups) Add(l Link) error {
 		return nil
 	}
 	if g.Limit > 0 && g.held >= g.Limit {
-		return fmt.Errorf("cannot note %s: %w, more than %d", Printable(l.Path), ErrTooManyLinks, g.Limit)
+		return fmt.Errorf("cannot note %s: more than %d hard links lead out of their entries", Printable(l.Path), g.Limit)
 	}
 	if g.open == nil {
 		g.open = map[file][]Link{}

@@ -89,27 +89,17 @@ func TestScanLinks(t *testing.T) {
 	}
 }
 
-func TestLinkTellsChanges(t *testing.T) {
+func TestLinkTellsItsFile(t *testing.T) {
 	base := tree(t, "a", "dir/")
 	mustLink(t, base+"/a", base+"/dir/b")
-	if err := os.WriteFile(base+"/a", []byte("12345"), 0o640); err != nil {
-		t.Fatal(err)
-	}
-	got := scanLinks(t, base, "", true, nil)
-	if len(got) != 2 {
-		t.Fatalf("found %+v", got)
-	}
 	info, err := os.Lstat(base + "/a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	stat := info.Sys().(*syscall.Stat_t)
-	want := Link{Path: "a", Dev: stat.Dev, Ino: stat.Ino, Nlink: 2, Mode: stat.Mode, Size: 5, Mtime: info.ModTime().UnixNano(), Ctime: stat.Ctim.Nano()}
-	if got[0] != want {
-		t.Errorf("got  %+v\nwant %+v", got[0], want)
-	}
-	if want.Path = "dir/b"; got[1] != want {
-		t.Errorf("got  %+v\nwant %+v", got[1], want)
+	want := []Link{{Path: "a", Dev: stat.Dev, Ino: stat.Ino, Nlink: 2}, {Path: "dir/b", Dev: stat.Dev, Ino: stat.Ino, Nlink: 2}}
+	if got := scanLinks(t, base, "", true, nil); !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
 
@@ -207,7 +197,7 @@ func TestLinkGroups(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := add("e\n", 3, 3); !errors.Is(err, ErrTooManyLinks) || !strings.Contains(err.Error(), `"e\n"`) || !strings.Contains(err.Error(), "more than 2") {
+	if err := add("e\n", 3, 3); err == nil || !strings.Contains(err.Error(), `"e\n"`) || !strings.Contains(err.Error(), "more than 2") {
 		t.Errorf("over the limit: %v", err)
 	}
 	if err := g.Add(Link{Path: "z", Dev: 2, Ino: 2, Nlink: 2}); err == nil {

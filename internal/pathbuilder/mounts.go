@@ -44,18 +44,14 @@ func (m mount) String() string {
 	return fmt.Sprintf("%s (%s) mounted at %s", Printable(source), Printable(m.fstype), Printable(m.point))
 }
 
-// MountError says that a directory lies on another mount than at the start.
-type MountError struct {
-	Path    string // absolute
-	Was, Is string // source, type and place of the mounts
-}
-
-func (e *MountError) Error() string {
-	where := fmt.Sprintf("was on %s when this client started, now it is on %s: is a file system not mounted?", e.Was, e.Is)
-	if e.Was == e.Is {
-		where = fmt.Sprintf("was on %s when this client started, now something else is mounted there, or the same again.", e.Was)
+// otherMount says that a directory lies on another mount than at the start.
+func otherMount(path string, was, is mount) error {
+	now := fmt.Sprintf("it is on %s: is a file system not mounted?", is)
+	if was.String() == is.String() {
+		now = "something else is mounted there, or the same again."
 	}
-	return fmt.Sprintf("cannot rely on %s: it %s See what is mounted, then start this client again", Printable(e.Path), where)
+	return fmt.Errorf("cannot rely on %s: it was on %s when this client started, now %s See what is mounted, then start this client again",
+		Printable(path), was, now)
 }
 
 // Mounts notes what is mounted now.
@@ -67,9 +63,9 @@ func (t *Tree) Mounts() (*Mounts, error) {
 	return m, nil
 }
 
-// Same is nil if the directory rel ("" for the base) lies on the mount that it
-// lay on when m was made, a MountError if it does not, and another error if
-// that cannot be told. It does not look at what is mounted below rel.
+// Same is nil if the directory rel ("" for the base) lies on the mount that it lay on when m was made,
+// and an error if it does not, or if that cannot be told. It does not look at what is mounted below
+// rel.
 func (m *Mounts) Same(rel string) error {
 	fd, err := m.tree.open(rel, unix.O_PATH)
 	if err != nil {
@@ -97,7 +93,7 @@ func (m *Mounts) Same(rel string) error {
 	if is == was {
 		return nil
 	}
-	return &MountError{Path: m.tree.path(rel), Was: was.String(), Is: is.String()}
+	return otherMount(m.tree.path(rel), was, is)
 }
 
 // SameBelow is Same for rel and for everything that was mounted below it, or

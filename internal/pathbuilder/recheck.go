@@ -60,18 +60,6 @@ const (
 	Changed        // the directory, or one above it, is a link or no directory
 )
 
-func (s State) String() string {
-	switch s {
-	case Present:
-		return "present"
-	case Vanished:
-		return "vanished"
-	case Changed:
-		return "changed"
-	}
-	return "unknown"
-}
-
 // Check looks at each component of rel, a path below the base ("" for the base
 // itself). Trouble with the base itself is always an error, so that a base that
 // has gone does not make everything below it look vanished.

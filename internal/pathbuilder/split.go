@@ -26,7 +26,7 @@ func Split(ctx context.Context, opts Options, path string, emit func(Found) erro
 		return err
 	}
 	w := newWalker(opts, emit)
-	w.stamper = newStamper(opts.ClockSlack)
+	w.stamper = newStamper()
 	if err := w.prepare(ctx); err != nil {
 		return unlike(err)
 	}

@@ -24,7 +24,7 @@ type Found struct {
 // WalkStamped is Walk with stamps. The package comment says what they tell.
 func WalkStamped(ctx context.Context, opts Options, emit func(Found) error) error {
 	w := newWalker(opts, emit)
-	w.stamper = newStamper(opts.ClockSlack)
+	w.stamper = newStamper()
 	return w.walk(ctx)
 }
 
@@ -39,8 +39,8 @@ const (
 	// (ext3, old file servers, FAT).
 	coarseTick = 2 * time.Second
 
-	// defaultClockSlack is how far the clock of a file server may be off.
-	defaultClockSlack = time.Minute
+	// clockSlack is how far the clock of a file server may be off.
+	clockSlack = time.Minute
 )
 
 // stamp is what a walk keeps of a directory's state.
@@ -51,18 +51,14 @@ type stamp struct {
 
 // stamper takes stamps, in several goroutines. A nil stamper takes none.
 type stamper struct {
-	clockSlack time.Duration
-	now        func() time.Time
+	now func() time.Time
 
 	mu    sync.Mutex
 	local map[uint64]bool // by device: stamped by this machine's clock
 }
 
-func newStamper(clockSlack time.Duration) *stamper {
-	if clockSlack == 0 {
-		clockSlack = defaultClockSlack
-	}
-	return &stamper{clockSlack: clockSlack, now: time.Now, local: map[uint64]bool{}}
+func newStamper() *stamper {
+	return &stamper{now: time.Now, local: map[uint64]bool{}}
 }
 
 // open takes the stamp of an open directory.
@@ -123,7 +119,7 @@ func (s *stamper) isYoung(path string, stat *unix.Stat_t, now time.Time) bool {
 	}
 	slack := coarseTick
 	if !s.isLocal(stat.Dev, path) {
-		slack += s.clockSlack
+		slack += clockSlack
 	}
 	return mayBeNow(time.Unix(stat.Ctim.Unix()), now, slack)
 }

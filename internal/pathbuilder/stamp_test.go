@@ -127,7 +127,7 @@ func TestUnreadableIsStamped(t *testing.T) {
 	later := func(opts Options) map[string]Found {
 		found := map[string]Found{}
 		w := newWalker(opts, func(f Found) error { found[strings.TrimPrefix(f.Path, base)] = f; return nil })
-		w.stamper = newStamper(0)
+		w.stamper = newStamper()
 		w.stamper.now = func() time.Time { return time.Now().Add(time.Hour) }
 		if err := w.walk(t.Context()); err != nil {
 			t.Fatal(err)
@@ -173,7 +173,7 @@ func TestStampIsTakenBeforeReading(t *testing.T) {
 	base := tree(t, names...)
 	time.Sleep(20 * time.Millisecond)
 	w := newWalker(Options{Base: base}, nil)
-	w.stamper = newStamper(0)
+	w.stamper = newStamper()
 	d := newDir(base, 0, 1)
 	changed := false
 	w.read(&duringRead{t.Context(), 0, func() {
@@ -200,7 +200,7 @@ func TestVanishedAtTheDepth(t *testing.T) {
 	for _, stamped := range []bool{false, true} {
 		w := newWalker(Options{Base: base, Depth: 1}, nil)
 		if stamped {
-			w.stamper = newStamper(0)
+			w.stamper = newStamper()
 		}
 		f, err := openByPath(base)
 		if err != nil {
@@ -244,10 +244,10 @@ func TestMayBeNow(t *testing.T) {
 }
 
 func TestLocalClocks(t *testing.T) {
-	if !newStamper(0).isLocal(deviceOf(t, "/dev/shm"), "/dev/shm") {
+	if !newStamper().isLocal(deviceOf(t, "/dev/shm"), "/dev/shm") {
 		t.Error("a tmpfs does not count as local")
 	}
-	if newStamper(0).isLocal(0, "/proc") || newStamper(0).isLocal(0, "/dev/shm/gone") {
+	if newStamper().isLocal(0, "/proc") || newStamper().isLocal(0, "/dev/shm/gone") {
 		t.Error("a file system of unknown clock counts as local")
 	}
 }
@@ -261,26 +261,23 @@ func TestYoung(t *testing.T) {
 		ctime  unix.Timespec
 		age    time.Duration
 		remote bool
-		slack  time.Duration
 		want   bool
 	}{
-		{whole, 0, false, 0, true},
-		{whole, 1999 * time.Millisecond, false, 0, true},
-		{whole, 2001 * time.Millisecond, false, 0, false},
-		{whole, -30 * time.Second, false, 0, false},
-		{whole, 61 * time.Second, true, 0, true},
-		{whole, 63 * time.Second, true, 0, false},
-		{whole, 5 * time.Second, true, 2 * time.Second, false},
-		{whole, 3 * time.Second, true, 2 * time.Second, true},
-		{whole, -30 * time.Second, true, 0, true}, // the server's clock is ahead
-		{millis, time.Second, false, 0, true},
-		{millis, time.Minute, true, 0, true},
-		{millis, 63 * time.Second, true, 0, false},
-		{micros, 0, false, 0, false}, // Settle is enough
-		{micros, 0, true, 0, false},
-		{micros, time.Second, true, 0, false},
+		{whole, 0, false, true},
+		{whole, 1999 * time.Millisecond, false, true},
+		{whole, 2001 * time.Millisecond, false, false},
+		{whole, -30 * time.Second, false, false},
+		{whole, 61 * time.Second, true, true},
+		{whole, 63 * time.Second, true, false},
+		{whole, -30 * time.Second, true, true}, // the server's clock is ahead
+		{millis, time.Second, false, true},
+		{millis, time.Minute, true, true},
+		{millis, 63 * time.Second, true, false},
+		{micros, 0, false, false}, // Settle is enough
+		{micros, 0, true, false},
+		{micros, time.Second, true, false},
 	} {
-		s := newStamper(c.slack)
+		s := newStamper()
 		s.now = func() time.Time { return time.Unix(c.ctime.Unix()).Add(c.age) }
 		s.local[dev] = !c.remote
 		got, err := s.take("/dir", func(stat *unix.Stat_t) error {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"regexp"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,7 +24,6 @@ type Options struct {
 	Subpaths    []string       // "<depth>_<path>", deepest last
 	Exclude     *regexp.Regexp // searched in full paths; nil excludes nothing
 	ExcludeUser string         // exclude only what this user owns; "": any owner
-	ClockSlack  time.Duration  // WalkStamped: how far a file server's clock may be off; 0: 1 minute
 	Walkers     int            // directories read at once, 0: 8
 	Logger      *slog.Logger   // nil: silent
 
