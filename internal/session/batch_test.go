@@ -3,7 +3,6 @@
 package session
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -84,11 +83,10 @@ func TestTransactionsOfARun(t *testing.T) {
 			test := func(c *Config) {
 				c.Lines, c.Worker.Batch, c.Jobs = paths, size, 1
 				c.Worker.BatchTime = time.Hour
-				c.SendLine = func(context.Context, string, string) error {
-					sent.Add(1)
-					time.Sleep(100 * time.Microsecond)
-					return nil
-				}
+				c.LineSender = sendLines(func(names []string) {
+					sent.Add(int64(len(names)))
+					time.Sleep(time.Duration(len(names)) * 100 * time.Microsecond)
+				})
 				c.Member.Timing.StatsFlush = time.Hour
 			}
 			dest := r.destination(2, test)

@@ -34,10 +34,10 @@ type Config struct {
 	Rsync     rsyncrunner.Options
 	MaxDelete int // what the whole session may delete; negative: any number
 
-	// Lines makes it the netcat test, which sends no files but so many lines; 0: it is none. SendLine is its
-	// transfer, nil: the real one.
-	Lines    int
-	SendLine SendLine
+	// Lines makes it the netcat test, which sends no files but so many lines; 0: it is none. LineSender is
+	// its transport, nil: the real one.
+	Lines      int
+	LineSender worker.Runner
 
 	Jobs        int // runs at once; 0: one, and none beside leading
 	Worker      worker.Config

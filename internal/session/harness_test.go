@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/destination"
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/leader"
@@ -311,3 +312,13 @@ func (l *logBuffer) String() string {
 
 // oneByOne has each path sent in a run of its own.
 func oneByOne(c *Config) { c.Worker.Batch = 1 }
+
+// sendLines is the transport of a netcat test in which nothing is sent.
+type sendLines func(names []string)
+
+func (send sendLines) Run(_ context.Context, job rsyncrunner.Job) (rsyncrunner.Result, error) {
+	send(job.Names)
+	return rsyncrunner.Result{}, nil
+}
+
+func noLines([]string) {}

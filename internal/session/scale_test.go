@@ -45,7 +45,7 @@ func (s scale) config(n int) Config {
 		Base: guard.Config{Path: "/"}, MaxDelete: -1,
 		Leader:      leader.Config{Window: s.Window},
 		Destination: destination.Config{StartPort: 20000, Slots: 50},
-		Lines:       s.Paths, SendLine: func(context.Context, string, string) error { return nil },
+		Lines:       s.Paths, LineSender: sendLines(noLines),
 	}
 }
 

@@ -7,15 +7,13 @@ import (
 	"context"
 	"time"
 
+	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/leader"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/session/worker"
 )
-
-// SendLine sends a line of the netcat test to an address.
-type SendLine func(ctx context.Context, addr, line string) error
 
 // Source runs a source until the session is over: as the leader if it is the first of the session, else as a
 // worker. A worker returns nil when the session ended, whatever became of the paths; the leader
@@ -151,7 +149,10 @@ func (s *source) newWorker() (*worker.Worker, error) {
 
 func (s *source) transport() (worker.Transport, error) {
 	if s.cfg.Lines > 0 {
-		return worker.Lines{Whoami: s.client.Whoami, Send: s.cfg.SendLine}, nil
+		if s.cfg.LineSender != nil {
+			return worker.Lines{Sender: s.cfg.LineSender}, nil
+		}
+		return worker.Lines{Sender: &rsyncrunner.LineSender{Who: s.client.Whoami}}, nil
 	}
 	guarded, err := guard.NewSource(s.life, s.base)
 	if err != nil {

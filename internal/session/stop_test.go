@@ -3,7 +3,6 @@
 package session
 
 import (
-	"context"
 	"sync/atomic"
 	"testing"
 
@@ -24,7 +23,7 @@ func TestLostStop(t *testing.T) {
 			r := newRig(t)
 			proxy, direct := zktest.NewProxy(t, r.addr), r.zk()
 			lines := func(c *Config) {
-				c.Lines, c.SendLine = 1, func(context.Context, string, string) error { return nil }
+				c.Lines, c.LineSender = 1, sendLines(noLines)
 			}
 			said := func() string {
 				data, _, err := direct.Get(t.Context(), r.tree().Ready())

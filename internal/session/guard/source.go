@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 
+	"vsc-zk/internal/getent"
 	"vsc-zk/internal/pathbuilder"
 )
 
@@ -37,7 +38,7 @@ func NewSource(ctx context.Context, base *Base) (*Source, error) {
 	}
 	var owner *uint32
 	if base.Config.ExcludeUser != "" {
-		uid, err := pathbuilder.LookupUser(ctx, base.Config.ExcludeUser)
+		uid, err := getent.UserID(ctx, base.Config.ExcludeUser)
 		if err != nil {
 			return nil, err
 		}

@@ -4,19 +4,23 @@ package worker
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"strings"
 
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
 )
 
+// Runner carries one job to its destination.
+type Runner interface {
+	Run(context.Context, rsyncrunner.Job) (rsyncrunner.Result, error)
+}
+
 // Lines is the transport of the netcat test, which tries a session without rsync and without a file
 // system: each task is a line to the destination.
 type Lines struct {
-	Whoami string // says whose lines these are
-	// Send sends a line to an address; nil: rsyncrunner.SendLine.
-	Send func(ctx context.Context, addr, line string) error
+	Sender Runner
 }
 
 func (l Lines) problem() error { return nil }
@@ -24,22 +28,20 @@ func (l Lines) problem() error { return nil }
 // kind is the same for all tasks, whose content means nothing.
 func (l Lines) kind(wire.Task) wire.Kind { return wire.Shallow }
 
-func (l Lines) look(_ context.Context, h held) (part, error) { return part{held: h}, nil }
+func (l Lines) look(_ context.Context, h held) (part, error) {
+	return part{held: h, names: []string{string(h.task.Value)}}, nil
+}
 
 func (l Lines) send(ctx context.Context, r *run, _ *wire.Result) (rsyncrunner.Result, error) {
-	send := l.Send
-	if send == nil {
-		send = rsyncrunner.SendLine
-	}
+	job := rsyncrunner.Job{URL: rsyncrunner.URL(r.dest.Dest.Host(), r.dest.Dest.Port, "")}
 	for _, p := range r.parts {
-		if err := send(ctx, r.dest.Addr(), fmt.Sprintf("%s is sending %s", l.Whoami, string(p.held.task.Value))); err != nil {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			return rsyncrunner.Result{}, err
-		}
+		job.Names = append(job.Names, p.names...)
 	}
-	return rsyncrunner.Result{}, nil
+	result, err := l.Sender.Run(ctx, job)
+	if err == nil && result.Class() != rsyncrunner.Fine {
+		err = errors.New(strings.Join(result.Errors, "; ")) // there is no daemon that could be asked whose fault it is
+	}
+	return result, err
 }
 
 func (l Lines) again([]part) error { return nil }

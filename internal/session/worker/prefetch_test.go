@@ -49,7 +49,7 @@ func TestPrefetchThatHangs(t *testing.T) {
 	close(armed)
 	defer close(answer)
 	ctx, cancel := context.WithCancel(t.Context())
-	wait := transport.prefetch(ctx, &run{}, rsyncrunner.Job{Names: []string{"dir"}, Recursive: true})
+	wait := transport.prefetch(ctx, &run{}, rsyncrunner.Job{Names: []string{"dir"}, Kind: rsyncrunner.Recursive})
 	<-asked
 	cancel()
 	wait() // though nothing has had an answer

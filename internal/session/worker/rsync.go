@@ -132,18 +132,17 @@ func (t *Rsync) linkNames(files []wire.Text) (names []string) {
 }
 
 func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error) {
-	kind := r.kind()
 	job := rsyncrunner.Job{
-		Base: t.source.Tree.Root(), URL: rsyncrunner.URL(r.dest.Dest.Host(), r.dest.Dest.Port, t.cfg.Module), Rules: t.source.Protected(),
-		Files: kind == wire.Links || kind == wire.Range, Recursive: kind == wire.Recursive, MaxDelete: r.maxDelete,
+		Kind: kindOf(r.kind()), Base: t.source.Tree.Root(), URL: rsyncrunner.URL(r.dest.Dest.Host(), r.dest.Dest.Port, t.cfg.Module),
+		Rules: t.source.Protected(), MaxDelete: r.maxDelete,
 	}
 	for _, p := range r.parts {
 		job.Names, job.Filters = append(job.Names, p.names...), append(job.Filters, p.patterns...)
 	}
-	sender := &rsyncrunner.Sender{Options: t.options(kind), Output: t.cfg.Output, Logger: t.cfg.Logger, StopGrace: r.grace}
+	sender := &rsyncrunner.Sender{Options: t.cfg.Options, Output: t.cfg.Output, Logger: t.cfg.Logger, StopGrace: r.grace}
 	if t.cfg.Options.Verify || t.cfg.Options.DryRun && t.cfg.Options.Delete {
 		res.Differences, res.Examples = 0, nil
-		sender.Changes = func(c rsyncrunner.Change) {
+		job.Changes = func(c rsyncrunner.Change) {
 			if r.concerns(c, job) {
 				t.change(c, res)
 			}
@@ -159,29 +158,19 @@ func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner
 	return result, err
 }
 
-// options are rsync's for runs of a kind.
-func (t *Rsync) options(kind wire.Kind) rsyncrunner.Options {
-	options := t.cfg.Options
-	extra := slices.Clip(options.Extra)
+// kindOf is what a run of rsync that carries tasks of a kind is about.
+func kindOf(kind wire.Kind) rsyncrunner.Kind {
 	switch kind {
+	case wire.Recursive:
+		return rsyncrunner.Recursive
 	case wire.Range:
-		if options.Delete {
-			extra = append(extra, "force") // makes way for them as --delete does
-		}
-		extra = append(extra, "ignore-missing-args") // one that vanished meanwhile is no failure
-		options.Delete = false
-	case wire.Links:
-		if options.HasRules() {
-			// They do not hold for what lies below a directory that they leave out: only what earlier
-			// runs have sent is listed here rightly.
-			extra = append(extra, "existing")
-		}
-		options.Delete = false
+		return rsyncrunner.NameRange
 	case wire.Leftovers:
-		extra = append(extra, "existing", "ignore-existing")
+		return rsyncrunner.Leftovers
+	case wire.Links:
+		return rsyncrunner.LinkGroups
 	}
-	options.Extra = extra
-	return options
+	return rsyncrunner.Shallow
 }
 
 func (t *Rsync) again(parts []part) error {
@@ -212,13 +201,13 @@ func (t *Rsync) gone(p part) wire.Outcome {
 // this client when it could end rsync: it is left to itself after a while.
 func (t *Rsync) prefetch(ctx context.Context, r *run, job rsyncrunner.Job) (wait func()) {
 	// What rules of the user's leave out may be what nobody should touch.
-	if t.ahead == nil || job.Recursive && t.cfg.Options.HasRules() {
+	if t.ahead == nil || job.Kind == rsyncrunner.Recursive && t.cfg.Options.HasRules() {
 		return func() {}
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if job.Files {
+		if job.Kind.Files() {
 			t.ahead.Files(ctx, job.Names)
 			return
 		}
@@ -226,7 +215,7 @@ func (t *Rsync) prefetch(ctx context.Context, r *run, job rsyncrunner.Job) (wait
 		for _, p := range r.parts {
 			maps.Copy(excluded, p.excluded)
 		}
-		t.ahead.Dirs(ctx, job.Names, job.Recursive, func(path string) bool { return excluded[path] })
+		t.ahead.Dirs(ctx, job.Names, job.Kind == rsyncrunner.Recursive, func(path string) bool { return excluded[path] })
 	}()
 	return func() {
 		select {
@@ -260,7 +249,7 @@ func (r *run) concerns(c rsyncrunner.Change, job rsyncrunner.Job) bool {
 	if slices.Contains(job.Names, dir) {
 		return true
 	}
-	return job.Recursive && !slices.ContainsFunc(job.Names, func(name string) bool {
+	return job.Kind == rsyncrunner.Recursive && !slices.ContainsFunc(job.Names, func(name string) bool {
 		return dir == "" || strings.HasPrefix(name, dir+"/")
 	})
 }
