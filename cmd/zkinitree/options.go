@@ -11,22 +11,30 @@ func newProgram(servers *[]string) *cli.Program {
 		Help: "ZooKeeper servers, separated by commas: HOST or HOST:PORT (2181 without); the last may end in /CHROOT, a znode that everything then lies below."})
 	p.Note("Sections of the config files", `The files named by --configfiles describe users and znodes:
 
-  [root]
-  passwd=secret
+    [root]
+    passwd=secret
 
-  [alice]
-  passwd=hers
+    [alice]
+    passwd=hers
 
-  [/admin]
+    [/admin]
 
-  [/admin/tools]
-  all=alice
-  r=bob,carol
+    [/admin/tools]
+    all=alice
+    r=bob,carol
 
 [root] and its passwd are needed: user root gets all rights on every node. Any other section that does not begin with / is a user, who must have a passwd.
 
 A section that begins with / is a znode, at or below /admin. Its keys are made of the letters r (read), w (write), c (create children), d (delete children) and a (change rights), in any order, or are the word all; their values are users, separated by commas. Further keys: value (data of a new node), sequence (yes: the server appends a number to the name, at every run anew) and makepath (yes: make missing parents, with the same rights).
 
 Nodes are made parents first. One that exists keeps its data, and its rights are replaced; a warning says so. Nothing is written unless the whole tree can be set up.`)
+	p.Note("Exit status", `
+| status | meaning |
+|---|---|
+| 0 | the tree is as the file says |
+| 1 | an error, said on stderr; before anything is written if the file is at fault |
+| 2 | the command line is wrong |
+| 128+n | ended by signal n, cleanly (130 Ctrl-C, 143 kill) |`)
+	p.Note("See also", "zkrsync(7), or `zkrsync --help=guide`: the tree that sessions of zkrsync need. zkrsync(1)")
 	return p
 }

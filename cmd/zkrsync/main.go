@@ -27,7 +27,7 @@ import (
 	"vsc-zk/internal/zkclient"
 )
 
-// Exit statuses beside 0; README.md lists them. A signal n gives 128+n.
+// Exit statuses beside 0; the guide lists them. A signal n gives 128+n.
 const (
 	exitError      = 1
 	exitNoSession  = 14 // --state: nothing is queued

@@ -3,6 +3,7 @@
 package main
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"regexp"
@@ -12,6 +13,11 @@ import (
 	"vsc-zk/internal/cli"
 	"vsc-zk/internal/session"
 )
+
+// guide is what --help=guide shows and zkrsync(7) says.
+//
+//go:embed guide.md
+var guide string
 
 // options are the values of the command line, the environment and the config
 // files. What a zero value means is said where it is not "none" or "off".
@@ -210,23 +216,24 @@ func newProgram(o *options) *cli.Program {
 	g.String(&o.logFormat, cli.Opt{Name: "logformat", Arg: "FORMAT", Choices: []string{"text", "json"}, Added: true,
 		Help: "Form of the log: text, or json for one object a line."})
 
-	p.Note("Exit status", `
-  0    the session ended and every path was transferred; with --state: paths remain
-  1    it could not be done: the log says what
-  2    the command line is wrong
-  14   with --state: no session is active
-  23   the session ended, but some paths failed or were left over, deletions
-       stopped at --max-delete, or --verify found differences
-  128+ ended by the signal of that number, 143 for SIGTERM`)
+	p.Guide(guide, "Exit status")
 	p.Note("Examples", `
 On each node that holds the target, and as often as it has capacity:
-  zkrsync --servers=zk1,zk2,zk3 -u rsync -p secret -N home -D -r /target --daemon
+
+    zkrsync --servers=zk1,zk2,zk3 -u rsync -p secret -N home -D -r /target --daemon
+
 On each node that holds the source; the first one becomes the master and only coordinates:
-  zkrsync --servers=zk1,zk2,zk3 -u rsync -p secret -N home -S -r /home --delete --info
+
+    zkrsync --servers=zk1,zk2,zk3 -u rsync -p secret -N home -S -r /home --delete --info
+
 With servers, user and password in a file:
-  zkrsync --configfiles=/etc/zkrs.conf -N home -S -r /home --delete
+
+    zkrsync --configfiles=/etc/zkrs.conf -N home -S -r /home --delete
+
 How far it is:
-  zkrsync --configfiles=/etc/zkrs.conf -N home -r /home --state`)
+
+    zkrsync --configfiles=/etc/zkrs.conf -N home -r /home --state`)
+	p.Note("See also", "zkrsync(7), or `zkrsync --help=guide`: how to set up, run and watch sessions, what is guarded, and what to know. zkinitree(1), rsync(1)")
 	return p
 }
 

@@ -48,6 +48,28 @@
 // [MAIN] holds options, by their exact long names. The dialect is that of
 // Python's configparser: see readConfig in config.go.
 //
+// # Markup
+//
+// Help and guide are written to the terminal and as man pages by the same code;
+// notes and the guide are texts in a small part of Markdown, which code forges
+// show, too. Blocks begin on a line of their own:
+//
+//	# Title            once, at the beginning of a guide
+//	## Chapter
+//	### Section
+//	Running text       up to an empty line, or to a line that begins one of these
+//	- item             of a list; its further lines are indented by the width of
+//	1. item            the mark. Items hold nothing but running text
+//	    code           indented by four, empty lines too; not right behind an item
+//	| head | number |  a table: | at both ends, and a second line that says with
+//	|---|---:|         a colon at the right what is flush right
+//	| cell | 12 |
+//
+// In running text and cells `text` is typed, or read, exactly so, and **text**
+// stands out; both are bold in a man page, and on the terminal the former keeps its
+// marks. There is no other markup and no way to escape it. In the help of options
+// and the titles of notes every character means itself.
+//
 // # Log
 //
 // [OpenLog] writes every record to stderr and, once opened, to a file, as

@@ -5,12 +5,8 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
-	"strconv"
+	"slices"
 	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/term"
 )
 
 // show writes the text that a request asks for, at most columns wide.
@@ -18,15 +14,19 @@ func (p *Program) show(what string, w io.Writer, columns int) {
 	var b strings.Builder
 	switch what {
 	case "":
-		p.fullHelp(&b, columns)
+		terminal(&b, p.fullHelp(), columns)
 	case "short":
 		p.shortHelp(&b, columns)
 	case "rst":
-		p.rstHelp(&b)
+		rst(&b, p.rstHelp())
 	case "config":
 		p.configHelp(&b, columns)
 	case "man":
-		p.manPage(&b)
+		manual(&b, p.name, p.Version, 1, p.manPage())
+	case "guide":
+		terminal(&b, p.guide, columns)
+	case "guide-man":
+		manual(&b, p.name, p.Version, 7, p.guidePage())
 	case "version":
 		fmt.Fprintf(&b, "%s %s\n", p.name, p.Version)
 	case "bash":
@@ -37,76 +37,76 @@ func (p *Program) show(what string, w io.Writer, columns int) {
 	_, _ = io.WriteString(w, b.String()) // a reader that has gone away needs no help
 }
 
-// width is how wide the help may be: COLUMNS, else the terminal, else 80.
-func width(environ []string, w io.Writer) int {
-	for _, entry := range environ {
-		if text, found := strings.CutPrefix(entry, "COLUMNS="); found {
-			if n, err := strconv.Atoi(text); err == nil && n > 0 {
-				return max(n, 40)
-			}
-			return 80
-		}
-	}
-	if file, ok := w.(*os.File); ok {
-		if n, _, err := term.GetSize(int(file.Fd())); err == nil && n > 0 {
-			return max(n, 40)
-		}
-	}
-	return 80
+// fullHelp, rstHelp and manPage differ in how they begin.
+
+func (p *Program) fullHelp() []block {
+	return slices.Concat(p.usage(), p.optionBlocks(chapter, false), p.allNotes())
 }
 
-const labelWidth = 24 // of the column with the options' names
+func (p *Program) rstHelp() []block {
+	return slices.Concat([]block{
+		say(title, p.name),
+		say(chapter, "Usage"),
+		{kind: paragraph, prose: prose{{literal, p.name + " [options]"}}},
+		say(chapter, "Description"),
+		say(paragraph, p.summary),
+	}, p.optionBlocks(chapter, false), p.allNotes())
+}
 
-func (p *Program) fullHelp(b *strings.Builder, columns int) {
-	fmt.Fprintf(b, "Usage: %s [options]\n\n%s", p.name, wrap(p.summary, "", "", columns))
-	for _, g := range p.allGroups() {
-		fmt.Fprintf(b, "\n%s:\n", g.title)
-		if g.intro != "" {
-			b.WriteString(wrap(g.intro, "  ", "  ", columns))
-		}
-		writeOptions(b, g.options, columns)
-	}
-	for _, n := range p.allNotes() {
-		fmt.Fprintf(b, "\n%s:\n", n.title)
-		for _, part := range n.parts() {
-			if part.verbatim {
-				fmt.Fprintf(b, "%s\n", part.text)
-			} else {
-				b.WriteString(wrap(part.text, "  ", "  ", columns))
-			}
-		}
-	}
+func (p *Program) manPage() []block {
+	return slices.Concat(p.manName(p.summary), []block{
+		say(chapter, "Synopsis"),
+		{kind: paragraph, prose: prose{{strong, p.name}, {plain, " [options]"}}},
+		say(chapter, "Description"),
+		say(paragraph, p.summary),
+		say(chapter, "Options"),
+	}, p.optionBlocks(section, false), p.allNotes())
+}
+
+// guidePage is the guide as a page of the manual. Its title says what the page is about.
+func (p *Program) guidePage() []block {
+	return slices.Concat(p.manName(p.guide[0].prose.String()),
+		[]block{say(chapter, "Description")}, p.guide[1:])
+}
+
+// manName is the chapter that apropos looks for.
+func (p *Program) manName(about string) []block {
+	return []block{say(chapter, "Name"),
+		say(paragraph, p.name+" - "+lowerFirst(strings.TrimSuffix(about, ".")))}
 }
 
 func (p *Program) shortHelp(b *strings.Builder, columns int) {
-	fmt.Fprintf(b, "Usage: %s [options]\n\n%s", p.name, wrap(p.summary, "", "", columns))
-	for _, g := range p.allGroups() {
-		var short []*option
-		for _, opt := range g.options {
-			if opt.Short != "" {
-				short = append(short, opt)
-			}
-		}
-		if len(short) > 0 {
-			fmt.Fprintf(b, "\n%s:\n", g.title)
-			writeOptions(b, short, columns)
-		}
-	}
-	fmt.Fprintf(b, "\n%s", wrap(fmt.Sprintf("%s --help shows all options.", p.name), "", "", columns))
+	terminal(b, append(p.usage(), p.optionBlocks(chapter, true)...), columns)
+	fmt.Fprintf(b, "\n%s", wrap(p.name+" --help shows all options.", "", "", columns))
 }
 
-// writeOptions writes names on the left, help on the right.
-func writeOptions(b *strings.Builder, options []*option, columns int) {
-	indent := strings.Repeat(" ", labelWidth)
-	for _, opt := range options {
-		first := "  " + opt.label()
-		if len(first) > labelWidth-2 {
-			b.WriteString(first + "\n")
-			first = indent
-		}
-		b.WriteString(wrap(opt.fullText(), fmt.Sprintf("%-*s", labelWidth, first), indent, columns))
-	}
+func (p *Program) usage() []block {
+	return []block{say(paragraph, "Usage: "+p.name+" [options]"), say(paragraph, p.summary)}
 }
+
+// optionBlocks are the groups of options, each below a heading of this kind; if short, only the
+// options that have a short name, without introductions.
+func (p *Program) optionBlocks(heading kind, short bool) []block {
+	var blocks []block
+	for _, g := range p.allGroups() {
+		group := []block{say(heading, g.title)}
+		if g.intro != "" && !short {
+			group = append(group, say(paragraph, g.intro))
+		}
+		for _, opt := range g.options {
+			if opt.Short != "" || !short {
+				group = append(group, block{kind: definition, label: opt.label(), prose: unmarked(opt.fullText())})
+			}
+		}
+		if group[len(group)-1].kind == definition {
+			blocks = append(blocks, group...)
+		}
+	}
+	return blocks
+}
+
+// say makes a block of a text without markup.
+func say(kind kind, text string) block { return block{kind: kind, prose: unmarked(text)} }
 
 // label is the option with its short name and what its value is called.
 func (o *option) label() string {
@@ -145,28 +145,14 @@ func (o *option) defaultNote() string {
 	return "default: " + o.def
 }
 
-// allNotes adds what holds for every program to the program's own notes.
-func (p *Program) allNotes() []note {
-	return append([]note{{"Ways to give options", fmt.Sprintf(
-		"A long option may be shortened as long as no other begins so. Every option without a value has a form that switches it off: --disable-debug. "+
-			"The last one given wins.\n"+
-			"Each long option can also be set in the environment, %[1]s_SERVERS=zk1,zk2 for --servers=zk1,zk2 or %[1]s_DEBUG=yes for --debug, and in section [%[2]s] of a config file, "+
-			"as servers = zk1,zk2 or debug = yes; see --confighelp. The command line wins over the environment, which wins over the files, of which the last wins.",
-		p.prefix(), mainSection)}}, p.notes...)
-}
-
-// part is a paragraph, or a line to be kept as it is.
-type part struct {
-	text     string
-	verbatim bool
-}
-
-func (n note) parts() []part {
-	var parts []part
-	for line := range strings.SplitSeq(strings.Trim(n.text, "\n"), "\n") {
-		parts = append(parts, part{line, line == "" || line[0] == ' '})
-	}
-	return parts
+// allNotes are what holds for every program and the program's own notes.
+func (p *Program) allNotes() []block {
+	return slices.Concat([]block{say(chapter, "Ways to give options")}, parseMarkup(fmt.Sprintf(
+		"A long option may be shortened as long as no other begins so. Every option without a value has a form that switches it off: `--disable-debug`. "+
+			"The last one given wins.\n\n"+
+			"Each long option can also be set in the environment, `%[1]s_SERVERS=zk1,zk2` for `--servers=zk1,zk2` or `%[1]s_DEBUG=yes` for `--debug`, and in section `[%[2]s]` of a config file, "+
+			"as `servers = zk1,zk2` or `debug = yes`; see `--confighelp`. The command line wins over the environment, which wins over the files, of which the last wins.",
+		p.prefix(), mainSection)), p.notes)
 }
 
 // configHelp writes a config file in which every option is commented out. The
@@ -186,73 +172,4 @@ func (p *Program) configHelp(b *strings.Builder, columns int) {
 			fmt.Fprintf(b, "#%s=%s\n", opt.Name, strings.ReplaceAll(opt.def, "%", "%%"))
 		}
 	}
-}
-
-func (p *Program) rstHelp(b *strings.Builder) {
-	title := func(text, mark string) {
-		fmt.Fprintf(b, "%s\n%s\n\n", text, strings.Repeat(mark, utf8.RuneCountInString(text)))
-	}
-	title(p.name, "=")
-	title("Usage", "-")
-	fmt.Fprintf(b, "``%s [options]``\n\n", p.name)
-	title("Description", "-")
-	fmt.Fprintf(b, "%s\n\n", rst(p.summary))
-	for _, g := range p.allGroups() {
-		title(g.title, "-")
-		if g.intro != "" {
-			fmt.Fprintf(b, "%s\n\n", rst(g.intro))
-		}
-		b.WriteString(".. list-table::\n   :header-rows: 1\n\n   * - Option\n     - Description\n")
-		for _, opt := range g.options {
-			fmt.Fprintf(b, "   * - ``%s``\n     - %s\n", opt.label(), rst(opt.fullText()))
-		}
-		b.WriteString("\n")
-	}
-	for _, n := range p.allNotes() {
-		title(n.title, "-")
-		verbatim := false
-		for _, part := range n.parts() {
-			if part.verbatim && !verbatim {
-				b.WriteString("::\n\n")
-			}
-			if verbatim && !part.verbatim {
-				b.WriteString("\n")
-			}
-			verbatim = part.verbatim
-			if verbatim {
-				fmt.Fprintf(b, "%s\n", part.text)
-			} else {
-				fmt.Fprintf(b, "%s\n\n", rst(part.text))
-			}
-		}
-		if verbatim {
-			b.WriteString("\n")
-		}
-	}
-}
-
-// rst protects what reStructuredText would take for markup.
-func rst(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, "`", "\\`", `|`, `\|`, `_`, `\_`).Replace(text)
-}
-
-// wrap breaks text into lines of at most columns characters, the first behind
-// first, the others behind rest. A word that is too long stands out.
-func wrap(text, first, rest string, columns int) string {
-	var b strings.Builder
-	line, empty := first, true
-	for word := range strings.FieldsSeq(text) {
-		switch {
-		case empty:
-			line += word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns:
-			b.WriteString(line + "\n")
-			line = rest + word
-		default:
-			line += " " + word
-		}
-		empty = false
-	}
-	b.WriteString(strings.TrimRight(line, " ") + "\n")
-	return b.String()
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -27,7 +28,8 @@ type Program struct {
 	logging       *Group
 	config        *Group
 	help          *Group
-	notes         []note
+	notes         []block // chapters of the full help, after the options
+	guide         []block // its title, and then all else
 
 	level                    slog.Level
 	configFiles, ignoreFiles []string
@@ -69,9 +71,6 @@ type option struct {
 	def string // the default, as a config file writes it
 }
 
-// note is a further part of the full help and of the man page.
-type note struct{ title, text string }
-
 // New makes a program without options of its own. The environment prefix is the
 // name in upper case, up to the first dot.
 func New(name, summary string) *Program {
@@ -103,10 +102,29 @@ func (p *Program) Group(title, intro string) *Group {
 // options about the log.
 func (p *Program) Logging() *Group { return p.logging }
 
-// Note adds a part to the full help and the man page. Lines that begin with a
-// blank are kept as they are; the others are paragraphs, wrapped.
+// Note adds a chapter to the full help and the man page, as markup.
 func (p *Program) Note(title, text string) {
-	p.notes = append(p.notes, note{title, text})
+	p.notes = slices.Concat(p.notes, []block{say(chapter, title)}, parseMarkup(text))
+}
+
+// Guide gives the program a guide, as markup that begins with a title. --help=guide
+// shows it, --help=guide-man writes it as a man page for section 7. Those of its
+// chapters that notes names are part of the full help, too.
+func (p *Program) Guide(text string, notes ...string) {
+	p.guide = parseMarkup(text)
+	wanted := false
+	for _, block := range p.guide {
+		if block.kind == chapter {
+			wanted = slices.Contains(notes, block.prose.String())
+		}
+		if wanted {
+			p.notes = append(p.notes, block)
+		}
+	}
+	help := p.lookup("help")
+	help.Choices = append(help.Choices, "guide", "guide-man")
+	help.Value = showValue{choices: help.Choices}
+	help.Help += " With guide show the guide instead, with guide-man write it as a man page."
 }
 
 // Level is the log level that --debug, --info and --quiet ask for, in whichever
