@@ -47,11 +47,11 @@ build: ## static programs bin/zkrsync and bin/zkinitree
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/zkrsync ./cmd/zkinitree
 
 # So that "make build && sudo make install" needs no Go for root.
-$(BIN)/zkrsync: $(shell find cmd internal -name '*.go') go.mod go.sum
+$(BIN)/zkrsync: $(shell find cmd internal -name '*.go' -o -name guide.md) go.mod go.sum
 	$(MAKE) --no-print-directory build
 	@touch $@
 
-install: $(BIN)/zkrsync ## programs, man pages and completions: PREFIX=/usr/local DESTDIR=
+install: $(BIN)/zkrsync ## programs, man pages, completions, examples: PREFIX=/usr/local DESTDIR=
 	@set -e; share='$(DESTDIR)$(PREFIX)/share'; \
 	show() { install -d "$${3%/*}"; env -i $(BIN)/$$1 --$$2 >"$$3"; chmod 644 "$$3"; echo "$$3"; }; \
 	for program in zkrsync zkinitree; do \
@@ -60,6 +60,11 @@ install: $(BIN)/zkrsync ## programs, man pages and completions: PREFIX=/usr/loca
 		show $$program help=man "$$share/man/man1/$$program.1"; \
 		show $$program completion=bash "$$share/bash-completion/completions/$$program"; \
 		show $$program completion=zsh "$$share/zsh/site-functions/_$$program"; \
+	done; \
+	show zkrsync help=guide-man "$$share/man/man7/zkrsync.7"; \
+	for example in examples/*; do \
+		install -D -m 644 "$$example" "$$share/doc/zkrsync/$$example"; \
+		echo "$$share/doc/zkrsync/$$example"; \
 	done
 
 test: deps ## all tests, against a real ZooKeeper, rsync and kazoo

@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// make install puts programs, man pages and completions where packages and
-// shells look for them, all made from the one table of options.
+// make install puts programs, man pages, completions and examples where packages
+// and shells look for them.
 func TestInstall(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
@@ -47,8 +47,11 @@ func TestInstall(t *testing.T) {
 		"-rwxr-xr-x /usr/bin/zkrsync",
 		"-rw-r--r-- /usr/share/bash-completion/completions/zkinitree",
 		"-rw-r--r-- /usr/share/bash-completion/completions/zkrsync",
+		"-rw-r--r-- /usr/share/doc/zkrsync/examples/zkinitree.cfg",
+		"-rw-r--r-- /usr/share/doc/zkrsync/examples/zkrs.conf",
 		"-rw-r--r-- /usr/share/man/man1/zkinitree.1",
 		"-rw-r--r-- /usr/share/man/man1/zkrsync.1",
+		"-rw-r--r-- /usr/share/man/man7/zkrsync.7",
 		"-rw-r--r-- /usr/share/zsh/site-functions/_zkinitree",
 		"-rw-r--r-- /usr/share/zsh/site-functions/_zkrsync",
 	}
@@ -56,6 +59,16 @@ func TestInstall(t *testing.T) {
 		t.Fatalf("want -, got +:\n%s", diff)
 	}
 
+	for page, heading := range map[string]string{
+		"man1/zkrsync.1":   `.TH ZKRSYNC 1 "" "zkrsync v1.2.3"`,
+		"man1/zkinitree.1": `.TH ZKINITREE 1 "" "zkinitree v1.2.3"`,
+		"man7/zkrsync.7":   `.TH ZKRSYNC 7 "" "zkrsync v1.2.3"`,
+	} {
+		text, err := os.ReadFile(filepath.Join(root, "usr/share/man", page))
+		if err != nil || !strings.HasPrefix(string(text), "'\\\" t\n"+heading+"\n") {
+			t.Errorf("%s begins with %.60q, not %q (%v)", page, text, heading, err)
+		}
+	}
 	for _, program := range []string{"zkrsync", "zkinitree"} {
 		path := filepath.Join(root, "usr/bin", program)
 		binary, err := elf.Open(path)
@@ -69,10 +82,6 @@ func TestInstall(t *testing.T) {
 		}
 		if out, err := exec.CommandContext(t.Context(), path, "--version").Output(); string(out) != program+" v1.2.3\n" {
 			t.Errorf("%s --version: %q, %v", program, out, err)
-		}
-		page, err := os.ReadFile(filepath.Join(root, "usr/share/man/man1", program+".1"))
-		if heading := ".TH " + strings.ToUpper(program) + " 1 \"\" \"" + program + " v1.2.3\"\n"; err != nil || !strings.HasPrefix(string(page), heading) {
-			t.Errorf("%s.1 begins with %.60q, not %q (%v)", program, page, heading, err)
 		}
 		script := filepath.Join(root, "usr/share/bash-completion/completions", program)
 		out, err := exec.CommandContext(t.Context(), "bash", "-uec", `. "$0"; complete -p "$1"`, script, program).CombinedOutput()
