@@ -213,12 +213,12 @@ func TestSentinel(t *testing.T) {
 	r.extra("dir001")
 	master := r.queued(deleting, sentinel)
 	slave := r.source(2, deleting, sentinel)
-	r.waitFor("No free destination")
+	r.waitFor("event=no-destination")
 
 	// Away at the source: nothing runs.
 	r.must(os.Rename(r.path(".mounted"), r.src+".sentinel"))
 	dest := r.destination(3, sentinel)
-	r.waitFor(`the file \".mounted\" that --sentinel names is not in it`)
+	r.waitFor("event=base-away")
 	if n := r.sent(""); n != 0 {
 		t.Errorf("%d paths sent without the sentinel", n)
 	}
@@ -249,7 +249,7 @@ func TestAnotherMountOverDirectory(t *testing.T) {
 	r.copied()
 	master := r.queued(deleting)
 	slave := r.source(2, deleting)
-	r.waitFor("No free destination")
+	r.waitFor("event=no-destination")
 	for _, name := range []string{"dir001/dir000", "dir002"} { // recursive, shallow
 		r.mountOver(name, "tmpfs")
 	}
@@ -288,7 +288,7 @@ func TestAnotherMountBelowDirectory(t *testing.T) {
 	r.copied()
 	master := r.queued(deleting)
 	slave := r.source(2, deleting)
-	r.waitFor("No free destination")
+	r.waitFor("event=no-destination")
 	r.mountOver("dir001/dir000/deep", "tmpfs")
 	dest := r.destination(3)
 	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "1 failed") {
@@ -406,7 +406,7 @@ func TestDeletionsOfAPathGivenBack(t *testing.T) {
 	r.waitFor("rsync of path 1_" + r.path("dir000"))
 	away := r.src + ".away" // before the second attempt
 	r.must(os.Rename(r.src, away))
-	r.waitFor("Basepath not available, waiting")
+	r.waitFor("event=base-away")
 	slave.stop(errStopped)
 	if err := r.wait(slave); !errors.Is(err, errStopped) {
 		t.Fatal(err)

@@ -94,7 +94,7 @@ func TestDestinationThatFallsSilent(t *testing.T) {
 	r.signal(pids, syscall.SIGSTOP)
 	time.Sleep(500 * time.Millisecond)
 	r.must(r.zk().Delete(t.Context(), r.tree().PortMap(dest127(2))))
-	r.waitFor("Destination " + dest127(2) + " has left while it was receiving")
+	r.waitFor("event=destination-left")
 	dest := r.destination(4)
 	r.waitFor("Completed Path 0_" + r.src)
 	silent.stop(errStopped) // ends stopped processes too
@@ -121,7 +121,7 @@ func TestDestinationWhoseDaemonDies(t *testing.T) {
 		return err == nil && len(found) > 0
 	})
 	r.signal(r.daemons(r.port(2)), syscall.SIGKILL)
-	r.waitFor("; trying again")
+	r.waitFor("event=serve-again")
 	r.finish(slave, dest, master)
 	r.identical()
 	for path, n := range r.attempts(report) {
@@ -164,7 +164,7 @@ func TestStrangerOnThePort(t *testing.T) {
 	r.must(zk.Queue(r.tree().DestQueue()).Put(t.Context(), zkclient.DefaultPriority, wire.Dest{Port: port, Whoami: "127.0.0.1:1"}.Encode()))
 
 	slave := r.source(2, quick)
-	aside := "Destination 127.0.0.1:1 is set aside for 2s"
+	aside := "event=set-aside destination=127.0.0.1:1 seconds=2"
 	r.waitFor(aside)
 	begin := time.Now()
 	r.until("it was tried again", func() bool { return strings.Count(r.log.String(), aside) == 2 })
@@ -197,7 +197,7 @@ func TestDestinationThatTakesNothing(t *testing.T) {
 	r.waitFor("Added destination " + dest127(2))
 	r.must(os.Remove(broken))
 	slave := r.source(3)
-	r.waitFor("Destination " + dest127(2) + " is set aside for 1m0s: failed at 3 paths in a row")
+	r.waitFor("event=set-aside destination=" + dest127(2) + " seconds=60")
 	dest := r.destination(4)
 	r.finish(slave, dest, bad, master)
 	r.identical()
@@ -267,7 +267,7 @@ func TestOnePathThatFailsAtADestination(t *testing.T) {
 		t.Errorf("error %v, want 1 failed and 5 completed", err)
 	}
 	r.finish(slave, dest)
-	if strings.Contains(r.log.String(), "set aside") {
+	if strings.Contains(r.log.String(), "event=set-aside") {
 		t.Errorf("set aside for one path; log:\n%s", r.log)
 	}
 }
@@ -295,7 +295,7 @@ func TestPathsThatFailAtADestination(t *testing.T) {
 		t.Errorf("error %v, want 3 failed and 3 completed", err)
 	}
 	r.finish(slave, dest)
-	if strings.Contains(r.log.String(), "set aside") {
+	if strings.Contains(r.log.String(), "event=set-aside") {
 		t.Errorf("set aside though it did well in between; log:\n%s", r.log)
 	}
 }
@@ -338,7 +338,7 @@ func TestSlaveWithoutRsync(t *testing.T) {
 	held, err := r.zk().Queue(r.tree().DestQueue()).Take(t.Context())
 	r.must(err)
 	slave := r.source(3)
-	r.waitFor("No free destination")
+	r.waitFor("event=no-destination")
 	r.must(os.Remove(filepath.Join(bin, "rsync")), held.Release(t.Context()))
 	if err := r.wait(slave); err == nil || !strings.Contains(err.Error(), "cannot start rsync (is it installed and in PATH?)") {
 		t.Errorf("error %v, want one that says rsync is missing", err)

@@ -96,7 +96,7 @@ func TestExcludeBelow(t *testing.T) {
 				r.has(sent, r.src)
 			}
 			r.has("dir001/dir001/other", "")
-			if strings.Contains(r.log.String(), "cannot protect") {
+			if strings.Contains(r.log.String(), "event=unprotected") {
 				t.Error("a needless warning")
 			}
 		})
@@ -112,18 +112,18 @@ func TestExcludeBelowWarns(t *testing.T) {
 	r.copied()
 	change := excluding("/sk.p$", below)
 	master := r.queued(change)
-	r.logged(`level=WARN msg="--exclude-below cannot protect`)
+	r.logged("event=unprotected")
 	r.finish(r.source(2, change), r.destination(3), master)
 	r.has("dir000/dir000/skip", r.src) // copied before, and left as it is
 	r.has("dir000/dir001/skip", "")
-	if n := strings.Count(r.log.String(), "cannot protect"); n != 2 {
+	if n := strings.Count(r.log.String(), "event=unprotected"); n != 2 {
 		t.Errorf("warned %d times, want once by each source", n)
 	}
 
 	r.log.reset()
 	harmless := func(c *Config) { change(c); c.Rsync.Delete = false }
 	r.finish(r.source(1, harmless), r.slave(2, harmless), r.destination(3))
-	if strings.Contains(r.log.String(), "cannot protect") {
+	if strings.Contains(r.log.String(), "event=unprotected") {
 		t.Error("warned where nothing is deleted")
 	}
 }

@@ -60,13 +60,13 @@ func TestNoGoSource(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.waitFor("No Go source is connected, and 1 paths need one")
+	r.waitFor("event=need-go-source paths=1")
 	time.Sleep(time.Second)
-	if strings.Contains(r.log.String(), "No Go source has come") {
+	if strings.Contains(r.log.String(), "event=gave-up") {
 		t.Error("the run ended while there were paths that anybody can send")
 	}
 	finishPaths(t, python, r.tree())
-	r.waitFor("No Go source has come: the run ends with 1 paths unfinished")
+	r.waitFor("event=gave-up paths=1")
 	python.Close()
 	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "0 failed, 1 unfinished, 1 completed") {
 		t.Errorf("error %v, want wire.ErrIncomplete with 1 unfinished", err)
@@ -89,7 +89,7 @@ func TestNoSourceAtAll(t *testing.T) {
 	r.waitFor("pathqueue building finished")
 	finishPaths(t, r.zk(), r.tree())
 	time.Sleep(2 * time.Second)
-	if strings.Contains(r.log.String(), "Go source") {
+	if strings.Contains(r.log.String(), "go-source") {
 		t.Errorf("the master misses Go sources where there is no source at all; log:\n%s", r.log)
 	}
 	r.finish(r.source(2), r.destination(3), master)
@@ -211,7 +211,7 @@ func TestMasterWithJobsIsAGoSource(t *testing.T) {
 	python.Close()
 	r.finish(master, dest)
 	r.identical()
-	if strings.Contains(r.log.String(), "Go source") {
+	if strings.Contains(r.log.String(), "go-source") {
 		t.Errorf("the master misses a Go source; log:\n%s", r.log)
 	}
 }

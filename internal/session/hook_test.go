@@ -20,7 +20,9 @@ type hook struct {
 
 func (h hook) Handle(ctx context.Context, record slog.Record) error {
 	err := h.Handler.Handle(ctx, record)
-	if strings.Contains(record.Message, h.text) {
+	text := record.Message
+	record.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+	if strings.Contains(text, h.text) {
 		h.once.Do(h.do)
 	}
 	return err

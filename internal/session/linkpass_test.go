@@ -19,7 +19,7 @@ func TestHardLinkBelowSwappedDirectory(t *testing.T) {
 	r.age("dir001", "dir002")
 	outside := t.TempDir()
 	r.must(os.WriteFile(filepath.Join(outside, "link"), []byte("secret"), 0o600))
-	swap := r.when("Linking files that lie in different paths", func() {
+	swap := r.when("event=linking", func() {
 		r.must(os.Rename(r.path("dir001"), r.src+".away"), os.Symlink(outside, r.path("dir001")))
 	})
 	master := r.queued(hardLinks, swap)

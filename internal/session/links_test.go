@@ -60,7 +60,7 @@ func TestHardLinksAcrossPaths(t *testing.T) {
 		master := r.queued(change)
 		r.finish(master, r.source(2, change), r.source(3, change), r.destination(4), r.destination(5))
 		r.identical()
-		r.logged("files that are linked", "Linking files that lie in different paths", "0 failed, 0 vanished, 0 changed, 0 unfinished")
+		r.logged("files that are linked", "event=linking", "0 failed, 0 vanished, 0 changed, 0 unfinished")
 		counts := literals(output.String())
 		if last := counts[len(counts)-1]; last != "0 bytes" {
 			t.Errorf("the last pass sent %s of content", last)
@@ -178,5 +178,5 @@ func TestTooManyHardLinks(t *testing.T) {
 		t.Errorf("error %v, want one that counts the groups", err)
 	}
 	r.finish(slave, dest)
-	r.logged("are not kept: there are too many groups", "4 files that are linked")
+	r.logged("event=links-not-kept", "4 files that are linked")
 }

@@ -38,7 +38,7 @@ func TestMasterThatComesBackInAnotherRun(t *testing.T) {
 	lost := r.queued(func(c *Config) { c.Member.Zookeeper.SessionTimeout = 2 * time.Second })
 	r.addr = direct
 	proxy.Cut()
-	r.waitFor("The ZooKeeper session was lost")
+	r.waitFor("event=session-lost")
 	r.nobodyLeft()
 	if err := r.wait(r.source(2)); !errors.Is(err, ErrUnclean) {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestLockWithoutARun(t *testing.T) {
 		r.makeTree(smallTree)
 		lock := hold(t, r)
 		waiting := r.source(1)
-		r.waitFor("Waiting for the run to begin")
+		r.waitFor("event=waiting-for-lock")
 		r.must(lock.Release(t.Context()))
 		r.finish(waiting, r.slave(2), r.destination(3))
 		r.identical()
@@ -128,7 +128,7 @@ func TestMasterThatFailsInTheWalk(t *testing.T) {
 	if unfinished == 0 || !strings.Contains(fmt.Sprint(err), fmt.Sprintf("%d unfinished", unfinished)) {
 		t.Errorf("%d unfinished paths named, the error is %v", unfinished, err)
 	}
-	r.logged(". The run ends here")
+	r.logged("event=broken")
 	r.left()
 }
 
@@ -142,7 +142,7 @@ func TestQueueThatSomebodyDeletes(t *testing.T) {
 	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "10 unfinished") {
 		t.Errorf("error %v, want wire.ErrIncomplete with 10 unfinished", err)
 	}
-	r.logged("10 paths have left the queue without a result")
+	r.logged("event=lost-paths paths=10")
 	r.left()
 }
 
@@ -157,7 +157,7 @@ func TestStateWithAnEmptyQueue(t *testing.T) {
 	if s, err := State(t.Context(), r.config(9, "/")); s != (Status{Running: true}) || err != nil {
 		t.Errorf("%+v (%v), want a run without paths", s, err)
 	}
-	r.waitFor("still waiting for 1 clients to leave: python:1")
+	r.waitFor("event=waiting-for-clients clients=[python:1]")
 	stays.Close()
 	r.finish(master)
 	if s, err := State(t.Context(), r.config(9, "/")); s.Running || err != nil {

@@ -103,13 +103,13 @@ func TestSourceThatBecomesEmpty(t *testing.T) {
 	master := r.source(1, withDelete)
 	r.waitFor("pathqueue building finished")
 	slave := r.source(2, withDelete)
-	r.waitFor("No free destination")
+	r.waitFor("event=no-destination")
 	away := r.src + ".away"
 	if err := errors.Join(os.Rename(r.src, away), os.Mkdir(r.src, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	dest := r.destination(3)
-	r.waitFor("is its file system mounted? (--allow-empty if this is meant), waiting")
+	r.waitFor("event=base-away")
 	if err := r.wait(r.source(4, withDelete)); err == nil || !strings.Contains(err.Error(), "--allow-empty") {
 		t.Errorf("error %v, want a new slave to refuse the empty source", err)
 	}
@@ -443,7 +443,7 @@ func TestLostZooKeeperSession(t *testing.T) {
 	r.waitFor("is sending path")
 	proxy.Cut()
 	r.until("all three have seen it", func() bool {
-		return strings.Count(r.log.String(), "The ZooKeeper session was lost") == 3
+		return strings.Count(r.log.String(), "event=session-lost") == 3
 	})
 	r.addr = direct
 	r.until("ZooKeeper has seen it too", func() bool {
@@ -472,7 +472,7 @@ func TestResultToldBeforeALoss(t *testing.T) {
 		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
 	})
 	slave, dest := r.source(2), r.destination(3)
-	r.waitFor("The ZooKeeper session was lost")
+	r.waitFor("event=session-lost")
 	proxy.Heal()
 	r.finish(slave, dest, master)
 	r.reported(report)
@@ -561,7 +561,7 @@ func TestMasterWhoseSessionWasCleanedUp(t *testing.T) {
 	master := r.source(1, short)
 	r.waitFor("pathqueue building finished")
 	proxy.Cut()
-	r.waitFor("The ZooKeeper session was lost")
+	r.waitFor("event=session-lost")
 	r.addr = direct
 	r.until("it has gone", func() bool {
 		n, err := r.zk().Party(r.tree().Party(wire.PartyAll), "").Count(t.Context())

@@ -28,7 +28,7 @@ func Source(ctx context.Context, cfg Config) error {
 			return err
 		}
 		if unprotected := base.Unprotected(); unprotected != "" {
-			client.Log.Warn(unprotected)
+			client.Log.Warn(unprotected, "event", "unprotected")
 		}
 	}
 	s := &source{life: ctx, client: client, base: base, cfg: cfg}
@@ -91,7 +91,7 @@ func (s *source) play(ctx context.Context, m *member.Member) error {
 		case <-time.After(s.client.Timing.Reconnect):
 		}
 		if !told {
-			m.Log.Info("Waiting for the run to begin: another client holds the master's lock")
+			m.Log.Info("Waiting for the run to begin: another client holds the master's lock", "event", "waiting-for-lock")
 			s.client.Joined()
 		}
 	}
@@ -131,7 +131,7 @@ func missLeader(ctx context.Context, m *member.Member, ready *member.Ready) {
 		}
 		contenders, err := m.ZK.Children(ctx, m.Tree.Lock())
 		if err == nil && len(contenders) == 0 {
-			m.Log.Warn("This run has no master any more. Its paths will be sent; to end it stop all clients, then start one source alone")
+			m.Log.Warn("This run has no master any more. Its paths will be sent; to end it stop all clients, then start one source alone", "event", "no-leader")
 		}
 	}
 }

@@ -57,7 +57,7 @@ func TestPathInWorkIsCut(t *testing.T) {
 			r.finish(r.source(1, slowly, deleting, jobs(3), func(c *Config) { c.Leader.Report = report }), r.destination(2, jobs(3)))
 			r.identical()
 			r.left()
-			r.logged("Path 1_"+r.path(big)+" is handed back", "Path 1_"+r.path(big)+" is cut into 7", "Paths: 8 completed, 0 failed")
+			r.logged("event=handed-back path=1_"+r.path(big), "event=cut path=1_"+r.path(big)+" pieces=7", "Paths: 8 completed, 0 failed")
 			r.reported(report)
 			if r.sent(big+"/part3") != 1 {
 				t.Errorf("a piece was sent %d times, want once", r.sent(big+"/part3"))
@@ -74,8 +74,8 @@ func TestPathThatWaitsIsCut(t *testing.T) {
 			r.uneven(3, big+"1", big+"2", big+"3")
 			r.finish(r.source(1, slowly, jobs(2), oneByOne), r.destination(2, jobs(2)))
 			r.identical()
-			r.logged("is cut into 4", "0 failed, 0 vanished, 0 changed, 0 unfinished")
-			if strings.Contains(r.log.String(), "is handed back") {
+			r.logged(" pieces=4", "0 failed, 0 vanished, 0 changed, 0 unfinished")
+			if strings.Contains(r.log.String(), "event=handed-back") {
 				t.Error("a run was stopped although no job was idle")
 			}
 		})
@@ -90,9 +90,9 @@ func TestLongListIsShared(t *testing.T) {
 	r.waitFor("is sending path")
 	r.finish(master, dest, r.source(3, slowly), r.destination(4), r.source(5, slowly), r.destination(6))
 	r.identical()
-	r.logged("are shared with idle jobs", "Paths: 9 completed, 0 failed")
+	r.logged("event=shared", "Paths: 9 completed, 0 failed")
 	// The first list, and the two or three paths that each job takes of it: lists of one are not shared.
-	if n := strings.Count(r.log.String(), "are shared with idle jobs"); n > 6 {
+	if n := strings.Count(r.log.String(), "event=shared"); n > 6 {
 		t.Errorf("lists were taken away %d times: what was asked for once has to be forgotten", n)
 	}
 }
@@ -179,7 +179,7 @@ func TestAutoDepth(t *testing.T) {
 	r.age("dir0", "dir1")
 	auto := func(c *Config) { c.Leader.Depth = AutoDepth }
 	r.finish(r.source(1, auto, jobs(1)), r.destination(2))
-	r.logged("Depth 2 is chosen", "Paths: 123 completed")
+	r.logged("event=depth depth=2", "Paths: 123 completed")
 	r.identical()
 	built, err := PathsOnly(t.Context(), r.config(1, r.src, auto))
 	if err != nil || built.Depth != 2 || built.Paths != 123 {
@@ -267,14 +267,14 @@ func TestMasterThatFailsDuringTheWalk(t *testing.T) {
 	}
 	r.finish(dest)
 	r.left()
-	if strings.Contains(r.log.String(), "left the queue without a result") {
+	if strings.Contains(r.log.String(), "event=lost-paths") {
 		t.Errorf("paths are missing in the account:\n%s", r.log)
 	}
 	n := strings.Count(r.log.String(), "Unfinished Path ")
 	if n < 1 || n > 20 {
 		t.Errorf("%d unfinished paths in the log, want what was queued: a window of 10 and few more at most", n)
 	}
-	r.logged("The run ends here", fmt.Sprintf("Paths: 0 completed, 0 failed, 0 vanished, 0 changed, %d unfinished", n))
+	r.logged("event=broken", fmt.Sprintf("Paths: 0 completed, 0 failed, 0 vanished, 0 changed, %d unfinished", n))
 }
 
 // A report whose disk is full does not end the run, and is not passed over.
@@ -315,7 +315,7 @@ func TestSubpathThatVanishes(t *testing.T) {
 			r.age()
 			r.finish(r.source(2, deleting), r.destination(3), master)
 			r.identical()
-			r.logged("Subpath " + r.path("dir000") + " is not there any more")
+			r.logged("event=subpath-gone path=" + r.path("dir000"))
 		})
 	}
 }
@@ -357,8 +357,8 @@ func TestChainIsCutOnce(t *testing.T) {
 	r.age("chain", "chain/of", "chain/of/single")
 	r.finish(r.source(1, slowly, jobs(2)), r.destination(2, jobs(2)))
 	r.identical()
-	r.logged("Path 1_"+r.path("chain")+" is cut into 7", "0 failed, 0 vanished, 0 changed, 0 unfinished")
-	if n := strings.Count(r.log.String(), "is handed back"); n != 1 {
+	r.logged("event=cut path=1_"+r.path("chain")+" pieces=7", "0 failed, 0 vanished, 0 changed, 0 unfinished")
+	if n := strings.Count(r.log.String(), "event=handed-back"); n != 1 {
 		t.Errorf("the run was stopped %d times, want once", n)
 	}
 }
@@ -373,7 +373,7 @@ func TestPathWithExcludedDirectoryIsNotCut(t *testing.T) {
 	exclude := func(c *Config) { c.Base.Exclude = regexp.MustCompile(`/\.snapshots(/.*|$)`) }
 	r.finish(r.source(1, slowly, exclude, jobs(2)), r.destination(2, jobs(2)))
 	r.identical()
-	if strings.Contains(r.log.String(), "is cut into") {
+	if strings.Contains(r.log.String(), "event=cut") {
 		t.Error("the path was cut")
 	}
 }
@@ -386,7 +386,7 @@ func TestPathsFromAreNotCut(t *testing.T) {
 	r.must(os.WriteFile(list, []byte("0_"+r.src+"\n1_"+r.path("big")+"\n"), 0o644))
 	r.finish(r.source(1, slowly, jobs(2), func(c *Config) { c.Leader.PathsFrom = list }), r.destination(2, jobs(2)))
 	r.identical()
-	if strings.Contains(r.log.String(), "is cut into") {
+	if strings.Contains(r.log.String(), "event=cut") {
 		t.Error("the path was cut")
 	}
 }

@@ -81,7 +81,7 @@ func TestVanishedDirectory(t *testing.T) {
 			r.finish(r.source(2, change), r.destination(3), master)
 			for _, gone := range []string{"1_" + r.path("dir001/dir000"), "0_" + r.path("dir002"), "1_" + r.path("dir002/dir001")} {
 				r.logged("level=WARN msg=\"Vanished Path " + gone)
-				if n := strings.Count(r.log.String(), "Path "+gone+" is not there any more"); n != 1 {
+				if n := strings.Count(r.log.String(), "event=not-there path="+gone+" "); n != 1 {
 					t.Errorf("%s was tried %d times, want once", gone, n)
 				}
 			}

@@ -82,7 +82,7 @@ func (d *Destination) Play(ctx context.Context, m *member.Member) error {
 		if d.starts++; d.starts >= attempts {
 			return fmt.Errorf("cannot serve as a destination, after %d tries: %w", attempts, err)
 		}
-		d.client.Log.Error(fmt.Sprintf("%v; trying again", err), "attempt", d.starts, "error", err)
+		d.client.Log.Error(fmt.Sprintf("%v; trying again", err), "event", "serve-again", "attempt", d.starts, "error", err)
 		if err := zkclient.Sleep(ctx, d.client.Timing.Retry); err != nil {
 			return err
 		}

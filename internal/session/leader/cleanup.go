@@ -31,7 +31,7 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 		counts.Unfinished = max(left, l.ledger.now().Paths()-counts.Ended())
 		if counts.Unfinished > left {
 			lost := counts.Unfinished - left
-			l.log().Error(fmt.Sprintf("%d paths have left the queue without a result", lost), "paths", lost)
+			l.log().Error(fmt.Sprintf("%d paths have left the queue without a result", lost), "event", "lost-paths", "paths", lost)
 		}
 		l.counts = &counts
 	}
@@ -84,7 +84,9 @@ func (l *Leader) conclude() error {
 			return err
 		}
 	}
-	l.log().Info("Paths: "+l.counts.String(), "counts", *l.counts)
+	c := *l.counts
+	l.log().Info("Paths: "+c.String(), "event", "end", "completed", c.Completed, "failed", c.Failed, "vanished", c.Vanished,
+		"changed", c.Changed, "unfinished", c.Unfinished, "deleted", c.Deleted)
 	if err := l.report.close(l.ledger.now().Paths()-l.again, l.account.failures(), *l.counts); err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (c *clients) look(ctx context.Context, m *member.Member) error {
 		if !c.warned && slices.Contains(before, name) {
 			c.warned = true
 			if len(c.unknown) > 0 {
-				c.log.Warn(fmt.Sprintf("%s is a Python source, which does not know %s", name, strings.Join(c.unknown, ", ")), "source", name)
+				c.log.Warn(fmt.Sprintf("%s is a Python source, which does not know %s", name, strings.Join(c.unknown, ", ")), "event", "python-source", "source", name)
 			}
 		}
 	}
@@ -135,12 +135,12 @@ func (s *stranded) giveUp(ctx context.Context, m *member.Member, ext int, last b
 	if !s.warned && now.Sub(s.alone) >= timing.NeedGo {
 		s.warned = true
 		m.Log.Warn(fmt.Sprintf("No Go source is connected, and %d paths need one: a Python source would lose them. "+
-			"Start one, or the run ends without them, %v after all others are done", ext, timing.GiveUp), "paths", ext)
+			"Start one, or the run ends without them, %v after all others are done", ext, timing.GiveUp), "event", "need-go-source", "paths", ext)
 	}
 	if s.nothing.IsZero() || now.Sub(s.nothing) < timing.GiveUp {
 		return false, nil
 	}
-	m.Log.Warn(fmt.Sprintf("No Go source has come: the run ends with %d paths unfinished", ext), "paths", ext)
+	m.Log.Warn(fmt.Sprintf("No Go source has come: the run ends with %d paths unfinished", ext), "event", "gave-up", "paths", ext)
 	return true, nil
 }
 

@@ -78,7 +78,7 @@ func (s *splitter) prepare(ctx context.Context, node string, value []byte) (*cut
 	if err := zkclient.Sleep(ctx, pathbuilder.Settle); err != nil { // else their stamps would tell too little
 		return nil, err
 	}
-	s.log.Info(fmt.Sprintf("Path %s is cut into %d", task.Value, len(c.pieces)), "path", task.Value, "pieces", len(c.pieces))
+	s.log.Info(fmt.Sprintf("Path %s is cut into %d", task.Value, len(c.pieces)), "event", "cut", "path", task.Value, "pieces", len(c.pieces))
 	return c, nil
 }
 

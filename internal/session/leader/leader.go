@@ -144,7 +144,7 @@ func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock
 				return err
 			}
 			if l.broken = err; err != nil {
-				l.log().Error(err.Error()+". The run ends here", "error", err)
+				l.log().Error(err.Error()+". The run ends here", "event", "broken", "error", err)
 				l.feed.close()
 				if err := l.ledger.settle(ctx, m); err != nil { // what it was about to queue may be there
 					return err
@@ -239,10 +239,10 @@ func (l *Leader) nextPass(ctx context.Context, m *member.Member) (taskSource, er
 	switch {
 	case again && l.pass > morePasses:
 		l.log().Warn(fmt.Sprintf("The source is still changing: in walk %d, the last, %d directories differed from the walk before", l.pass, l.changed),
-			"walk", l.pass, "changed", l.changed)
+			"event", "still-changing", "walk", l.pass, "changed", l.changed)
 	case again:
 		if l.pass > 1 {
-			l.log().Info(fmt.Sprintf("%d directories had changed and were sent again", l.changed), "walk", l.pass, "changed", l.changed)
+			l.log().Info(fmt.Sprintf("%d directories had changed and were sent again", l.changed), "event", "changed-again", "walk", l.pass, "changed", l.changed)
 		}
 		l.walked = true
 		return l.laterWalk, nil
@@ -256,7 +256,7 @@ func (l *Leader) nextPass(ctx context.Context, m *member.Member) (taskSource, er
 	if len(tasks) == 0 {
 		return nil, nil
 	}
-	l.log().Info(fmt.Sprintf("Linking files that lie in different paths: %d more entries", len(tasks)), "entries", len(tasks))
+	l.log().Info(fmt.Sprintf("Linking files that lie in different paths: %d more entries", len(tasks)), "event", "linking", "entries", len(tasks))
 	return emitAll(tasks), nil
 }
 
@@ -344,7 +344,7 @@ func (l *Leader) waitAlone(ctx context.Context, m *member.Member) error {
 			}
 			names = slices.DeleteFunc(names, func(n string) bool { return n == l.client.Whoami })
 			slices.Sort(names)
-			l.log().Warn(fmt.Sprintf("The run is over, still waiting for %d clients to leave: %s", n-1, strings.Join(names, ", ")), "clients", names)
+			l.log().Warn(fmt.Sprintf("The run is over, still waiting for %d clients to leave: %s", n-1, strings.Join(names, ", ")), "event", "waiting-for-clients", "clients", names)
 			since = time.Now()
 		}
 		if err := zkclient.Sleep(ctx, l.poll()); err != nil {

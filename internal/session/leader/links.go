@@ -68,7 +68,7 @@ func (l *Leader) linkTasks(ctx context.Context, m *member.Member) (tasks []wire.
 					continue // one path has named it already
 				}
 				beyond[group.Ino] = true
-				l.log().Error(fmt.Sprintf("Hard links of %s are not kept: there are too many groups", group.Paths[0]), "path", group.Paths[0])
+				l.log().Error(fmt.Sprintf("Hard links of %s are not kept: there are too many groups", group.Paths[0]), "event", "links-not-kept", "path", group.Paths[0])
 				continue
 			}
 			for _, path := range group.Paths {

@@ -56,7 +56,7 @@ func (s *survey) chooseDepth(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.depth = depth
-	s.log.Info(fmt.Sprintf("Depth %d is chosen for this tree", depth), "depth", depth)
+	s.log.Info(fmt.Sprintf("Depth %d is chosen for this tree", depth), "event", "depth", "depth", depth)
 	return nil
 }
 
@@ -125,7 +125,7 @@ func (s *survey) subpathGone(subpath string) bool {
 	if info, err := os.Lstat(dir); err == nil && info.IsDir() {
 		return false
 	}
-	s.log.Warn(fmt.Sprintf("Subpath %s is not there any more, or no directory", wire.Text(dir)), "path", wire.Text(dir))
+	s.log.Warn(fmt.Sprintf("Subpath %s is not there any more, or no directory", wire.Text(dir)), "event", "subpath-gone", "path", wire.Text(dir))
 	return true
 }
 

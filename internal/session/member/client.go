@@ -73,7 +73,7 @@ func (c *Client) Run(ctx context.Context, parties []string, role func(context.Co
 		case !errors.Is(err, zkclient.ErrSessionLost):
 			return err
 		}
-		c.Log.Warn("The ZooKeeper session was lost: work in hand is given up, connecting again", "error", err)
+		c.Log.Warn("The ZooKeeper session was lost: work in hand is given up, connecting again", "event", "session-lost", "error", err)
 	}
 }
 

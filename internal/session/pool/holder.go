@@ -33,7 +33,7 @@ func New(m *member.Member, record *Record, waiting context.Context) *Pool {
 	return &Pool{
 		m: m, record: record, queue: m.ZK.Queue(m.Tree.DestQueue()), waiting: waiting,
 		noDest: sync.OnceFunc(func() {
-			m.Log.Warn("No free destination, waiting for one (each job of a source needs a destination of its own)")
+			m.Log.Warn("No free destination, waiting for one (each job of a source needs a destination of its own)", "event", "no-destination")
 		}),
 	}
 }
@@ -177,7 +177,7 @@ func (h *Holder) Fault(ctx context.Context, path string) (answers bool, err erro
 		}
 		p.record.setAside(held.Dest.Whoami, pause)
 		p.m.Log.Error(fmt.Sprintf("Destination %s is set aside for %v: %s", held.Dest.Whoami, pause, why),
-			"destination", held.Dest.Whoami, "seconds", pause.Seconds(), "error", why)
+			"event", "set-aside", "destination", held.Dest.Whoami, "seconds", pause.Seconds(), "error", why)
 		p.m.Background(func() { p.putBack(held) })
 	}
 	return problem == nil, consume(ctx, held)

@@ -67,7 +67,7 @@ func (j *job) giveBack(ctx context.Context, b batch, priority int, res *wire.Res
 // handOver gives a path to the leader, which cuts it into smaller ones.
 func (j *job) handOver(ctx context.Context, b batch, res *wire.Result) error {
 	path := b.tasks[0].task.Value
-	j.shift.m.Log.Info(fmt.Sprintf("Path %s is handed back, to be shared among idle jobs", path), "path", path)
+	j.shift.m.Log.Info(fmt.Sprintf("Path %s is handed back, to be shared among idle jobs", path), "event", "handed-back", "path", path)
 	return j.leave(ctx, b, append(j.shift.untold(res),
 		zkclient.OpCreate(j.shift.m.Tree.Split()+"/part-", []byte(path), zkclient.Sequential)))
 }

@@ -260,7 +260,7 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 		}
 	}
 	if d.exhausted {
-		j.shift.m.Log.Warn(fmt.Sprintf("Deletions below %s stopped: the session has deleted as much as --max-delete allows", r.name), "path", first)
+		j.shift.m.Log.Warn(fmt.Sprintf("Deletions below %s stopped: the session has deleted as much as --max-delete allows", r.name), "event", "max-delete", "path", first)
 	}
 	if f.blamed {
 		res.Attempts = attempts - 1
@@ -360,9 +360,9 @@ func (j *job) sayNotRun(f facts, r *run, err error) {
 	log, whoami := j.shift.m.Log.With("path", r.parts[0].held.task.Value, "destination", r.dest.Dest.Whoami), r.dest.Dest.Whoami
 	switch {
 	case f.asked && f.several:
-		log.Info(fmt.Sprintf("The %s are shared with idle jobs", r.name))
+		log.Info(fmt.Sprintf("The %s are shared with idle jobs", r.name), "event", "shared")
 	case f.lost:
-		log.Warn(fmt.Sprintf("Destination %s has left while it was receiving", whoami))
+		log.Warn(fmt.Sprintf("Destination %s has left while it was receiving", whoami), "event", "destination-left")
 	case f.notRun:
 		log.Warn(err.Error(), "error", err)
 	}
@@ -375,6 +375,6 @@ func (j *job) sayEnd(r *run, result rsyncrunner.Result) {
 	}
 	text := fmt.Sprintf("rsync of %s to %s %d: %s", r.name, r.dest.Dest.Host(), r.dest.Dest.Port, result)
 	j.shift.m.Log.Warn(strings.Join(append([]string{text}, result.Errors...), "\n"),
-		"path", r.parts[0].held.task.Value, "paths", len(r.parts), "destination", r.dest.Dest.Whoami, "seconds", result.Duration.Seconds(),
+		"event", "rsync-failed", "path", r.parts[0].held.task.Value, "paths", len(r.parts), "destination", r.dest.Dest.Whoami, "seconds", result.Duration.Seconds(),
 		"status", result.Code, "error", strings.Join(result.Errors, "; "))
 }

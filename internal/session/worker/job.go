@@ -63,7 +63,7 @@ func (j *job) waitBase() bool {
 			return true
 		}
 		j.dests.Release() // others can use it meanwhile
-		j.shift.m.Log.Warn(problem.Error()+", waiting", "error", problem)
+		j.shift.m.Log.Warn(problem.Error()+", waiting", "event", "base-away", "error", problem)
 		for wait := timing.NoPath; wait > 0 && transport.problem() != nil; wait -= timing.PathCheck {
 			if zkclient.Sleep(j.shift.waiting, timing.PathCheck) != nil {
 				return false

@@ -80,7 +80,7 @@ func (t *Rsync) look(ctx context.Context, h held) (p part, err error) {
 		p.problem = err
 	case outcomeOf(state) != wire.Unended:
 		t.cfg.Logger.Warn(fmt.Sprintf("Path %s is not there any more, or no directory: what stands there now is left to the directory above", task.Value),
-			"path", task.Value, "outcome", outcomeOf(state))
+			"event", "not-there", "path", task.Value, "outcome", outcomeOf(state))
 		p.fate = outcomeOf(state)
 	case task.Kind == wire.Range:
 		p.problem = t.rangeNames(ctx, &p)
