@@ -39,9 +39,9 @@ func TestCounterValues(t *testing.T) {
 	both(map[string]int64{"Number_of_files": -1, "Literal_data": 1<<40 + 1<<41, "never_touched": 0})
 }
 
-// Two clients of each kind add at once, the Go ones with a rest as short as no rsync run is. The sum is exact,
-// and neither kind is starved: each step adds one, so the value after it is its place among all of them, and
-// from the places of Python's steps follow those of Go's.
+// Two clients of each kind add at once. The Go ones rest in between, as short as no rsync run is.
+// The sum is exact and neither kind is starved. Each step adds one, so the value after it is its
+// place among all steps, and the places of Go's steps follow from those of Python's.
 func TestCountersAddedByBoth(t *testing.T) {
 	const times, each = 100, 2
 	const share = times * each
@@ -63,7 +63,8 @@ func TestCountersAddedByBoth(t *testing.T) {
 		mine := connect(t)
 		wait.Go(func() {
 			for range times {
-				// Beside the contended counter one of Go's own: all or none of a call is added.
+				// Beside the contended counter one of Go's own: all or none of a
+				// call is added.
 				if err := mine.AddCounters(ctx, base, map[string]int64{"Number_of_files": 1, "go": 1}); err != nil {
 					t.Error(err)
 					return
@@ -102,7 +103,7 @@ func TestCountersAddedByBoth(t *testing.T) {
 		}
 	}
 	t.Logf("when one kind had done its share of %d, Python had done %d and Go %d", share, python, golang)
-	if python < share/5 || golang < share/5 {
+	if python < share/20 || golang < share/20 { // a kind that is starved has done none or a few
 		t.Errorf("one kind is starved: when the other had done its share of %d, it had done %d",
 			share, min(python, golang))
 	}

@@ -23,8 +23,9 @@ func (r *rig) awaitState(dest client, want string) {
 	})
 }
 
-// A destination whose base path goes away is paused. If it comes back before a slave meets it, nothing has happened;
-// else the slave, of the other kind, disables it, and it comes back as one that is new.
+// A destination whose base path goes away is paused. If it comes back before a slave meets it,
+// nothing has happened. Otherwise the slave, of the other kind, disables it, and it comes back as a
+// new one.
 func TestPausedDestination(t *testing.T) {
 	t.Parallel()
 	for dest, slave := range map[kind]kind{golang: python, python: golang} {
@@ -54,8 +55,8 @@ func TestPausedDestination(t *testing.T) {
 	}
 }
 
-// A Python destination that does not look at its base path never says that it is active. Go slaves use it, also when a
-// Python slave has asked for its state and thereby made an empty one.
+// A Python destination that does not look at its base path never says that it is active. Go slaves
+// use it, also when a Python slave has asked for its state and thereby made an empty one.
 func TestUnverifiedPythonDestination(t *testing.T) {
 	t.Parallel()
 	for _, asked := range []bool{false, true} {
@@ -85,7 +86,8 @@ func TestUnverifiedPythonDestination(t *testing.T) {
 	}
 }
 
-// A Go destination that does not look at its base path says that it is active, or no Python slave would use it.
+// A Go destination that does not look at its base path says that it is active all the same, or no
+// Python slave would use it.
 func TestUnverifiedGoDestination(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, plain(2))

@@ -31,8 +31,8 @@ const (
 // always is every step.
 const always = "qdtcsz"
 
-// contract is every znode of a session: name, data and owner ("": persistent), and the steps at which it is there. It
-// is the same whoever plays which role.
+// contract is every znode of a session: name, data, owner ("": persistent), and the steps at which
+// it is there. It is the same whoever plays which role.
 var contract = []sessionNode{
 	{"", "", "", always},
 	{"watch", "", "", always},
@@ -95,9 +95,11 @@ var contract = []sessionNode{
 	{"destslock", "", "", "dtcsz"},
 }
 
-// The rest depends on who is master, and who slave and destination. That is the whole difference between the kinds.
+// The rest depends on the kind of the master and on that of the slave and the destination. This is
+// the whole difference between the kinds.
 var (
-	// The results stand in completedQueue, and a name that a Python slave would lose is one like all others.
+	// The results stand in completedQueue, and a name that a Python slave would lose is treated
+	// like all others.
 	underPython = []sessionNode{
 		{"completedQueue/entries/entry-100-<seq>", "0_<src>", "", "cs"},
 		{"completedQueue/entries/entry-100-<seq>", "1_<src>/dir000", "", "cs"},
@@ -118,8 +120,8 @@ var (
 		{"extQueue/taken", "", "", "qdtcs"},
 		{"parties/ext", "", "", always},
 		{"parties/ext/<uuid>__party__", "<master>", "<master>", "qdtcs"},
-		// It begins by making all queues. Else whoever needs one first makes it, and nobody needs outputQueue before
-		// the clean-up.
+		// It begins by making all queues. Otherwise whoever first needs a queue makes it,
+		// and nobody needs outputQueue before the clean-up.
 		{"completedQueue", "", "", "qdt"},
 		{"completedQueue/entries", "", "", "qdt"},
 		{"completedQueue/taken", "", "", "qdt"},
@@ -144,7 +146,7 @@ var (
 	goUnderPython = []sessionNode{
 		{"parties/ext", "", "", "dtcsz"},
 	}
-	// There is no odd name: it would wait for a Go source.
+	// There is no odd name, which would wait for a Go source.
 	pythonUnderGo = []sessionNode{
 		{"stats", "", "", "t"},
 		{"meta", metaWith(3, 0), "", "qdt"},
@@ -153,7 +155,7 @@ var (
 	}
 )
 
-// metaWith is S/meta of a run of so many paths, of which so many are completed.
+// metaWith is S/meta of a run with so many paths, so many of them completed.
 func metaWith(paths, done int) string {
 	return fmt.Sprintf(`{"format":1,"id":"<id>","epoch":<epoch>,"step":<step>,"queued":%d,"cuts":0,"again":0,"pass":0,"cursor":"1_<src>/dir001","ended":`+
 		`{"unfinished":0,"failed":0,"completed":%d,"vanished":0,"changed":0,"deleted":0,"differences":0,"exhausted":false}}`, paths, done)
@@ -182,8 +184,8 @@ func at(step rune, lists ...[]sessionNode) []string {
 	return lines
 }
 
-// What a session writes is the contract's, node by node and step by step, whoever of either kind plays which role;
-// the extensions are listed, and nothing else differs.
+// What a session writes is the contract's, node by node and step by step, whoever of either kind
+// plays which role. The extensions are listed too, and nothing else differs.
 func TestNodesOfASession(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -304,8 +306,8 @@ var (
 	metaStep = regexp.MustCompile(`"step":\d+`)
 )
 
-// nodes are the session's, one line each in the form of the table, without what a guest's session has made. All of
-// them have to belong to the session's user, and nobody else.
+// nodes are the session's nodes, one line each in the form of the table, without those that a
+// guest's session has made. All of them must belong to the session's user, and to nobody else.
 func (r *rig) nodes(names map[string]string, guests ...int64) []string {
 	r.t.Helper()
 	from := make([]string, 0, len(names))

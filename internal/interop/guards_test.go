@@ -17,8 +17,9 @@ import (
 	"vsc-zk/internal/zktest"
 )
 
-// The guards of Go slaves work under a Python master too, as far as they need no Go one, and each run's anew: its
-// clean-up knows nothing of them. The pass for hard links needs a Go master, so nothing is noted for it.
+// The guards of Go slaves work under a Python master too, as far as they do not need a Go one. Each
+// run has them anew, because a Python master's clean-up does not know them. The pass for hard links
+// needs a Go master, so nothing is noted for it.
 func TestGuardsUnderAPythonMaster(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, testtree.TreeOptions{Fanout: []int{2}, Files: 1, Size: 10, FarHardLinks: true})
@@ -48,7 +49,8 @@ func TestGuardsUnderAPythonMaster(t *testing.T) {
 	}
 }
 
-// A Go master says what a Python source does not do of what it was asked for, and only of a Python one.
+// A Go master says which of the things it was asked for a Python source does not do. Of a Go source
+// it says nothing.
 func TestMasterSaysWhatPythonDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	const text = " is a Python source, which does not know the guards of --delete (unmounted or empty sources), --max-delete"

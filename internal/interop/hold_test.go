@@ -16,11 +16,11 @@ import (
 	"vsc-zk/internal/zkclient"
 )
 
-// holdVariable makes the test binary, run again, a Go client that can be killed: it takes what the variable
-// names and keeps it until it is killed, or its stdin ends.
+// holdVariable makes a second run of the test binary a Go client that can be killed. The client
+// takes what the variable names, and keeps it until it is killed or its stdin ends.
 const holdVariable = "INTEROP_HOLD"
 
-// holding is what such a client takes, in this order. An empty path: nothing of that kind.
+// holding is what such a client takes, in this order. An empty path means nothing of that kind.
 type holding struct {
 	Server string
 	Party  string
@@ -28,8 +28,8 @@ type holding struct {
 	Lock   string // waits for it
 }
 
-// startHolder starts a Go client in a process of its own and waits until it has everything, or, with an
-// occupied lock, until it has come to wait for that.
+// startHolder starts a Go client in a process of its own. It returns when the client has everything
+// or, if the lock is taken, when it is about to wait for that.
 func startHolder(t *testing.T, h holding) *os.Process {
 	t.Helper()
 	h.Server = server.Addr()

@@ -9,8 +9,8 @@ import (
 	"vsc-zk/internal/zkclient"
 )
 
-// A holder that is killed gives nothing back itself: ZooKeeper ends its session and with it the ephemeral
-// nodes, and whoever waits gets the lock, the entry, and sees the member gone.
+// A holder that is killed gives nothing back itself. ZooKeeper ends its session and with it the
+// ephemeral nodes. Those who wait then get the lock and the entry, and see that the member is gone.
 
 func TestKilledPythonFreesWhatItHeld(t *testing.T) {
 	t.Parallel()

@@ -14,7 +14,8 @@ func plain(n int) testtree.TreeOptions {
 	return testtree.TreeOptions{Fanout: []int{n}, Files: 2, Size: 1000}
 }
 
-// among waits until exactly these clients are in the session: the sessions of those that were killed are over then.
+// among waits until these clients, and no others, are in the session. By then the sessions of those
+// that were killed are over.
 func (r *rig) among(clients ...client) {
 	r.t.Helper()
 	var want []string
@@ -36,8 +37,8 @@ func (r *rig) awaitDestinations(n int) {
 	until(r.t, "the destinations are in the queue", func() bool { return len(r.values("destQueue")) == n })
 }
 
-// Clients of both kinds come and go while others work: some are asked to end, some are killed, sources among them in
-// the middle of a path.
+// Clients of both kinds come and go while others work: some are asked to end, some are killed,
+// sources among them in the middle of a path.
 func TestClientsComeAndGo(t *testing.T) {
 	t.Parallel()
 	for _, k := range []kind{golang, python} {
@@ -46,7 +47,8 @@ func TestClientsComeAndGo(t *testing.T) {
 			r := newRig(t, plain(7))
 			m := r.begin(k)
 
-			// Two pairs stay, each slave in the middle of a path until the end of all the coming and going.
+			// Two pairs stay, each slave in the middle of a path until the end of all
+			// the coming and going.
 			staying := []client{r.destination(golang), r.destination(python)}
 			r.awaitDestinations(2)
 			var gates []*gate
@@ -59,7 +61,8 @@ func TestClientsComeAndGo(t *testing.T) {
 			gates[0].wait()
 			gates[1].wait()
 
-			// Four pairs go. The slaves hold these destinations: the others are taken.
+			// Four pairs go. Their slaves hold their destinations, because the others
+			// are taken.
 			leaving := []client{
 				r.destination(golang), r.destination(python, mortalOption),
 				r.destination(golang), r.destination(python, mortalOption),
@@ -85,7 +88,8 @@ func TestClientsComeAndGo(t *testing.T) {
 			}
 			r.among(append(staying, m)...)
 
-			// Two pairs come. They do what the others have left, and meet the destinations that are gone.
+			// Two pairs come. They do what the others have left, and meet the
+			// destinations that are gone.
 			coming := []client{r.destination(golang), r.destination(python), r.slave(golang, nil), r.slave(python, nil)}
 			until(t, "only the paths of those that stay are left", func() bool { return len(r.values("pathQueue")) == 2 })
 			gates[0].open()
@@ -125,8 +129,8 @@ func TestDestinationDies(t *testing.T) {
 	}
 }
 
-// A Python slave that crashes between putting a path where it belongs and taking it from where it was makes it end
-// twice. A Go master counts it once.
+// A Python slave that crashes between putting a path where it belongs and taking it from where it
+// was makes it end twice. A Go master counts it once.
 func TestPathEndsTwice(t *testing.T) {
 	t.Parallel()
 	for _, where := range []string{"completed", "returned"} {

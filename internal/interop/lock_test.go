@@ -84,8 +84,8 @@ func TestLockHeldByGoKeepsPythonOut(t *testing.T) {
 	py.Do("lock release", Fields{"path": path})
 }
 
-// Two clients of each kind pass the lock round, so that all the time some of either kind wait. A file that
-// is there while the lock is held, and cannot be made twice, is the judge.
+// Two clients of each kind pass the lock round, so that some of either kind wait all the time. The
+// judge is a file that is there while the lock is held, and that cannot be made twice.
 func TestLockExcludesEachOther(t *testing.T) {
 	t.Parallel()
 	ctx, path := limited(t), own(t)
@@ -128,8 +128,8 @@ func TestLockExcludesEachOther(t *testing.T) {
 	}
 }
 
-// The holder is Python and so is the last in the line; the Go client between them dies. The last one is
-// woken, and must not take that for its turn.
+// The holder is Python and so is the last in the line, and the Go client between them dies. The
+// last one is woken, and must not take that for its turn.
 func TestLockWaiterDiesBetweenPythons(t *testing.T) {
 	t.Parallel()
 	c, path := connect(t), own(t)

@@ -20,13 +20,17 @@ import (
 // The credentials of every client here; peer.py has the same ones by default.
 const user, password = "root", "admin"
 
-// mortal is the session timeout of clients that are going to be killed: so long it takes until that is noticed.
-const mortal = 2 * time.Second
+// mortal is the session timeout of clients that are going to be killed, which is noticed only when
+// it is over. All other clients have a timeout that a busy machine does not break.
+const mortal = 5 * time.Second
 
 // mortalOption is the same for peer.py.
 var mortalOption = fmt.Sprintf("--session-timeout=%g", mortal.Seconds())
 
-// server is one ZooKeeper for all tests: each has a znode of its own.
+// lasting is the session timeout of those others. peer.py has it too.
+const lasting = 30 * time.Second
+
+// server is one ZooKeeper for all tests. Each test has a znode of its own.
 var server *zktest.Server
 
 func TestMain(m *testing.M) {
@@ -54,6 +58,7 @@ func connect(t testing.TB) *zkclient.Client {
 	t.Helper()
 	c, err := zkclient.Connect(t.Context(), zkclient.Config{
 		Servers: []string{server.Addr()}, User: user, Password: password,
+		SessionTimeout: lasting, ConnectTimeout: patience,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
@@ -69,17 +74,18 @@ func stepped(t testing.TB, args ...string) *Peer {
 	return StartPeer(t, server.Addr(), append(args, "step")...)
 }
 
-// own is a path below a znode that is this run of this test's alone; its parents need not exist.
+// own is a path below a znode that belongs to this run of this test alone. Its parents need not
+// exist.
 func own(t testing.TB, names ...string) string {
 	t.Helper()
 	unique := filepath.Base(filepath.Dir(t.TempDir()))
 	return path.Join(append([]string{"/interop", unique}, names...)...)
 }
 
-// limited is the test's context, ended before the test binary would be.
+// limited is the test's context, with an end before that of the test binary.
 func limited(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -87,7 +93,7 @@ func limited(t testing.TB) context.Context {
 // until looks again and again until something is so.
 func until(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(60 * time.Second); !so(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); !so(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for this: %s", what)
 		}

@@ -22,7 +22,8 @@ type node struct {
 
 var random = regexp.MustCompile(`[0-9a-f]{32}`)
 
-// dump is every node below a path, without the path itself, what is random in names and data made equal.
+// dump is every node below a path, without the path itself. What is random in names and data is
+// made equal.
 func dump(t *testing.T, py *Peer, path string) []node {
 	t.Helper()
 	nodes := value[[]node](t, py.Do("node dump", Fields{"path": path}))
@@ -38,8 +39,8 @@ func dump(t *testing.T, py *Peer, path string) []node {
 	return nodes
 }
 
-// The same steps by either kind leave the same nodes: names, data, kinds, ACLs, also of what is made on the
-// way.
+// The same steps leave the same nodes, whichever kind takes them: names, data, kinds and ACLs, also
+// of parents that are made on the way.
 func TestNodesAreAlike(t *testing.T) {
 	t.Parallel()
 	ctx, c, py := limited(t), connect(t), stepped(t)
@@ -77,7 +78,8 @@ func TestNodesAreAlike(t *testing.T) {
 	ok(t, q.Put(ctx, 0, []byte{}))
 	ok(t, c.Multi(ctx, q.PutOp([]byte("0_/c"), 0)))
 	ok(t, q.Put(ctx, 999, []byte("0_/d")))
-	// Of two of one priority Go may take either: the first has to go first, as with kazoo.
+	// Of two entries of one priority Go may take either. The first has to go first, as with
+	// kazoo.
 	first := take(t, ctx, q)
 	second := take(t, ctx, q)
 	if len(first.Value) > 0 {

@@ -28,7 +28,7 @@ import (
 // lostNames are directories whose names a Python slave would lose.
 var lostNames = []string{"#comment", ";comment", "new\nline", "return\r"}
 
-// newLostRig has three paths that every slave can send, and those.
+// newLostRig has three paths that every slave can send, and one of each of those names.
 func newLostRig(t *testing.T) *rig {
 	t.Helper()
 	r := newRig(t, plain(2))
@@ -39,7 +39,7 @@ func newLostRig(t *testing.T) *rig {
 // addLost adds the directories that a Python slave would lose to the source.
 func (r *rig) addLost() {
 	r.t.Helper()
-	old := time.Unix(1500000000, 123) // rsync leaves a time alone that differs by less than a second
+	old := time.Unix(1500000000, 123) // rsync leaves a time that differs by less than a second
 	for _, name := range lostNames {
 		dir := filepath.Join(r.src, name)
 		ok(r.t, errors.Join(
@@ -49,9 +49,9 @@ func (r *rig) addLost() {
 	ok(r.t, os.Chtimes(r.src, old, old))
 }
 
-// patientMaster is a Go master in this process that waits d where the program waits for minutes: until it says that a
-// Go source is needed, and twice that until it ends the run without one.
-func (r *rig) patientMaster(d time.Duration) *inProcess {
+// masterWithout is a Go master in this process that waits only so long where the program waits for
+// minutes: until it says that a Go source is needed, and until it ends the run without one.
+func (r *rig) masterWithout(needGo, giveUp time.Duration) *inProcess {
 	r.t.Helper()
 	p := &inProcess{t: r.t, done: make(chan struct{}), changed: make(chan struct{})}
 	ctx, cancel := context.WithCancel(r.t.Context())
@@ -59,8 +59,8 @@ func (r *rig) patientMaster(d time.Duration) *inProcess {
 		defer close(p.done)
 		p.err = session.Source(ctx, session.Config{
 			Member: member.Config{
-				Zookeeper: zkclient.Config{Servers: []string{server.Addr()}, User: user, Password: password},
-				Session:   r.session, Host: host, Logger: slog.New(p), Timing: member.Timing{NeedGo: d, GiveUp: 2 * d},
+				Zookeeper: zkclient.Config{Servers: []string{server.Addr()}, User: user, Password: password, SessionTimeout: lasting},
+				Session:   r.session, Host: host, Logger: slog.New(p), Timing: member.Timing{NeedGo: needGo, GiveUp: giveUp},
 			},
 			Base:   guard.Config{Path: r.src, VerifyPath: true},
 			Leader: leader.Config{Depth: r.depth},
@@ -98,7 +98,7 @@ func (p *inProcess) Handle(_ context.Context, record slog.Record) error {
 	return nil
 }
 
-// said is every message that begins with the text, without it.
+// said is what follows the text in every message that begins with it.
 func (p *inProcess) said(text string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,11 +124,12 @@ func (p *inProcess) account() account {
 	}
 }
 
-// With Python slaves alone a Go master says that names are left which they would lose, keeps these unfinished, and ends.
+// With Python slaves alone a Go master says that there are names left that these would lose. It
+// keeps them unfinished, and ends.
 func TestNamesThatPythonWouldLose(t *testing.T) {
 	t.Parallel()
 	r := newLostRig(t)
-	m := r.patientMaster(time.Second)
+	m := r.masterWithout(time.Second, 2*time.Second)
 	py := []client{r.destination(python), r.slave(python, nil), r.slave(python, nil)}
 	m.await("No Go source is connected, and 4 paths need one")
 	for _, c := range py {
@@ -146,7 +147,7 @@ func TestNamesThatPythonWouldLose(t *testing.T) {
 	if diff := cmp.Diff(want, m.account()); diff != "" {
 		t.Errorf("how the paths should have ended (-) and did (+):\n%s", diff)
 	}
-	// What was not sent is not there; the pass over the root has made the directories.
+	// What was not sent is not there. The pass over the root has made the directories.
 	for _, name := range lostNames {
 		if _, err := os.Stat(filepath.Join(r.dst, name, "file")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%q: %v", name, err)
@@ -155,11 +156,11 @@ func TestNamesThatPythonWouldLose(t *testing.T) {
 	r.cleanedUp()
 }
 
-// A Go source may come as late as that: it sends what the others could not.
+// A Go source may come after that warning. It sends what the others could not.
 func TestGoSourceComesAfterTheWarning(t *testing.T) {
 	t.Parallel()
 	r := newLostRig(t)
-	m := r.patientMaster(5 * time.Second)
+	m := r.masterWithout(time.Second, patience)
 	py := []client{r.destination(python), r.destination(python), r.slave(python, nil)}
 	m.await("No Go source is connected, and 4 paths need one")
 	for _, c := range append(py, r.slave(golang, nil)) {
@@ -174,8 +175,8 @@ func TestGoSourceComesAfterTheWarning(t *testing.T) {
 	r.cleanedUp()
 }
 
-// The clean-up of a Python client leaves what it does not know. A later run does not send that, and the next Go
-// master removes it.
+// The clean-up of a Python client leaves what it does not know. A later run does not send that, and
+// the next Go master removes it.
 func TestPythonCleansUpAfterAGoMaster(t *testing.T) {
 	t.Parallel()
 	r := newLostRig(t)

@@ -51,11 +51,11 @@ func TestPartyIsSeenAlike(t *testing.T) {
 	wantMembers(t, ctx, one, path, py, "host-a:1", "host-c:3")
 	ok(t, two.Join(ctx))
 	wantMembers(t, ctx, one, path, py, "host-a:1", "host-b:2", "host-c:3")
-	// What is not a member's node is none to kazoo.
+	// A node that is not a member's is none to kazoo.
 	_, err := c.Create(ctx, path+"/something else", []byte("host-x:9"), zkclient.Persistent)
 	ok(t, err)
 	wantMembers(t, ctx, one, path, py, "host-a:1", "host-b:2", "host-c:3")
-	// Two clients by one name are two.
+	// Two clients with one name are two.
 	py.Do("party join", Fields{"path": path, "name": "again", "data": "host-a:1"})
 	if n, err := one.Count(ctx); n != 4 || err != nil {
 		t.Errorf("Go counts %d members, want 4 (%v)", n, err)

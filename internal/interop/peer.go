@@ -26,11 +26,12 @@ const interpreter = "/usr/bin/python3"
 
 const install = "install them with: apt-get install python3 python3-kazoo"
 
-// Peer is a running peer.py. Its methods are for the goroutine of the test, unless they say otherwise.
-type Peer struct {
-	// Patience is how long Do, Await and Exit wait before the test fails.
-	Patience time.Duration
+// patience is how long a test waits for what must come true, however busy the machine is.
+const patience = 3 * time.Minute
 
+// Peer is a running peer.py. Its methods are for the goroutine of the test, unless they say
+// otherwise.
+type Peer struct {
 	t     testing.TB
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
@@ -44,10 +45,12 @@ type Peer struct {
 	calls   int
 }
 
-// Fields are the parameters of a step, by the names of peer.py's methods. Byte strings go in as Raw.
+// Fields are the parameters of a step, by the names that peer.py's methods have for them. Byte
+// strings go in as Raw.
 type Fields map[string]any
 
-// Event is one line that a peer has printed; which fields are set depends on Name.
+// Event is a line that a peer has printed, as far as tests read it. Which fields are set depends on
+// Name.
 type Event struct {
 	Name string `json:"event"`
 
@@ -57,33 +60,22 @@ type Event struct {
 	Error string          `json:"error"`
 
 	// What happened in a step.
-	Path    Raw  `json:"path"`
-	Data    *Raw `json:"data"` // nil: there is no node
-	Version int  `json:"version"`
-	Turn    int  `json:"turn"`
+	Path Raw  `json:"path"`
+	Data *Raw `json:"data"` // nil: there is no node
 
 	// What happened in a role.
-	Session      int64            `json:"session"`
-	Whoami       string           `json:"whoami"`
-	Role         string           `json:"role"`
-	Count        int              `json:"count"`
-	Remaining    int              `json:"remaining"`
-	Total        int              `json:"total"`
-	Unfinished   int              `json:"unfinished"`
-	Failed       int              `json:"failed"`
-	Completed    int              `json:"completed"`
-	Sources      int              `json:"sources"`
-	Destinations int              `json:"destinations"`
-	Stats        map[string]int64 `json:"stats"`
-	Destination  string           `json:"destination"`
-	Attempt      int              `json:"attempt"`
-	Port         int              `json:"port"`
-	Was          string           `json:"was"`
-	Why          string           `json:"why"`
-	Active       bool             `json:"active"`
-	Code         int              `json:"code"`
-	Output       Raw              `json:"output"`
-	Text         string           `json:"text"`
+	Whoami     string           `json:"whoami"`
+	Count      int              `json:"count"`
+	Remaining  int              `json:"remaining"`
+	Total      int              `json:"total"`
+	Unfinished int              `json:"unfinished"`
+	Failed     int              `json:"failed"`
+	Completed  int              `json:"completed"`
+	Stats      map[string]int64 `json:"stats"`
+	Port       int              `json:"port"`
+	Was        string           `json:"was"`
+	Active     bool             `json:"active"`
+	Text       string           `json:"text"`
 }
 
 // Raw is a byte string. JSON cannot carry one, so it travels as Latin-1: one character a byte.
@@ -115,8 +107,8 @@ func (r *Raw) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// StartPeer starts peer.py against the ZooKeeper server at addr (host:port) and waits until it is connected;
-// a role is then in its parties. args are peer.py's, without --servers.
+// StartPeer starts peer.py against the ZooKeeper server at addr (host:port) and waits until it is
+// connected. A peer with a role is in its parties then. args are peer.py's, without --servers.
 func StartPeer(t testing.TB, addr string, args ...string) *Peer {
 	t.Helper()
 	if _, err := os.Stat(interpreter); err != nil {
@@ -127,12 +119,11 @@ func StartPeer(t testing.TB, addr string, args ...string) *Peer {
 		t.Fatal(err)
 	}
 	p := &Peer{
-		Patience: 60 * time.Second,
-		t:        t,
-		cmd:      exec.Command(interpreter, append([]string{script, "--servers", addr, "--leash"}, args...)...),
-		done:     make(chan struct{}),
-		changed:  make(chan struct{}),
-		read:     map[string]int{},
+		t:       t,
+		cmd:     exec.Command(interpreter, append([]string{script, "--servers", addr, "--leash"}, args...)...),
+		done:    make(chan struct{}),
+		changed: make(chan struct{}),
+		read:    map[string]int{},
 	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err1 := p.cmd.StdinPipe()
@@ -167,7 +158,7 @@ func StartPeer(t testing.TB, addr string, args ...string) *Peer {
 	return p
 }
 
-// Pid is the peer's process, the number in its whoami.
+// Pid is the process of the peer, the number in its whoami.
 func (p *Peer) Pid() int { return p.cmd.Process.Pid }
 
 // Whoami is the name of a peer that plays a role.
@@ -223,7 +214,8 @@ func (c *Call) Wait() json.RawMessage {
 	return reply.Value
 }
 
-// Err waits for the answer to a step that is meant to fail and returns kazoo's error; "" if it did not fail.
+// Err waits for the answer to a step that is meant to fail and returns kazoo's error; "" if it did
+// not fail.
 func (c *Call) Err() string {
 	c.peer.t.Helper()
 	reply, err := c.peer.wait(fmt.Sprintf("the answer to %q", c.step), c.reply)
@@ -244,7 +236,8 @@ func (c *Call) reply() *Event {
 	return nil
 }
 
-// Await returns the next event of this name: each call of it the one after, events of other names set aside.
+// Await returns the next event of this name. Each call returns the one after; events of other names
+// are set aside.
 func (p *Peer) Await(name string) Event {
 	p.t.Helper()
 	event, err := p.next(name)
@@ -269,8 +262,8 @@ func (p *Peer) next(name string) (Event, error) {
 	return *event, nil
 }
 
-// All returns the events of this name so far, whether Await has returned them or not. Any goroutine may call
-// it.
+// All returns the events of this name so far, whether Await has returned them or not. Any goroutine
+// may call it.
 func (p *Peer) All(name string) []Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -283,9 +276,9 @@ func (p *Peer) All(name string) []Event {
 	return all
 }
 
-// wait looks at every event until find returns something. It gives up when the peer has ended.
+// wait calls find at every event until it returns something. It gives up when the peer has ended.
 func (p *Peer) wait(what string, find func() *Event) (*Event, error) {
-	timeout := time.NewTimer(p.Patience)
+	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for {
 		p.mu.Lock()
@@ -307,7 +300,7 @@ func (p *Peer) wait(what string, find func() *Event) (*Event, error) {
 		case <-changed:
 		case <-p.done:
 		case <-timeout.C:
-			return nil, fmt.Errorf("the peer has not come to %s in %v", what, p.Patience)
+			return nil, fmt.Errorf("the peer has not come to %s in %v", what, patience)
 		}
 	}
 }
@@ -319,23 +312,22 @@ func (p *Peer) errorText() string {
 	return "it gave no reason"
 }
 
-// Done is closed when the peer has ended.
-func (p *Peer) Done() <-chan struct{} { return p.done }
-
-// Exit waits until the peer has ended of itself and returns its exit status; -1 if a signal ended it.
+// Exit waits until the peer has ended of itself, and returns its exit status; -1: a signal ended
+// it.
 func (p *Peer) Exit() int {
 	p.t.Helper()
-	timeout := time.NewTimer(p.Patience)
+	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	select {
 	case <-p.done:
 	case <-timeout.C:
-		p.t.Fatalf("the peer has not ended in %v", p.Patience)
+		p.t.Fatalf("the peer has not ended in %v", patience)
 	}
 	return p.code
 }
 
-// Close ends a peer that is stepped, by the end of its input: it closes its ZooKeeper session first.
+// Close ends a peer that is stepped, by the end of its input. The peer closes its ZooKeeper session
+// first.
 func (p *Peer) Close() {
 	p.t.Helper()
 	p.stdin.Close()
@@ -344,8 +336,9 @@ func (p *Peer) Close() {
 	}
 }
 
-// Kill ends the peer and every process it has started with SIGKILL, as a node that dies does: ZooKeeper hears
-// of it only by the session timeout. It returns when they are gone. Any goroutine may call it, again too.
+// Kill ends the peer and every process that it has started with SIGKILL. As when a node dies,
+// ZooKeeper hears of it only by the session timeout. It returns when they are gone. Any goroutine
+// may call it, again too.
 func (p *Peer) Kill() {
 	select {
 	case <-p.done:
@@ -356,8 +349,8 @@ func (p *Peer) Kill() {
 	<-p.done
 }
 
-// Terminate asks the peer to end, as kill does; a Python client just dies of it, and ZooKeeper hears of that only by
-// the session timeout.
+// Terminate asks the peer to end, as kill does. A Python client just dies of that, and ZooKeeper
+// hears of it only by the session timeout.
 func (p *Peer) Terminate() {
 	// No such process: it has ended.
 	_ = syscall.Kill(p.Pid(), syscall.SIGTERM)

@@ -79,7 +79,7 @@ def connect(args):
         default_acl=[make_digest_acl(args.user, args.passwd, all=True)],
         auth_data=[("digest", "%s:%s" % (args.user, args.passwd))],
     )
-    zk.start(timeout=30)
+    zk.start(timeout=180)
     return zk
 
 
@@ -516,7 +516,7 @@ class Source(Member):
             raise Failure("%r is not below %r" % (path, self.base))
         say("path started", path=text(entry), destination=dest, attempt=attempt)
         with tempfile.NamedTemporaryFile(prefix="peer-files-") as listing:
-            # A line as the Python client writes it: nothing in front, and a newline in a name ends it.
+            # A line as the Python client writes it: nothing in front, and a newline ends it.
             listing.write(path[len(self.base):].strip(b"/") + b"/")
             listing.flush()
             command = [self.args.rsync, "--stats", "--numeric-ids", "-lptgoD", "--files-from=" + listing.name]
@@ -668,7 +668,7 @@ def parse():
     parser.add_argument("--servers", required=True, help="host:port,…")
     parser.add_argument("--user", default="root")
     parser.add_argument("--passwd", default="admin")
-    parser.add_argument("--session-timeout", type=float, default=10.0, help="seconds")
+    parser.add_argument("--session-timeout", type=float, default=30.0, help="seconds")
     parser.add_argument("--base", default="/admin/rsync", help="znode above all sessions")
     parser.add_argument("--session", default="default")
     parser.add_argument("--host", default=socket.getfqdn(), help="first part of whoami")

@@ -5,7 +5,6 @@ package interop
 import (
 	"encoding/json"
 	"io/fs"
-	"net"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"testing"
 
 	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zktest"
 )
 
 func TestRawCarriesEveryByte(t *testing.T) {
@@ -50,15 +50,6 @@ func TestPeerSteps(t *testing.T) {
 	py.Close()
 }
 
-// freePort is one that nothing listens on now.
-func freePort(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	ok(t, err)
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
-}
-
 // inSession is a peer in a role (or "state") of a session, with short waits, on loopback alone.
 func inSession(t testing.TB, session, path, port string, mode ...string) *Peer {
 	t.Helper()
@@ -68,8 +59,8 @@ func inSession(t testing.TB, session, path, port string, mode ...string) *Peer {
 	}, mode...)...)
 }
 
-// A session of Python peers alone is the measure of the mixed ones: it has to be right itself, with every name
-// that a list of lines can carry.
+// A session of Python peers alone is the measure of the mixed ones. It has to be right itself, with
+// every name that a list of lines can carry.
 func TestSessionOfPeers(t *testing.T) {
 	t.Parallel()
 	src, dst := filepath.Join(t.TempDir(), "src"), t.TempDir()
@@ -84,7 +75,7 @@ func TestSessionOfPeers(t *testing.T) {
 		}
 		return err
 	}))
-	session, port := path.Base(own(t)), freePort(t)
+	session, port := path.Base(own(t)), strconv.Itoa(zktest.Ports(t, 2))
 	start := func(path string, mode ...string) *Peer { return inSession(t, session, path, port, mode...) }
 	wantExit := func(p *Peer, who string, want int) {
 		t.Helper()
@@ -93,8 +84,9 @@ func TestSessionOfPeers(t *testing.T) {
 		}
 	}
 
-	// Without a master there is nothing to follow, and no session. (Another one, as such a destination ends
-	// without closing its ZooKeeper session, and counts as connected until that is over.)
+	// Without a master there is nothing to follow, and no session. (The session's name is
+	// another one, because such a destination ends without closing its ZooKeeper session, and
+	// counts as connected until that is over.)
 	wantExit(inSession(t, session+"-none", dst, port, "role", "destination"), "a destination without master", 1)
 	wantExit(start(src, "state"), "state without master", 14)
 
@@ -172,13 +164,14 @@ func TestPeerCleansUpAfterADeadMaster(t *testing.T) {
 	third.Await("queued")
 }
 
-// A destination whose base path goes away is paused, disabled by the slave that meets it, and comes back.
+// A destination whose base path goes away is paused, disabled by the slave that meets it, and comes
+// back.
 func TestPeerDestinationComesBack(t *testing.T) {
 	t.Parallel()
 	src, dst := filepath.Join(t.TempDir(), "src"), filepath.Join(t.TempDir(), "dst")
 	ok(t, testtree.MakeTree(src, testtree.TreeOptions{Fanout: []int{3}, Files: 1, Size: 10}))
 	ok(t, os.Mkdir(dst, 0o755))
-	session, port := path.Base(own(t)), freePort(t)
+	session, port := path.Base(own(t)), strconv.Itoa(zktest.Ports(t, 2))
 
 	master := inSession(t, session, src, port, "role", "master")
 	master.Await("queued")

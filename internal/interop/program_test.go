@@ -29,7 +29,7 @@ var zkrsync = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
-// built is where the program is put; main makes and removes it.
+// built is where the program is put. main makes it and removes it.
 var built string
 
 // program is a running zkrsync.
@@ -45,7 +45,8 @@ type program struct {
 	changed chan struct{} // closed and replaced with every line
 }
 
-// startProgram starts zkrsync; path, if not empty, is a directory to look for rsync in before all others.
+// startProgram starts zkrsync. path, if not empty, is a directory in which to look for rsync before
+// all others.
 func startProgram(t testing.TB, what, path string, args ...string) *program {
 	t.Helper()
 	file, err := zkrsync()
@@ -112,7 +113,7 @@ func (p *program) log() []string {
 // Await waits until a log line contains the text, and returns that line.
 func (p *program) Await(text string) string {
 	p.t.Helper()
-	timeout := time.After(60 * time.Second)
+	timeout := time.After(patience)
 	for {
 		p.mu.Lock()
 		changed := p.changed
@@ -140,7 +141,7 @@ func (p *program) Await(text string) string {
 	}
 }
 
-// message is what follows date, level, logger and thread in a log line of this level.
+// message is what follows the date, level, logger and thread in a log line of this level.
 func message(line, level string) (string, bool) {
 	m := logLine.FindStringSubmatch(line)
 	if m == nil || m[1] != level {
@@ -165,12 +166,13 @@ func (p *program) said(level, text string) []string {
 // Whoami is the name of the program in its session.
 func (p *program) Whoami() string { return fmt.Sprintf("%s:%d", host, p.pid) }
 
-// Exit waits until the program has ended of itself and returns its exit status; -1 if a signal ended it.
+// Exit waits until the program has ended of itself, and returns its exit status; -1: a signal ended
+// it.
 func (p *program) Exit() int {
 	p.t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(60 * time.Second):
+	case <-time.After(patience):
 		p.t.Fatalf("%s has not ended", p.what)
 	}
 	return p.code
@@ -179,7 +181,7 @@ func (p *program) Exit() int {
 // Terminate asks the program to end, as kill does.
 func (p *program) Terminate() { p.signal(syscall.SIGTERM) }
 
-// Kill ends the program as the end of its node does: ZooKeeper hears of it only by the session timeout.
+// Kill ends the program. As when its node dies, ZooKeeper hears of it only by the session timeout.
 func (p *program) Kill() { p.signal(syscall.SIGKILL) }
 
 func (p *program) signal(signal syscall.Signal) {

@@ -5,14 +5,12 @@ package interop
 import (
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -31,7 +29,7 @@ const (
 	python kind = "Python"
 )
 
-// host is what all clients of whole sessions are known by.
+// host is the host in the name of every client of a whole session.
 const host = "localhost"
 
 // client is a running client of a session, of either kind.
@@ -59,7 +57,7 @@ type rig struct {
 	t        *testing.T
 	session  string
 	src, dst string
-	port     int      // destinations look for one from here on
+	port     int      // destinations take one of ten from here on, which nobody else has
 	depth    int      // at which masters cut
 	queued   []string // every path of the session, sorted, after begin
 	zk       *zkclient.Client
@@ -71,37 +69,10 @@ func newRig(t *testing.T, tree testtree.TreeOptions) *rig {
 	dir := t.TempDir()
 	r := &rig{
 		t: t, session: path.Base(own(t)), src: filepath.Join(dir, "src"), dst: filepath.Join(dir, "dst"),
-		port: ports(t), depth: 1, zk: connect(t),
+		port: zktest.Ports(t, 10), depth: 1, zk: connect(t),
 	}
 	ok(t, errors.Join(os.Mkdir(r.dst, 0o755), testtree.MakeTree(r.src, tree)))
 	return r
-}
-
-// lastPort is the last port that was given to a test. Two sessions do not know of each other's ports, and a peer
-// does not look whether one is free: so each session has some of its own, below those the system gives out.
-var lastPort atomic.Int32
-
-// ports is the first of ten.
-func ports(t testing.TB) int {
-	t.Helper()
-	for {
-		first := 20000 + 10*int(lastPort.Add(1))
-		if first > 30000 {
-			t.Fatal("there are no free ports")
-		}
-		if slices.ContainsFunc([]int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, func(i int) bool { return occupied(first + i) }) {
-			continue
-		}
-		return first
-	}
-}
-
-func occupied(port int) bool {
-	listener, err := net.Listen("tcp", ":"+strconv.Itoa(port))
-	if err == nil {
-		listener.Close()
-	}
-	return err != nil
 }
 
 // at is a znode of the session.
@@ -109,7 +80,7 @@ func (r *rig) at(names ...string) string {
 	return path.Join(append([]string{"/admin/rsync", r.session}, names...)...)
 }
 
-// goClient starts zkrsync; args say its role.
+// goClient starts zkrsync. args say its role.
 func (r *rig) goClient(what, rsync string, args ...string) *program {
 	r.t.Helper()
 	return startProgram(r.t, what, rsync, append([]string{
@@ -118,7 +89,7 @@ func (r *rig) goClient(what, rsync string, args ...string) *program {
 	}, args...)...)
 }
 
-// pyClient starts a peer with short waits; args are more of its options and its mode.
+// pyClient starts a peer that waits for short times. args are more of its options, and its mode.
 func (r *rig) pyClient(path string, args ...string) *Peer {
 	r.t.Helper()
 	return StartPeer(r.t, server.Addr(), append([]string{
@@ -147,7 +118,7 @@ func (r *rig) begin(k kind, args ...string) master {
 	return m
 }
 
-// values are the entries of a queue, in its order; none if there is no queue.
+// values are the values in a queue, in its order; none if there is no queue.
 func (r *rig) values(queue string) []string {
 	r.t.Helper()
 	names, err := r.zk.Children(r.t.Context(), r.at(queue, "entries"))
@@ -220,7 +191,7 @@ func (g *gate) dir() string {
 	return g.path
 }
 
-// wait returns when an rsync waits at the gate, its client in the middle of a path.
+// wait returns when an rsync waits at the gate, so that its client is in the middle of a path.
 func (g *gate) wait() {
 	g.t.Helper()
 	until(g.t, "an rsync waits at its gate", func() bool {
@@ -236,8 +207,8 @@ func (g *gate) open() {
 	g.t.Cleanup(func() { pipe.Close() })
 }
 
-// end waits for clients that are meant to end well, and looks at what the session leaves: the tree is there, every
-// path is completed once, and the clean-up is complete.
+// end waits for clients that are meant to end well, and looks at what the session leaves: the tree
+// is there, every path is completed once, and the clean-up is complete.
 func (r *rig) end(m master, others ...client) {
 	r.t.Helper()
 	for _, c := range append([]client{m}, others...) {
@@ -266,7 +237,7 @@ func (r *rig) identical() {
 	}
 }
 
-// staying is what is left of a session after its clean-up, empty and persistent all of it.
+// staying is what is left of a session after its clean-up. All of it is empty and persistent.
 var staying = []string{
 	"", "lock", "watch", "parties", "parties/allsd", "parties/sources", "parties/dests", "parties/ext",
 	"portlock", "usedports", "usedports/" + host, "portmap", "dests", "destslock",
@@ -320,7 +291,7 @@ func (m goMaster) account() account {
 	}
 }
 
-// paths are the paths of log lines, which quote those that would not make a line.
+// paths are the paths in log lines. One that would not make a line is quoted there.
 func paths(said []string) []string {
 	for i, path := range said {
 		if unquoted, err := strconv.Unquote(path); err == nil {

@@ -15,7 +15,7 @@ type state struct {
 	data   string
 }
 
-// follow watches with the Go client, and tells every state on a channel, until the test ends.
+// follow watches with the Go client until the test ends, and sends every state on a channel.
 func follow(t *testing.T, c *zkclient.Client, path string) <-chan state {
 	states := make(chan state, 100)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -33,7 +33,7 @@ func follow(t *testing.T, c *zkclient.Client, path string) <-chan state {
 	return states
 }
 
-// A node made, changed, deleted and made again by either kind, and both see each state of it.
+// A node is made, changed, deleted and made again by either kind, and both see each state of it.
 func TestWatchesSeeEachOther(t *testing.T) {
 	t.Parallel()
 	ctx, c, py, path := limited(t), connect(t), stepped(t), own(t, "watch", "ready")

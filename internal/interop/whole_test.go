@@ -8,8 +8,9 @@ import (
 	"vsc-zk/internal/testtree"
 )
 
-// Each role in turn is of the other kind, and then all are of both, with every odd name there is; but what Python
-// slaves take part in sending has no names that they lose, unless a Go master keeps those from them.
+// Each role in turn is of the other kind, and then all are of both, with every odd name there is.
+// Where Python slaves send, there are no names that they would lose, unless a Go master keeps those
+// from them.
 func TestWholeSessions(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

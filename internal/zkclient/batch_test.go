@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
@@ -74,7 +73,8 @@ func TestTryTakeSomeNodes(t *testing.T) {
 	}
 	wantError(t, q.ConsumeAll(t.Context(), entries[:1]), zkclient.ErrNotHeld)
 	wantError(t, q.ReleaseAll(t.Context(), entries), zkclient.ErrNotHeld)
-	rest := append(takeSome(t, q, 500), takeSome(t, q, 500)...) // what the local copy has, and what was released
+	// What the local copy has, and what was released.
+	rest := append(takeSome(t, q, 500), takeSome(t, q, 500)...)
 	if len(rest) != 15 {
 		t.Errorf("the rest has %d", len(rest))
 	}
@@ -83,7 +83,8 @@ func TestTryTakeSomeNodes(t *testing.T) {
 	}
 }
 
-// A batch has one priority, what goes together, at most 500 entries and 256 KiB; the rest stays free, for this object too.
+// A batch has entries of one priority that go together, at most 500 of them and 256 KiB. The rest
+// stays free, for this object too.
 func TestTryTakeSomeBounds(t *testing.T) {
 	c := direct(t)
 	path := base(t, c)
@@ -131,8 +132,8 @@ func TestTryTakeSomeBounds(t *testing.T) {
 	}
 }
 
-// Many goroutines of several clients, some with one queue object, take and complete batches of all sizes; some give theirs
-// back now and then. Each entry is completed once.
+// Many goroutines of several clients, some with one queue object, take and complete batches of all
+// sizes; some give theirs back now and then. Each entry is completed once.
 func TestBatchesInterleaved(t *testing.T) {
 	t.Parallel()
 	clients := []*zkclient.Client{direct(t), direct(t), direct(t)}
@@ -180,9 +181,7 @@ func TestBatchesInterleaved(t *testing.T) {
 			})
 		}
 	}
-	for deadline := time.Now().Add(20 * time.Second); length(t, done) < total && time.Now().Before(deadline); {
-		time.Sleep(20 * time.Millisecond)
-	}
+	eventually(t, "all are done", func() bool { return length(t, done) >= total })
 	cancel()
 	all.Wait()
 	var seen []string
@@ -199,7 +198,8 @@ func TestBatchesInterleaved(t *testing.T) {
 	}
 }
 
-// between is a same that does something once, after the values were read and before the entries are taken.
+// between is a same function that does something once, after the values were read and before the
+// entries are taken.
 func between(do func(first []byte)) func(first, value []byte) bool {
 	var once sync.Once
 	return func(first, _ []byte) bool {
@@ -208,8 +208,9 @@ func between(do func(first []byte)) func(first, value []byte) bool {
 	}
 }
 
-// What others have taken is left out of a batch, which is full all the same; what they have consumed makes it shorter. What they
-// are quicker with at the last moment costs the batch, instead of which one is taken. The others are not lost.
+// What others have taken is left out of a batch, which is full all the same. What they have
+// consumed makes it shorter. When they are quicker with one entry at the last moment, the batch is
+// given up and a single entry is taken instead. The others of the batch are not lost.
 func TestTryTakeSomeAmongOthers(t *testing.T) {
 	c, other := direct(t), direct(t)
 	path := base(t, c)
@@ -258,8 +259,9 @@ func TestTryTakeSomeAmongOthers(t *testing.T) {
 	}
 }
 
-// A queue that was deleted and made again has the same names. What was read in the old one is not mistaken for what is in the new
-// one, and an entry held in the old one is not consumed in the new one, where another client holds it.
+// A queue that was deleted and made again has the same names. What was read in the old one is not
+// taken for what is in the new one. An entry held in the old one is not consumed in the new one,
+// where another client holds it.
 func TestRebuiltQueue(t *testing.T) {
 	c, other := direct(t), direct(t)
 	path := base(t, c)
@@ -298,7 +300,8 @@ func TestRebuiltQueue(t *testing.T) {
 	check(t, theirs.ConsumeAll(t.Context(), their))
 }
 
-// One entry that is not ours any more, or whose node is gone, keeps all from being consumed; the others stay ours.
+// One entry that is not ours any more, or whose node is gone, keeps all from being consumed; the
+// others stay ours.
 func TestConsumeAllIsAtomic(t *testing.T) {
 	c, other := direct(t), direct(t)
 	path := base(t, c)
@@ -348,12 +351,12 @@ func TestConsumeAllIsAtomic(t *testing.T) {
 	check(t, q.ConsumeAll(t.Context(), nil))
 }
 
-// A batch whose caller has gone when the answer comes is given back, late or not.
+// A batch whose caller has gone when the reply comes is given back, however late that is.
 func TestAbandonedBatch(t *testing.T) {
 	watcher := direct(t)
 	root := base(t, watcher)
 	for name, fault := range map[string]func(*zktest.Proxy){
-		"late":     (*zktest.Proxy).Stall,
+		"late":     (*zktest.Proxy).HoldWrites,
 		"never":    (*zktest.Proxy).SwallowWrites,
 		"lost":     (*zktest.Proxy).LoseWrites,
 		"no fault": (*zktest.Proxy).Heal,
@@ -374,11 +377,9 @@ func TestAbandonedBatch(t *testing.T) {
 				return err
 			})
 			switch name {
-			case "late":
-				time.Sleep(100 * time.Millisecond)
 			case "never":
 				eventually(t, "the batch is taken", func() bool { return len(children(t, watcher, q.Path()+"/taken")) == 12 })
-			case "lost":
+			case "late", "lost":
 				eventually(t, "the batch is on its way", p.Swallowing)
 			}
 			cancel()
@@ -397,8 +398,8 @@ func TestAbandonedBatch(t *testing.T) {
 	}
 }
 
-// Behind a fence, n entries cost one transaction to take and one to complete, and their values are all that is read, but
-// for the queue itself, once, and who has taken what, at most once a batch.
+// Behind a fence, n entries cost one transaction to take and one to complete. Their values are all
+// that is read, but for the queue itself, once, and for who has taken what, at most once a batch.
 func TestRequestsPerBatch(t *testing.T) {
 	own := zktest.Start(t)
 	p := zktest.NewProxy(t, own.Addr())

@@ -25,8 +25,9 @@ func (c *Client) start(fn func()) error {
 	return nil
 }
 
-// await runs fn, which may block in the library, in a goroutine of the client, and returns its result or, at once, the
-// end of ctx or of the session. What an abandoned fn still gets is handed to undo.
+// await runs fn, which may block in the library, in a goroutine of the client. It returns fn's
+// result or, at once, the end of ctx or of the session. What an abandoned fn still gets is handed
+// to undo.
 func await[T any](ctx context.Context, c *Client, fn func() (T, error), undo func(T)) (T, error) {
 	type result struct {
 		value T
@@ -92,13 +93,14 @@ func (c *Client) retry(ctx context.Context, request func() error) error {
 
 // settle makes attempt, whose reply can get lost, in this goroutine, until its outcome is known.
 //
-// After a loss done looks whether attempt was carried out; a nil done means that it may be carried
-// out more than once, and it is repeated. A refusal that follows a loss is believed only when done
-// has looked once more: the lost request can have come late, and be the reason for it. Where done
-// cannot find out, the outcome is open.
+// After a loss, done looks whether attempt was carried out. A nil done means that attempt may be
+// carried out more than once, and it is repeated. A refusal that follows a loss is believed only
+// when done has looked once more, because the lost request can have come late and be the reason for
+// it. Where done cannot find out, the outcome is open.
 //
-// New attempts are made until ctx ends. done looks until looking ends, which is ctx, or the context of
-// the session where nothing may be left in doubt: nil then means that attempt was carried out.
+// New attempts are made until ctx ends. done looks until looking ends. That is ctx, or the context
+// of the session where nothing may be left in doubt: nil is returned then whenever attempt was
+// carried out.
 func (c *Client) settle(ctx, looking context.Context, attempt func() error, done func(ctx context.Context) (bool, error)) error {
 	for doubtful := false; ; doubtful = true {
 		err := attempt()

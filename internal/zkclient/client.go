@@ -38,9 +38,9 @@ type Client struct {
 	tasks   sync.WaitGroup // every goroutine of this client
 }
 
-// Connect makes a session and returns when it stands and the credentials have been presented, within
-// cfg.ConnectTimeout. A wrong password is not noticed by the server here but shows as [ErrNoAuth] later. A chroot must
-// exist.
+// Connect makes a session. It returns when the session stands and the credentials have been
+// presented, at the latest after cfg.ConnectTimeout. The server does not notice a wrong password
+// then; it shows as [ErrNoAuth] later. A chroot must exist.
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	return connect(ctx, cfg, (&net.Dialer{}).DialContext)
 }
@@ -118,7 +118,7 @@ func (c *Client) establish(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// connectError is the one line a user sees when there is no ZooKeeper.
+// connectError is the line that a user sees when there is no ZooKeeper.
 func (c *Client) connectError(ctx context.Context, cfg Config, err error) error {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("cannot connect to ZooKeeper at %s as user %q: %w", strings.Join(c.servers, ","), cfg.User, err)
@@ -147,9 +147,10 @@ func (c *Client) SessionID() int64 {
 	return c.id
 }
 
-// SetFence makes every later Multi begin with a check that path exists, so that it is refused as [ErrSessionLost] when
-// path, an ephemeral node of this session such as its own party znode, is gone. The client also counts its
-// AddCounters by the version of this node, whose data it leaves as they are. An empty path removes the fence.
+// SetFence makes every later Multi begin with a check that path exists, an ephemeral node of this
+// session such as its own party znode. When path is gone the Multi is refused as [ErrSessionLost].
+// AddCounters counts by the version of this node, and leaves its data as they are. An empty path
+// removes the fence.
 func (c *Client) SetFence(path string) {
 	c.state.Lock()
 	defer c.state.Unlock()
@@ -162,8 +163,9 @@ func (c *Client) fencePath() string {
 	return c.fence
 }
 
-// Close ends the session, so that its ephemeral nodes go at once, and returns when nothing of the client runs any
-// more. It takes a round trip, or about a second when the server does not answer.
+// Close ends the session, so that its ephemeral nodes go at once. It returns when nothing of the
+// client runs any more: after a round trip, or after about a second when the server does not
+// answer.
 func (c *Client) Close() {
 	c.state.Lock()
 	c.closed = true

@@ -9,11 +9,17 @@ import (
 
 // Config says where to connect, as whom, and how patiently.
 type Config struct {
-	Servers        []string      // "host", "host:port", "[::1]:2181", also several in one separated by commas; the last may end in "/chroot"
-	User, Password string        // digest credentials, and with all rights the ACL of every node made; no user: open to all
+	// Servers are written as "host", "host:port" or "[::1]:2181"; one string may hold several,
+	// separated by commas. The last one may end in a chroot: "host:2181/chroot".
+	Servers []string
+
+	// User and Password are digest credentials. They have all rights on every node that is
+	// made; without a user all have.
+	User, Password string
+
 	SessionTimeout time.Duration // asked of the server, which may grant another; 0: 10 s
 	ConnectTimeout time.Duration // for Connect; 0: 15 s
-	PollInterval   time.Duration // what a watch waits for is looked at this often all the same; 0: 30 s
+	PollInterval   time.Duration // what a watch waits for is read so often, too; 0: 30 s
 	Logger         *slog.Logger  // nil: none
 }
 

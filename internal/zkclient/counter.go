@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// AddCounters adds deltas to kazoo Counters below base, all in one transaction, making those that are missing. A
-// delta of 0 changes nothing but makes its counter. Against other writers it tries again after uneven pauses, so that kazoo's
-// own back-off is not starved.
+// AddCounters adds deltas to kazoo Counters below base, all in one transaction, and makes those
+// that are missing. A delta of 0 changes nothing but makes its counter. When others change one of
+// them at the same time it tries again after a pause. The pauses are uneven, so that kazoo's own
+// back-off is not starved.
 //
-// With a fence (see SetFence) the deltas are added exactly once: the transaction also writes the fence node's data
-// back to it, and its version tells after a lost connection whether that happened. Without, [ErrConnectionLoss] is
-// returned when others have changed every counter meanwhile.
+// Lost reply: settled behind a fence (see SetFence): the transaction also writes the data of the
+// fence node back to it, whose version then tells. Without a fence it is open.
 func (c *Client) AddCounters(ctx context.Context, base string, deltas map[string]int64) error {
 	if len(deltas) == 0 {
 		return nil
@@ -118,7 +118,7 @@ func (c *Client) counterOps(ctx context.Context, base string, deltas map[string]
 	return ops, err
 }
 
-// counter reads a counter, made empty if it was missing, as kazoo does.
+// counter reads a counter. One that is missing is made, and empty, as kazoo makes it.
 func (c *Client) counter(ctx context.Context, path string) ([]byte, int32, error) {
 	for {
 		data, st, err := c.get(ctx, path)
@@ -134,7 +134,7 @@ func (c *Client) counter(ctx context.Context, path string) ([]byte, int32, error
 	}
 }
 
-// Counters reads kazoo Counters below base; one that is missing or empty is 0.
+// Counters reads kazoo Counters below base. One that is missing or empty is 0.
 func (c *Client) Counters(ctx context.Context, base string, names []string) (map[string]int64, error) {
 	values := make([]int64, len(names))
 	err := c.do(ctx, func() error {

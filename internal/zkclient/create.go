@@ -11,21 +11,24 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// Create makes a znode, whose parent must exist, with the ACL of the client's user, and returns its path.
+// Create makes a znode with the ACL of the client's user, and returns its path. The parent must
+// exist. An ephemeral node whose Create was abandoned is deleted again.
 //
-// When the connection is lost on the way, Create finds out: a node of that name with this data, and of this session if
-// ephemeral, counts as made by this call. A sequential one is looked for among the children younger than the call.
-// An ephemeral node whose Create was abandoned is deleted again.
+// Lost reply: settled. A node of that name with this data and ACL, of this session if it is
+// ephemeral, counts as made by this call. A sequential one is looked for among the children that
+// are younger than the call.
 func (c *Client) Create(ctx context.Context, path string, data []byte, mode Mode) (string, error) {
 	return c.createACL(ctx, path, data, mode, c.acl)
 }
 
-// CreateACL is Create with another ACL.
+// CreateACL is Create with another ACL. When that ACL does not let the client read the node, a lost
+// reply is open.
 func (c *Client) CreateACL(ctx context.Context, path string, data []byte, mode Mode, acl []ACL) (string, error) {
 	return c.createACL(ctx, path, data, mode, toWire(acl))
 }
 
-// CreatePath is Create that makes missing parents, persistent and empty, with the same ACL.
+// CreatePath is Create that also makes the parents that are missing, persistent and empty, with the
+// same ACL.
 func (c *Client) CreatePath(ctx context.Context, path string, data []byte, mode Mode) (string, error) {
 	return c.awaitCreate(ctx, path, data, mode, c.acl, c.makePath)
 }
@@ -52,7 +55,7 @@ func (c *Client) awaitCreate(ctx context.Context, path string, data []byte, mode
 }
 
 // create makes one node, in this goroutine. An ephemeral node is never left in doubt: even when ctx
-// ends, it returns without an error if the node was made.
+// ends, create returns without an error if the node was made.
 func (c *Client) create(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (made string, err error) {
 	if mode.sequential() {
 		return c.createSequential(ctx, path, data, mode, acl)
@@ -67,8 +70,8 @@ func (c *Client) create(ctx context.Context, path string, data []byte, mode Mode
 	return made, err
 }
 
-// looking is the context in which to look for a node whose reply is lost: an ephemeral one must be
-// found even when nobody waits any more.
+// looking is the context in which to look for a node when the reply is lost. An ephemeral one must
+// be found even when nobody waits for it any more.
 func (c *Client) looking(ctx context.Context, mode Mode) context.Context {
 	if mode.ephemeral() {
 		return c.ctx
@@ -84,7 +87,7 @@ func (c *Client) createOnce(ctx context.Context, path string, data []byte, mode 
 	return c.own(made), err
 }
 
-// isMine looks whether path is what this session makes with these arguments.
+// isMine looks whether path is what this session makes of these arguments.
 func (c *Client) isMine(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (bool, error) {
 	if err := c.sync(ctx, path); err != nil {
 		return false, err
@@ -141,8 +144,9 @@ func (c *Client) createSequential(ctx context.Context, path string, data []byte,
 	return made, err
 }
 
-// nextSequence is the number the next sequential child of parent will get, if nobody else is faster: ZooKeeper numbers
-// them by the creations under the parent, which Cversion (creations and deletions) and the number of children tell.
+// nextSequence is the number that the next sequential child of parent gets, if nobody else is
+// faster. ZooKeeper numbers them by how many children were ever made there. Cversion, which counts
+// their coming and going, and the number of children tell that.
 func (c *Client) nextSequence(ctx context.Context, parent string) (int64, error) {
 	st, found, err := c.exists(ctx, parent)
 	if err != nil {
@@ -154,7 +158,8 @@ func (c *Client) nextSequence(ctx context.Context, parent string) (int64, error)
 	return (int64(st.Cversion) + int64(st.NumChildren)) / 2, nil
 }
 
-// since returns the children of parent whose names are prefix and a number from first on, in order.
+// since returns the children of parent whose names are prefix and a number, from first on, in
+// order.
 func (c *Client) since(ctx context.Context, parent, prefix string, first int64) ([]string, error) {
 	if err := c.sync(ctx, parent); err != nil {
 		return nil, err

@@ -17,8 +17,8 @@ type doubtful struct {
 	call      func(ctx context.Context) error
 	applied   func() bool // the server has carried it out
 	meanwhile func()      // what others do while the call has no connection
-	lost      []error     // what the call's error matches when it was not carried out, nil for success
-	swallowed []error     // the same when it was
+	lost      []error     // what its error matches if it was not carried out, nil for success
+	swallowed []error     // the same if it was
 	after     func(applied bool)
 }
 
@@ -87,6 +87,16 @@ func TestDoubt(t *testing.T) {
 						t.Errorf("data %q", got)
 					}
 				},
+			}
+		},
+		"a node that is gone": func(t *testing.T, c *zkclient.Client, path string) doubtful {
+			open := []error{zkclient.ErrNoNode, zkclient.ErrConnectionLoss}
+			return doubtful{
+				call:      func(ctx context.Context) error { _, err := c.Set(ctx, path, []byte("new"), -1); return err },
+				applied:   func() bool { return read(t, watcher, path) == "new" },
+				meanwhile: func() { check(t, watcher.Delete(t.Context(), path)) },
+				lost:      open,
+				swallowed: open,
 			}
 		},
 		"two other values": func(t *testing.T, c *zkclient.Client, path string) doubtful {
@@ -180,7 +190,7 @@ func TestDoubt(t *testing.T) {
 				}
 				p.Heal()
 				err := result(t, done)
-				for _, known := range []error{zkclient.ErrNodeExists, zkclient.ErrNoAuth, zkclient.ErrBadVersion,
+				for _, known := range []error{zkclient.ErrNoNode, zkclient.ErrNodeExists, zkclient.ErrNoAuth, zkclient.ErrBadVersion,
 					zkclient.ErrNotHeld, zkclient.ErrConnectionLoss} {
 					if is := errors.Is(err, known); is != slices.Contains(want, known) {
 						t.Errorf("error is %v, want one that matches %q", err, want)
@@ -198,8 +208,8 @@ func TestDoubt(t *testing.T) {
 	}
 }
 
-// A request that was given up is carried out after all, when the call has looked for it in vain and
-// has sent the next one, which is refused for that reason. Here the watcher does what it would do.
+// A request that was given up is carried out after all: after the call has looked for it in vain
+// and has sent the next one, which is refused for that reason. The watcher stands in for it here.
 func TestLateRequest(t *testing.T) {
 	watcher := direct(t)
 	root := base(t, watcher)

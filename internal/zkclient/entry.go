@@ -8,7 +8,8 @@ import (
 	"fmt"
 )
 
-// Entry is an entry of a Queue that this client has taken. It is held until Consume, Release or the end of the session.
+// Entry is an entry of a Queue that this client has taken. It is held until Consume, Release or the
+// end of the session.
 type Entry struct {
 	Name  string // in the queue, with priority and number
 	Value []byte
@@ -28,14 +29,14 @@ func names(entries []*Entry) []string {
 	return names
 }
 
-// known says whether the entry is ours as far as this client knows.
+// known says whether the entry is ours, as far as this client knows.
 func (e *Entry) known() bool {
 	e.q.mu.Lock()
 	defer e.q.mu.Unlock()
 	return e.q.held[e.Name] == e
 }
 
-// mine looks whether the taken node is this object's, of this session.
+// mine looks whether the taken node is this object's, of this session, and in the servers' eyes.
 func (e *Entry) mine(ctx context.Context) (bool, error) {
 	return e.q.c.isMine(ctx, e.takenPath(), []byte(e.q.id), Ephemeral, e.q.c.acl)
 }
@@ -45,10 +46,12 @@ func (e *Entry) Consume(ctx context.Context, also ...Op) error {
 	return e.q.ConsumeAll(ctx, []*Entry{e}, also...)
 }
 
-// ConsumeAll removes entries of this queue, together with the given operations, before them, in one transaction: all or nothing.
-// After a lost connection it finds out whether that happened: entry and taken node are both gone. [ErrNotHeld] if an entry
-// is not ours any more, which one is in the error; then, and when one of the operations is refused ([OpError]), nothing
-// was done and the entries that are ours stay ours.
+// ConsumeAll carries out the operations in also, then removes entries of this queue, all in one
+// transaction: all or nothing. [ErrNotHeld]: an entry, which the error names, is not ours any more.
+// Then, and when one of the operations is refused ([OpError]), nothing was done, and the entries
+// that are ours stay ours.
+//
+// Lost reply: settled. It is open, and [ErrNotHeld], when the queue was deleted meanwhile.
 func (q *Queue) ConsumeAll(ctx context.Context, entries []*Entry, also ...Op) error {
 	if len(entries) == 0 {
 		return q.c.Multi(ctx, also...)
@@ -90,11 +93,12 @@ func (q *Queue) consume(ctx context.Context, entries []*Entry, also []Op) error 
 	return err
 }
 
-// sure says whether the transaction itself proves that entries that are known are ours. Behind a fence it does: it is carried out
-// only if the session lives, and then so do the taken nodes, which nobody deletes but their owner, and whoever
-// deletes a whole queue. That is a clean-up, which waits until the owner has left the party (the fence), or a
-// Python master that finds the queue of an earlier run when it begins; that one is seen by the watch, and may have made
-// a new queue with the same names.
+// sure says whether the transaction itself proves that entries that are known are ours. Behind a
+// fence it does: it is carried out only if the session lives, and then the taken nodes live too.
+// Nobody deletes these but their owner, and whoever deletes a whole queue. One who does that is a
+// clean-up, which waits until the owner has left the party (the fence). Another is a Python master
+// that finds the queue of an earlier run when it begins, and may have made a new queue with the
+// same names; the watch sees that one.
 func (q *Queue) sure(entries []*Entry) bool {
 	if q.c.fencePath() == "" {
 		return false
@@ -107,7 +111,8 @@ func (q *Queue) sure(entries []*Entry) bool {
 	return true
 }
 
-// stillOurs returns ErrNotHeld unless all entries are ours: as far as is known here or, if asked, on the servers.
+// stillOurs returns ErrNotHeld unless all entries are ours, as far as is known here or, if asked,
+// on the servers.
 func (q *Queue) stillOurs(ctx context.Context, entries []*Entry, ask bool) error {
 	for _, e := range entries {
 		if !e.known() {
@@ -130,7 +135,7 @@ func (q *Queue) stillOurs(ctx context.Context, entries []*Entry, ask bool) error
 	return err
 }
 
-// ours looks which entries are.
+// ours looks which of the entries are ours.
 func (q *Queue) ours(ctx context.Context, entries []*Entry) ([]bool, error) {
 	if err := q.c.sync(ctx, q.path); err != nil {
 		return nil, err
@@ -146,7 +151,8 @@ func (q *Queue) ours(ctx context.Context, entries []*Entry) ([]bool, error) {
 	})
 }
 
-// missing is what a refused transaction means in which the entry, or else its taken node, was not there.
+// missing is what a transaction means that was refused because the entry, or else its taken node,
+// was not there.
 func (q *Queue) missing(e *Entry, entry bool) error {
 	if entry { // somebody has deleted it
 		q.discard([]*Entry{e})
@@ -157,7 +163,8 @@ func (q *Queue) missing(e *Entry, entry bool) error {
 
 func (e *Entry) notHeld() error { return fmt.Errorf("%s: %w", e.Name, ErrNotHeld) }
 
-// consumed says whether both nodes are gone from the queue; where the queue itself is, nobody can say.
+// consumed says whether both nodes are gone from the queue. When the queue itself is gone nobody
+// can tell why they are.
 func (e *Entry) consumed(ctx context.Context) (bool, error) {
 	c := e.q.c
 	if err := c.sync(ctx, e.path()); err != nil {
@@ -176,7 +183,7 @@ func (e *Entry) consumed(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
-// drop forgets that entries are held; they are not free for that.
+// drop forgets that entries are held. That does not make them free.
 func (q *Queue) drop(entries []*Entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -192,8 +199,11 @@ func (e *Entry) Release(ctx context.Context) error {
 	return e.q.ReleaseAll(ctx, []*Entry{e})
 }
 
-// ReleaseAll makes entries of this queue free for others, in one transaction. Once called this is done as soon as a connection
-// stands, even if ctx ends before. [ErrNotHeld] if none is ours any more.
+// ReleaseAll makes entries of this queue free for others, in one transaction. Once it is called
+// this is done as soon as a connection stands, even if ctx ends before. [ErrNotHeld]: none of them
+// is ours any more.
+//
+// Lost reply: settled.
 func (q *Queue) ReleaseAll(ctx context.Context, entries []*Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -217,9 +227,9 @@ func (q *Queue) ReleaseAll(ctx context.Context, entries []*Entry) error {
 	return q.failAll("release", entries, err)
 }
 
-// untake deletes the taken nodes that are ours, in one transaction; ErrNotHeld if there was none. It always asks first: a node of
-// the same name may be another's as soon as an attempt whose answer is lost has deleted ours. It is not behind the fence,
-// which may be taken down already.
+// untake deletes those taken nodes that are ours, in one transaction. ErrNotHeld: there was none.
+// It asks each time, because a node of the same name may be another's as soon as an attempt whose
+// reply is lost has deleted ours. It is not behind the fence, which may be taken down already.
 func (q *Queue) untake(entries []*Entry) error {
 	if len(entries) == 0 {
 		return ErrNotHeld

@@ -9,7 +9,7 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// What a call can fail with; match with errors.Is.
+// What a call can fail with, to be matched with errors.Is.
 var (
 	ErrNoNode         = errors.New("no such znode")
 	ErrNodeExists     = errors.New("znode exists already")
@@ -56,18 +56,18 @@ func translate(err error) error {
 	return err
 }
 
-// lost says whether the connection broke before the reply came, which leaves open if the request was
-// carried out.
+// lost says whether the connection broke before the reply came, so that nobody knows whether the
+// request was carried out.
 func lost(err error) bool {
 	return errors.Is(err, ErrConnectionLoss) || errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) ||
 		errors.Is(err, zk.ErrClosing) || errors.Is(err, zk.ErrSessionExpired) ||
 		errors.Is(err, zk.ErrSessionMoved)
 }
 
-// open says that err is all that is known of a change whose reply was lost.
+// open says that err is all that is known about a change whose reply was lost.
 func open(err error) error { return fmt.Errorf("%w; %w", err, ErrConnectionLoss) }
 
-// fail adds to err what could not be done on which znode.
+// fail adds to err what could not be done, and on which znode.
 func (c *Client) fail(what, path string, err error) error {
 	if err == nil {
 		return nil

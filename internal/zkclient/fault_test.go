@@ -21,8 +21,9 @@ type attempt struct {
 	after   func()      // what must be there when the call has returned
 }
 
-// Every change is tried against the ways in which a connection is lost: no request arrived, the reads did but the change
-// did not, and it was carried out but the answer is lost. In each case the call succeeds and its effect is there exactly once.
+// Every change is tried against three ways in which a connection is lost: no request arrived; the
+// reads arrived but the change did not; it was carried out but the reply is lost. In each case the
+// call succeeds and its effect is there exactly once.
 func TestFaults(t *testing.T) {
 	watcher := direct(t)
 	root := base(t, watcher)
@@ -203,7 +204,7 @@ func TestFaults(t *testing.T) {
 		},
 		"Put": func(t *testing.T, c *zkclient.Client, path string) attempt {
 			q := c.Queue(path + "/q")
-			check(t, q.Put(t.Context(), 50, []byte("same"))) // equal to what is put below
+			check(t, q.Put(t.Context(), 50, []byte("same"))) // as below
 			check(t, q.Put(t.Context(), 100, []byte("same")))
 			entries := func() int { return len(children(t, watcher, path+"/q/entries")) }
 			return attempt{
@@ -234,7 +235,8 @@ func TestFaults(t *testing.T) {
 			q := c.Queue(path + "/q")
 			check(t, q.Put(t.Context(), 100, []byte("one"), []byte("two")))
 			taken := func() int { return len(children(t, watcher, path+"/q/taken")) }
-			e, err := q.Take(t.Context()) // so that the copy is there and the next Take begins with its create
+			// It makes the copy, so that the next Take begins with its create.
+			e, err := q.Take(t.Context())
 			check(t, err)
 			return attempt{
 				call: func(ctx context.Context) error {
@@ -435,7 +437,7 @@ func TestFaults(t *testing.T) {
 				}
 				done := background(func() error { return a.call(t.Context()) })
 				if fault == "stalled" {
-					time.Sleep(50 * time.Millisecond) // the first request is in the proxy, and will be lost there
+					time.Sleep(50 * time.Millisecond) // mostly until a request is in the proxy
 				} else {
 					eventually(t, "a change is on its way", p.Swallowing)
 				}
@@ -451,14 +453,14 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// Of a whole sequence of calls every single change is carried out and its answer lost.
+// In a whole sequence of calls every single change is carried out and its reply lost.
 func TestEveryAnswerLost(t *testing.T) {
 	t.Parallel()
 	watcher := direct(t)
 	path := base(t, watcher)
 	p := zktest.NewProxy(t, server.Addr())
 	cfg := config(p.Addr())
-	cfg.SessionTimeout = 2 * time.Second // for quick reconnects
+	cfg.SessionTimeout = 4 * time.Second // for quick reconnects
 	c := connect(t, cfg)
 	party := c.Party(path+"/party", "me")
 	check(t, party.Join(t.Context()))

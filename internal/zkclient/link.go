@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	headSize    = 20      // frame length and reply header (16), or frame length, version, timeout and session id
+	headSize    = 20      // length and reply header, or length, version, timeout and session id
 	maxGreeting = 1 << 10 // the answer to a connect request has 40 bytes or so
 	rearmLimit  = 100 * time.Millisecond
 
@@ -24,18 +24,20 @@ const (
 
 var errNotZooKeeper = errors.New("it answers, but not as a ZooKeeper server does (TLS port? other service?)")
 
-// link is one connection to one server as the library sees it. It mends what the library gets wrong about a
-// connection that fails, and reads along to tell the session when the server has last answered.
+// link is one connection to one server as the library sees it. It mends what the library gets wrong
+// about a connection that fails. It reads along to tell the session when the server has last
+// answered.
 //
-//   - The library gives a server that accepts and stays mute ten session timeouts, and none at all once four bytes
-//     have come: here every Read has a deadline, the library's own are ignored.
-//   - The library stops for good when writing the credentials fails after a reconnect: here a Write
-//     that fails closes the connection and reports success, so that the reader sees the end.
-//   - After a reconnect the library sets its watches again from the last transaction it has seen, but reads the number
-//     of it while replies may already move it on: changes in between would go unnoticed (and it is a data race). Here the first reply
-//     that moves it is held back until the watches are on their way.
-//   - The library panics on a frame shorter than a header, and allocates whatever length it is told by something that is no
-//     ZooKeeper server: here both end the connection.
+//   - The library waits ten session timeouts for a server that accepts and stays mute, and for ever
+//     once four bytes have come. Here every Read has a deadline, and the library's own are ignored.
+//   - The library stops for good when it cannot write the credentials after a reconnect. Here a
+//     Write that fails closes the connection and reports success, so that the reader sees the end.
+//   - After a reconnect the library sets its watches again from the last transaction that it has
+//     seen. It reads the number of that while replies may already move it on, so that changes in
+//     between would go unnoticed (and it is a data race). Here the first reply that moves the
+//     number is held back until the watches are on their way.
+//   - The library panics on a frame shorter than a header, and allocates as much as any other
+//     service in a server's place seems to announce. Here both end the connection.
 type link struct {
 	net.Conn
 	in     *bufio.Reader // the library reads a reply in two pieces
@@ -114,7 +116,7 @@ func (l *link) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// deadline is when a server that has not answered is given up.
+// deadline is when a server that does not answer is given up.
 func (l *link) deadline() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,7 +127,7 @@ func (l *link) deadline() time.Time {
 	return contact.Add(timeout * 2 / 3)
 }
 
-// explain says what it means that a connection ended before the server had said anything.
+// explain says what it means when a connection ends before the server has said anything.
 func (l *link) explain(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,7 +143,8 @@ func (l *link) explain(err error) error {
 	}
 }
 
-// follow reads the heads of the frames in b, and says whether one is a reply that has the number of a transaction.
+// follow reads the heads of the frames in b, and says whether one of them is a reply with the
+// number of a transaction.
 func (l *link) follow(b []byte) (moves bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,9 +16,9 @@ const lockName = "__lock__"
 // contender matches the names that take part in a lock, as kazoo matches them.
 var contender = regexp.MustCompile(lockName + `(-?\d{10})$`)
 
-// Lock is kazoo's Lock: it excludes the Locks of kazoo and of this package at the same path. It is held until it is
-// released or the session ends, whichever is first: watch the client's Context while relying on it. It excludes other
-// goroutines with the same Lock too.
+// Lock is kazoo's Lock. It excludes the Locks of kazoo and of this package at the same path, and
+// other goroutines with the same Lock. It is held until it is released or the session ends: watch
+// the client's Context while relying on it.
 type Lock struct {
 	c    *Client
 	path string
@@ -28,19 +28,23 @@ type Lock struct {
 	node string // the node that holds it, "" if it is not held
 }
 
-// Lock returns the lock at path, not acquired; data tells others who holds it or waits for it.
+// Lock returns the lock at path, not acquired. data tells others who holds it or waits for it.
 func (c *Client) Lock(path, data string) *Lock {
 	return &Lock{c: c, path: path, data: data}
 }
 
-// TryAcquire takes the lock if it is free and says whether it did.
+// TryAcquire takes the lock if it is free, and says whether it did.
+//
+// Lost reply: settled.
 func (l *Lock) TryAcquire(ctx context.Context) (bool, error) {
 	node, err := l.acquire(ctx, false)
 	return node != "", err
 }
 
-// Acquire waits for the lock. When it returns an error nothing is left behind: the place in the queue is given up,
-// in the background if need be.
+// Acquire waits for the lock. When it returns an error nothing is left behind: the place in the
+// line is given up, in the background if need be.
+//
+// Lost reply: settled.
 func (l *Lock) Acquire(ctx context.Context) error {
 	_, err := l.acquire(ctx, true)
 	return err
@@ -81,7 +85,7 @@ func (l *Lock) contend(ctx context.Context, wait bool) (string, error) {
 	}
 }
 
-// enter makes the contender's node. Each attempt has a prefix of its own, by which it is found when the answer is lost.
+// enter makes the contender's node. Its prefix is its own, and tells it when the reply is lost.
 func (l *Lock) enter(ctx context.Context) (node string, err error) {
 	c := l.c
 	if err := c.ensure(ctx, l.path, c.acl); err != nil {
@@ -103,7 +107,7 @@ func (l *Lock) enter(ctx context.Context) (node string, err error) {
 
 var errGone = errors.New("own lock node is gone")
 
-// queue waits until nobody is before node.
+// queue waits until nobody is before node. Without wait it only looks.
 func (l *Lock) queue(ctx context.Context, node string, wait bool) (bool, error) {
 	c := l.c
 	for {
@@ -169,8 +173,10 @@ func lockNumber(name string) (int64, bool) {
 	return n, err == nil
 }
 
-// Release gives the lock up. Once called the node is deleted as soon as a connection stands, even if ctx ends before.
-// Releasing a lock that is not held does nothing.
+// Release gives the lock up. Once it is called the node is deleted as soon as a connection stands,
+// even if ctx ends before. Releasing a lock that is not held does nothing.
+//
+// Lost reply: settled.
 func (l *Lock) Release(ctx context.Context) error {
 	l.mu.Lock()
 	node := l.node

@@ -36,7 +36,7 @@ func config(servers ...string) zkclient.Config {
 		Password:       password,
 		SessionTimeout: 6 * time.Second,
 		ConnectTimeout: patience,
-		PollInterval:   time.Hour, // longer than any test: what is seen is seen by the watch
+		PollInterval:   time.Hour, // what a test sees, the watch has seen
 	}
 }
 

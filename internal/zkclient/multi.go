@@ -10,7 +10,7 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// Bounds of one Multi where this package cuts a long list.
+// The bounds of one Multi where this package cuts a long list.
 const (
 	maxOps   = 1000
 	maxBytes = 512 << 10
@@ -39,7 +39,7 @@ func OpCreate(path string, data []byte, mode Mode) Op {
 	return Op{kind: opCreate, path: path, data: data, mode: mode}
 }
 
-// OpSet writes data if the version is the given one; -1: whatever it is.
+// OpSet writes data if the version of the znode is the given one; -1: whatever it is.
 func OpSet(path string, data []byte, version int32) Op {
 	return Op{kind: opSet, path: path, data: data, version: version}
 }
@@ -47,14 +47,16 @@ func OpSet(path string, data []byte, version int32) Op {
 // OpDelete deletes a znode.
 func OpDelete(path string) Op { return Op{kind: opDelete, path: path, version: -1} }
 
-// OpCheck refuses the whole Multi unless the znode exists and has the version; -1: whatever it is.
+// OpCheck refuses the whole Multi unless the znode exists and its version is the given one; -1:
+// whatever it is.
 func OpCheck(path string, version int32) Op {
 	return Op{kind: opCheck, path: path, version: version}
 }
 
-// Multi carries out all operations or none, in order, behind the fence (see SetFence). The error wraps an [OpError] that tells
-// which one was refused. [ErrConnectionLoss]: all of them may or may not have been carried out; the end of ctx or of the session
-// during the call leaves that open too.
+// Multi carries out all operations or none, in order, behind the fence (see SetFence). When it is
+// refused the error wraps an [OpError] that tells which operation was the reason.
+//
+// Lost reply: open.
 func (c *Client) Multi(ctx context.Context, ops ...Op) error {
 	if len(ops) == 0 {
 		return c.check(ctx)
@@ -63,11 +65,12 @@ func (c *Client) Multi(ctx context.Context, ops ...Op) error {
 	return c.failMulti(ops, err)
 }
 
-// Settle is Multi for callers that must know. After a lost reply done looks for what ops leave behind
-// and says whether they have been carried out; if not they are tried again. A nil done means that it
-// does no harm to carry them out again, as with an OpSet of any version. done runs in this goroutine.
+// Settle is Multi for callers who must know. After a lost reply done looks for what ops leave
+// behind, and says whether they have been carried out; if not, they are tried again. A nil done
+// means that they may be carried out more than once, as an OpSet of any version may. done runs in
+// this goroutine, and what it reads is not older than ops.
 //
-// Lost reply: settled, or repeated without done; open if done fails.
+// Lost reply: settled; without done, repeated. It is open when done fails.
 func (c *Client) Settle(ctx context.Context, done func(ctx context.Context) (bool, error), ops ...Op) error {
 	attempt := func() error {
 		_, err := await(ctx, c, func() ([]string, error) { return c.multi(ctx, ops) }, nil)
@@ -96,7 +99,8 @@ func (c *Client) failMulti(ops []Op, err error) error {
 	return c.fail(what, ops[0].path, err)
 }
 
-// multi runs ops once behind the fence, in this goroutine, and returns the paths of what was created ("" for other operations).
+// multi runs ops once behind the fence, in this goroutine. It returns the paths of the nodes that
+// were made, "" for the other operations.
 func (c *Client) multi(ctx context.Context, ops []Op) (paths []string, err error) {
 	return c.multiBehind(ctx, c.fencePath(), ops)
 }
@@ -125,7 +129,8 @@ func (c *Client) multiBehind(ctx context.Context, fence string, ops []Op) (paths
 		if !errors.Is(err, zk.ErrSessionMoved) {
 			break
 		}
-		if err := c.breathe(ctx); err != nil { // refused as a whole: the session has just moved to another server
+		// Refused as a whole: the session has just moved to another server.
+		if err := c.breathe(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -175,7 +180,7 @@ func (c *Client) request(op Op) any {
 	}
 }
 
-// size is what op adds to a Multi, in bytes: a header of 9, then lengths of 4 and numbers of 4.
+// size is how many bytes op adds to a Multi: a header of 9, then lengths of 4 and numbers of 4.
 func (c *Client) size(op Op) int {
 	switch op.kind {
 	case opCreate:
@@ -195,7 +200,7 @@ func (c *Client) createSize(path string, data []byte, acl []zk.ACL) int {
 	return size
 }
 
-// batches cuts ops into lists that make one Multi each.
+// batches cuts ops into lists, each for one Multi.
 func (c *Client) batches(ops []Op) [][]Op {
 	var out [][]Op
 	from, size := 0, 0

@@ -10,7 +10,8 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-// maxRequest is what the server takes in one request, in bytes; one more and it drops the connection.
+// maxRequest is how many bytes the server takes in one request. One more, and it drops the
+// connection.
 const maxRequest = 1<<20 - 1
 
 // Stat is what ZooKeeper knows of a znode beside its data.
@@ -43,8 +44,8 @@ const (
 func (m Mode) ephemeral() bool  { return m&Ephemeral != 0 }
 func (m Mode) sequential() bool { return m&Sequential != 0 }
 
-// The methods in lower case block in the goroutine they are called in, for use by those in upper case and by the recipes;
-// they repeat through reconnects and return bare errors.
+// The methods in lower case block in the goroutine they are called in. Those in upper case and the
+// recipes use them. They repeat through reconnects and return bare errors.
 
 func (c *Client) get(ctx context.Context, path string) (data []byte, st *zk.Stat, err error) {
 	err = c.retry(ctx, func() (err error) {
@@ -78,8 +79,8 @@ func (c *Client) getACL(ctx context.Context, path string) (acl []zk.ACL, err err
 	return acl, err
 }
 
-// sync makes the server we are on catch up with the leader: after a reconnect it may be another one, that has not yet
-// seen what the one before did for us.
+// sync makes the server that we are on catch up with the leader. After a reconnect it may be
+// another one, which has not yet seen what the one before did for us.
 func (c *Client) sync(ctx context.Context, path string) error {
 	return c.retry(ctx, func() error {
 		_, err := c.conn.Sync(c.full(path))
@@ -100,14 +101,16 @@ func (c *Client) remove(ctx context.Context, path string) error {
 	})
 }
 
-// discard deletes path, which is ours and nobody waits for, unless the session ends first, which does the same.
+// discard deletes path, which is ours and which nobody waits for. The end of the session would do
+// the same.
 func (c *Client) discard(path string) {
 	if err := c.remove(c.ctx, path); err != nil && !errors.Is(err, ErrNoNode) && !c.over() {
 		c.log.Debug(fmt.Sprintf("Cannot delete %s: %v", c.full(path), err))
 	}
 }
 
-// giveBack deletes path, which is ours, even if ctx ends before it is done; its absence is no error.
+// giveBack deletes path, which is ours, even if ctx ends before that is done. A path that is not
+// there is no error.
 func (c *Client) giveBack(ctx context.Context, path string) error {
 	done := make(chan error, 1)
 	if err := c.start(func() { done <- c.remove(c.ctx, path) }); err != nil {
@@ -157,14 +160,16 @@ func (c *Client) Exists(ctx context.Context, path string) (Stat, bool, error) {
 	return stat(r.st), true, nil
 }
 
-// Children returns the names of the children of path, in no order.
+// Children returns the names of the children of path, in no particular order.
 func (c *Client) Children(ctx context.Context, path string) ([]string, error) {
 	names, err := await(ctx, c, func() ([]string, error) { return c.children(ctx, path) }, nil)
 	return names, c.fail("list", path, err)
 }
 
-// Set writes the data of path if its version is the given one; -1: whatever it is. When the connection was lost on the
-// way and the version has gone up by one to just this data, it was this call's doing.
+// Set writes the data of path if its version is the given one; -1: whatever it is.
+//
+// Lost reply: settled. It is open when others have written since, so that the version does not
+// tell, or when path is gone.
 func (c *Client) Set(ctx context.Context, path string, data []byte, version int32) (Stat, error) {
 	if err := c.fits("write", path, 4*4+len(c.full(path))+len(data)); err != nil {
 		return Stat{}, err
@@ -199,6 +204,8 @@ func (c *Client) set(ctx context.Context, path string, data []byte, version int3
 }
 
 // SetACL replaces the ACL of path.
+//
+// Lost reply: settled. It is open when the client has no right to read the ACL any more.
 func (c *Client) SetACL(ctx context.Context, path string, acl []ACL) error {
 	err := c.do(ctx, func() error {
 		return c.settle(ctx, ctx, func() error {
@@ -226,12 +233,15 @@ func (c *Client) GetACL(ctx context.Context, path string) ([]ACL, error) {
 	return fromWire(acl), nil
 }
 
-// Delete deletes path, which must have no children: [ErrNoNode] if it was not there.
+// Delete deletes path, which must have no children. [ErrNoNode]: it was not there.
+//
+// Lost reply: settled. A node that another client makes in the place of one that is just gone may
+// go with it.
 func (c *Client) Delete(ctx context.Context, path string) error {
 	return c.fail("delete", path, c.do(ctx, func() error { return c.remove(ctx, path) }))
 }
 
-// fits refuses a request the server would drop the connection for.
+// fits refuses a request that the server would drop the connection for.
 func (c *Client) fits(what, path string, size int) error {
 	if size+8 <= maxRequest {
 		return nil
@@ -239,7 +249,7 @@ func (c *Client) fits(what, path string, size int) error {
 	return fmt.Errorf("cannot %s %s: the request would have %d bytes, ZooKeeper takes %d", what, c.full(path), size+8, maxRequest)
 }
 
-// bytesOf is data as it is written: never null.
+// bytesOf is data as it is written, never null.
 func bytesOf(data []byte) []byte {
 	if data == nil {
 		return []byte{}

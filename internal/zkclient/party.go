@@ -25,15 +25,17 @@ type Party struct {
 	known map[string]string // node name -> data, which never changes
 }
 
-// Party returns the party at path; data is how this client appears in it.
+// Party returns the party at path. data is how this client appears in it.
 func (c *Client) Party(path, data string) *Party {
 	return &Party{c: c, path: path, data: data, node: join(path, randomHex()+partyName)}
 }
 
-// Node is the path of the own member node, there after Join.
+// Node is the path of the client's own node, which is there after Join.
 func (p *Party) Node() string { return p.node }
 
-// Join enters the party; the membership ends with the session.
+// Join enters the party. The membership ends with the session.
+//
+// Lost reply: settled.
 func (p *Party) Join(ctx context.Context) error {
 	c := p.c
 	_, err := await(ctx, c, func() (string, error) {
@@ -113,7 +115,7 @@ func (p *Party) members(ctx context.Context) ([]string, error) {
 	return members, nil
 }
 
-// randomHex is a name nobody else has: 32 hex digits, as of a UUID.
+// randomHex is a name that nobody else has: 32 hex digits, as of a UUID.
 func randomHex() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails

@@ -161,7 +161,8 @@ func TestWatchData(t *testing.T) {
 	create("again")
 	next(t, states, "true again 0")
 
-	// What changes while there is no connection is seen after the reconnect, whether or not there was a watch.
+	// What changes while there is no connection is seen after the reconnect, whether or not
+	// there was a watch.
 	p.Cut()
 	set("changed")
 	p.Heal()

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// Path joins base, an absolute znode path, and name. A name without a leading "/" is below base; an absolute
-// one must be base or below it, component by component ("/administrator" is not below "/admin"). An empty name is
-// base. Slashes at the end are dropped; empty, "." and ".." components are errors.
+// Path joins base, an absolute znode path, and name. A name without a leading "/" is below base. An
+// absolute name must be base or below it, component by component ("/administrator" is not below
+// "/admin"). An empty name is base. Slashes at the end are dropped. Empty, "." and ".." components
+// are errors.
 func Path(base, name string) (string, error) {
 	if !strings.HasPrefix(base, "/") {
 		return "", fmt.Errorf("cannot use %q as a base: it does not begin with /", base)

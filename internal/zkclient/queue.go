@@ -10,18 +10,18 @@ import (
 	"sync"
 )
 
-// DefaultPriority is kazoo's; lower ones come first.
+// DefaultPriority is kazoo's. Lower ones come first.
 const DefaultPriority = 100
 
-// Queue is kazoo's LockingQueue. An entry that is taken stays in the queue until it is consumed, and is free again when it
-// is released or when the taker's session ends.
+// Queue is kazoo's LockingQueue. An entry that is taken stays in the queue until it is consumed. It
+// is free again when it is released or the taker's session ends.
 type Queue struct {
 	c    *Client
 	path string
 	id   string // what this object writes into the taken nodes
 
 	mu     sync.Mutex
-	held   map[string]*Entry // what this object has taken, or is trying to take or to give back (nil)
+	held   map[string]*Entry // what this object has taken; nil: tries to take, or gives back
 	view   *view             // what was free when the queue was last read
 	misses int               // names of view in a row that were taken by others
 	freed  chan struct{}     // closed and replaced when a name is held no longer
@@ -29,7 +29,7 @@ type Queue struct {
 	reading chan struct{} // held by whoever reads the queue
 }
 
-// Queue returns the queue at path; nothing is made before the first Ensure or Put.
+// Queue returns the queue at path. Nothing is made before the first Ensure or Put.
 func (c *Client) Queue(path string) *Queue {
 	return &Queue{c: c, path: path, id: randomHex(), held: make(map[string]*Entry),
 		freed: make(chan struct{}), reading: make(chan struct{}, 1)}
@@ -42,6 +42,8 @@ func (q *Queue) entries() string { return join(q.path, "entries") }
 func (q *Queue) takenBy() string { return join(q.path, "taken") }
 
 // Ensure makes the queue's nodes where they are missing.
+//
+// Lost reply: settled.
 func (q *Queue) Ensure(ctx context.Context) error {
 	return q.c.fail("make the queue", q.path, q.c.do(ctx, func() error { return q.ensure(ctx) }))
 }
@@ -55,7 +57,7 @@ func (q *Queue) ensure(ctx context.Context) error {
 	return nil
 }
 
-// Len is the number of entries, taken ones included; 0 if there is no queue.
+// Len is the number of entries, taken ones included. It is 0 if there is no queue.
 func (q *Queue) Len(ctx context.Context) (int, error) {
 	n, err := await(ctx, q.c, func() (int, error) {
 		st, found, err := q.c.exists(ctx, q.entries())
@@ -67,7 +69,8 @@ func (q *Queue) Len(ctx context.Context) (int, error) {
 	return n, q.c.fail("read the length of the queue", q.path, err)
 }
 
-// PutOp is the operation that puts one value, for another entry's Consume. The queue must have been made (Ensure).
+// PutOp is the operation that puts one value, for a Multi or the Consume of another entry. The
+// queue must have been made (Ensure).
 func (q *Queue) PutOp(value []byte, priority int) Op {
 	return OpCreate(join(q.entries(), entryPrefix(priority)), value, Sequential)
 }
@@ -76,10 +79,12 @@ func entryPrefix(priority int) string {
 	return fmt.Sprintf("entry-%03d-", min(max(priority, 0), 999))
 }
 
-// Put appends values at a priority of 0 to 999. Many values go in several transactions of at most 1000 entries and 512 KiB, in
-// order; on an error those before are in the queue. After a lost connection a transaction is looked for among the
-// entries younger than the call; it is repeated if none of it is there, so a value can be put twice if another client has
-// consumed it meanwhile, but none is lost.
+// Put appends values at a priority of 0 to 999. Many values go in several transactions of at most
+// 1000 entries and 512 KiB, in order. When one of them fails, those before it are in the queue.
+//
+// Lost reply: settled. The entries of a transaction are looked for among those that are younger
+// than the call. What others consume in that moment is missed: when no entry is left, all are put
+// again.
 func (q *Queue) Put(ctx context.Context, priority int, values ...[]byte) error {
 	if priority < 0 || priority > 999 {
 		return fmt.Errorf("cannot put into the queue %s: the priority %d is not one of 0 to 999", q.c.full(q.path), priority)
@@ -117,8 +122,8 @@ func (q *Queue) put(ctx context.Context, prefix string, batch []Op) error {
 	}
 }
 
-// has looks whether batch is in the queue, or what other clients have left of it. Its entries have
-// numbers one after the other, from first on.
+// has looks whether batch is in the queue, or what other clients have left of it. The numbers of
+// its entries follow each other, from first on.
 func (q *Queue) has(ctx context.Context, prefix string, first int64, batch []Op) (bool, error) {
 	names, err := q.c.since(ctx, q.entries(), prefix, first)
 	if err != nil {
@@ -152,9 +157,12 @@ func (q *Queue) has(ctx context.Context, prefix string, first int64, batch []Op)
 	return false, nil
 }
 
-// Drain hands the value of every entry, taken or not, in order of priority and number, to fn (in this goroutine) and deletes the
-// entry afterwards; it returns how many were handed over. Entries that appear meanwhile are left. It never touches the
-// taken nodes. When fn fails, what it was given before is deleted, and what it failed on is not.
+// Drain hands the value of every entry, taken or not, to fn, in this goroutine and in the order of
+// priority and number, and then deletes the entry. It returns how many values it has handed over.
+// Entries that appear meanwhile are left, and the taken nodes are never touched. When fn fails,
+// what it was given before is deleted, and what it failed on is not.
+//
+// Lost reply: repeated, as to the deletion; no value is handed over twice.
 func (q *Queue) Drain(ctx context.Context, fn func(value []byte) error) (int, error) {
 	total := 0
 	names, err := await(ctx, q.c, func() ([]string, error) { return q.c.children(ctx, q.entries()) }, nil)

@@ -17,7 +17,7 @@ import (
 	"vsc-zk/internal/zktest"
 )
 
-// polling is a client whose watches can be lost, and that looks often all the same.
+// polling is a client whose watches can be lost, and that looks often without them.
 func polling(t *testing.T) (*zkclient.Client, *zktest.Proxy) {
 	t.Helper()
 	p := zktest.NewProxy(t, server.Addr())
@@ -106,7 +106,8 @@ func TestQueuePriorities(t *testing.T) {
 	}
 }
 
-// Several consumers on several clients drain a queue that is still being filled: each entry ends once.
+// Several consumers on several clients drain a queue that is still being filled: each entry ends
+// once.
 func TestQueueDrainedByMany(t *testing.T) {
 	clients := []*zkclient.Client{direct(t), direct(t), direct(t)}
 	path := base(t, clients[0])
@@ -156,7 +157,8 @@ func TestQueueDrainedByMany(t *testing.T) {
 	}
 }
 
-// A Take that waits is woken by a put, by a release and by the end of who had the entry.
+// A Take that waits is woken by a put, by a release, and by the end of the client that had the
+// entry.
 func TestTakeWakes(t *testing.T) {
 	c, other := direct(t), direct(t)
 	path := base(t, c)
@@ -259,8 +261,8 @@ func TestConsumeIsAtomic(t *testing.T) {
 	wantError(t, e.Release(t.Context()), zkclient.ErrNotHeld)
 }
 
-// An entry that has got lost on the way, to another client or altogether, is not consumed, and the other's hold on it is
-// not touched.
+// An entry that was lost on the way, to another client or altogether, is not consumed, and the
+// other client's hold on it is not touched.
 func TestNotHeld(t *testing.T) {
 	c, other := direct(t), direct(t)
 	path := base(t, c)
@@ -292,7 +294,7 @@ func TestNotHeld(t *testing.T) {
 	eventually(t, "the taken node goes", func() bool { return len(children(t, c, path+"/taken")) == 0 })
 }
 
-// A list of entries that are consumed already gives none of them, and leaves no taken node.
+// A local copy of entries that are consumed already gives none of them, and no taken node is left.
 func TestTakeSkipsConsumed(t *testing.T) {
 	c, other := direct(t), direct(t)
 	path := base(t, c)
@@ -325,7 +327,8 @@ func TestTakeMends(t *testing.T) {
 	check(t, e.Consume(t.Context()))
 }
 
-// More than a request may hold goes in several; a value that can never fit is refused, and the connection lives.
+// More than a request may hold goes in several; a value that can never fit is refused, and the
+// connection lives.
 func TestPutMuch(t *testing.T) {
 	c := direct(t)
 	q := c.Queue(base(t, c))

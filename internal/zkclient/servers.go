@@ -13,8 +13,8 @@ import (
 
 const defaultPort = "2181"
 
-// parseServers reads kazoo's forms: "host", "host:port", "[::1]:2181", several in one string separated by commas, and a
-// chroot ("/a/b") once, after the last server or as the last element.
+// parseServers reads kazoo's forms: "host", "host:port", "[::1]:2181", several in one string
+// separated by commas, and a chroot ("/a/b") once, after the last server or as the last element.
 func parseServers(list []string) (servers []string, chroot string, err error) {
 	all := strings.Join(list, ",")
 	if i := strings.IndexByte(all, '/'); i >= 0 {
@@ -72,8 +72,9 @@ func parseServer(item string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// hosts hands out the servers' names in turn; the names are looked up at each dial, so one that cannot be resolved does
-// no harm to the others and a changed address is noticed. The library shuffles them before Init.
+// hosts hands out the servers' names in turn. The names are looked up at each dial: so one that
+// cannot be resolved does the others no harm, and a changed address is noticed. The library
+// shuffles them before Init.
 type hosts struct {
 	quitting func() bool
 
@@ -95,8 +96,8 @@ func (h *hosts) Len() int {
 	return len(h.servers)
 }
 
-// Next never asks the library for its pause of one second between rounds, the dialer paces itself; but only there
-// does the library look whether it should quit.
+// Next never asks the library for its pause of a second between two rounds, because the dialer
+// paces itself. Only at the end it does: nowhere else does the library look whether it should quit.
 func (h *hosts) Next() (server string, retryStart bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

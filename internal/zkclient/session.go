@@ -17,8 +17,9 @@ import (
 
 var errClosed = fmt.Errorf("%w: this client has closed it", ErrSessionLost)
 
-// session is what is known of the one session of a Client: whether it lives, whether a connection stands, and when the
-// server has last answered. It makes the connections, and refuses to once the session has ended.
+// session is what is known of the one session of a Client: whether it lives, whether a connection
+// stands, and when the server has last answered. It makes the connections, and refuses to once the
+// session has ended.
 type session struct {
 	log      *slog.Logger
 	user     string
@@ -81,9 +82,9 @@ func (s *session) quitting() bool {
 	}
 }
 
-// park holds the library's dialer once the session has ended, until the library has been told to quit and its farewell,
-// which nobody will answer, has been queued: then it is dropped from the queue at once, else the library would
-// wait a second for the answer.
+// park holds the library's dialer once the session has ended, until the library has been told to
+// quit and has queued its farewell. Nobody will answer that; the dialer's failure drops it from the
+// queue, or the library would wait a second for the answer.
 func (s *session) park() error {
 	s.parkedOnce.Do(func() { close(s.parked) })
 	<-s.closing
@@ -91,7 +92,7 @@ func (s *session) park() error {
 	return context.Cause(s.ctx)
 }
 
-// contact is when the server has last been heard to answer (the sending of what it answered), and the timeout.
+// contact is when the last request that the server has answered was sent, and the timeout.
 func (s *session) contact() (time.Time, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,8 +122,8 @@ func (s *session) dial(servers int) zk.Dialer {
 	}
 }
 
-// patience is the limit for one attempt. Where the session is at stake it is half of what is left, so that another server
-// can still be reached when this one is dead.
+// patience is the limit for one attempt. Where the session is at stake it is half of the time that
+// is left, so that another server can still be reached when this one is dead.
 func (s *session) patience() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,9 +149,10 @@ func (s *session) use(l *link) bool {
 	return true
 }
 
-// pace waits before a dial: not at all for the first round over the servers, then longer and longer, at most a tenth
-// of the timeout or a second. A connection that lasted less than a third of the timeout does not count as a success, or
-// a server that accepts and closes would be hammered. The waits are uneven so that clients do not come in step.
+// pace waits before a dial: not at all in the first round over the servers, then longer and longer,
+// at most a second or a tenth of the timeout. A connection that lasted less than a third of the
+// timeout does not count as a success, or a server that accepts and closes would be hammered. The
+// waits are uneven so that clients do not fall into step.
 func (s *session) pace(servers int) error {
 	if s.over() {
 		return context.Cause(s.ctx)
@@ -272,7 +274,7 @@ func (s *session) ready(ctx context.Context) error {
 	}
 }
 
-// check says why a call can not go on: the end of the session before that of the caller's context.
+// check says why a call cannot go on: the end of the session, or else that of the caller's context.
 func (s *session) check(ctx context.Context) error {
 	if s.ctx.Err() != nil {
 		return context.Cause(s.ctx)
@@ -307,7 +309,8 @@ func (s *session) cut() {
 	}
 }
 
-// clock ends the session when no request has been answered for so long that the server might soon expire it.
+// clock ends the session when no request has been answered for so long that the server might soon
+// expire it.
 func (s *session) clock() {
 	for {
 		s.mu.Lock()

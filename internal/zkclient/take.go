@@ -10,9 +10,11 @@ import (
 )
 
 const (
-	// staleAfter is how many names in a row that turn out to be taken make the local copy not worth going on with.
+	// staleAfter is how many names in a row must turn out to be taken until the local copy is
+	// not worth going on with.
 	staleAfter = 16
-	// maxTaken bounds the values taken at once, in bytes, so that they fit into one transaction with what becomes of them.
+	// maxTaken is how many bytes the values that are taken at once may have. They must fit into
+	// one transaction together with what becomes of them.
 	maxTaken = 256 << 10
 )
 
@@ -40,11 +42,11 @@ func (q *Queue) Take(ctx context.Context) (*Entry, error) {
 	return entry, q.c.fail("take from the queue", q.path, err)
 }
 
-// TryTakeSome takes what is free now, up to n entries of equal priority in one transaction; none, if
-// nothing is free. They are neighbours, as far as these are free; same says whether the value of one
-// may go with the first one's (nil: all may), and their values have at most 256 KiB together. n
-// counts up to 500. When others are quicker with one of them, it takes a single one instead. What an
-// abandoned TryTakeSome still gets is released.
+// TryTakeSome takes what is free now, up to n entries of equal priority, in one transaction; nil if
+// nothing is free. They are neighbours as far as those are free. same says whether a value may go
+// with the first one's (nil: all may). The values have at most 256 KiB together, and n counts up to
+// 500. When others are quicker with one of them, it takes a single one instead. What an abandoned
+// TryTakeSome still gets is released.
 //
 // Lost reply: settled.
 func (q *Queue) TryTakeSome(ctx context.Context, n int, same func(first, value []byte) bool) ([]*Entry, error) {
@@ -55,7 +57,8 @@ func (q *Queue) TryTakeSome(ctx context.Context, n int, same func(first, value [
 	return entries, q.c.fail("take from the queue", q.path, err)
 }
 
-// Await returns when an entry is free, which others may take all the same. It asks the server: what the local copy has was tried.
+// Await returns when an entry is free, which others may take all the same. It asks the server,
+// because what is in the local copy was tried already.
 func (q *Queue) Await(ctx context.Context) error {
 	_, err := await(ctx, q.c, func() (struct{}, error) {
 		since := time.Now()
@@ -64,7 +67,7 @@ func (q *Queue) Await(ctx context.Context) error {
 			freed := q.releases()
 			names, v, err := q.next(ctx, since, 1)
 			if len(names) > 0 || err != nil {
-				q.settle(names, nil)
+				q.tried(names, nil)
 				return struct{}{}, err
 			}
 			if err := q.c.wait(ctx, v.turn, freed, v.entries, v.taken); err != nil {
@@ -76,7 +79,7 @@ func (q *Queue) Await(ctx context.Context) error {
 	return q.c.fail("wait for the queue", q.path, err)
 }
 
-// releases is closed when a name is held no longer by this object, be it that it was only tried.
+// releases is closed when this object lets go of a name, even of one that it has only tried.
 func (q *Queue) releases() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -93,14 +96,14 @@ func (q *Queue) abandon(entries []*Entry) {
 	q.forget(names(entries))
 }
 
-// discard deletes taken nodes as far as they are ours, unless the session ends first, which does the same.
+// discard deletes those taken nodes that are ours. The end of the session would do the same.
 func (q *Queue) discard(entries []*Entry) {
 	if err := q.untake(entries); err != nil && !errors.Is(err, ErrNotHeld) && !q.c.over() {
 		q.c.log.Debug(fmt.Sprintf("Cannot release entries of the queue %s: %v", q.c.full(q.path), err))
 	}
 }
 
-// take returns entries, or the view that showed none, read at or after since.
+// take returns entries or, when there are none, the view that says so, read at or after since.
 func (q *Queue) take(ctx context.Context, since time.Time, n int, same func(first, value []byte) bool) ([]*Entry, *view, error) {
 	n = min(max(n, 1), maxOps/2) // two operations each
 	for {
@@ -118,8 +121,9 @@ func (q *Queue) take(ctx context.Context, since time.Time, n int, same func(firs
 	}
 }
 
-// next picks names that may be free, and keeps them from the other goroutines. The queue is read again only when the local copy
-// has none and is older than since, as old as the poll interval, or proven stale.
+// next picks names that may be free, and keeps them from the other goroutines. It reads the queue
+// again only when the local copy has none and is older than since, or is as old as the poll
+// interval, or is proven stale.
 func (q *Queue) next(ctx context.Context, since time.Time, n int) ([]string, *view, error) {
 	select {
 	case q.reading <- struct{}{}:
@@ -151,7 +155,7 @@ func (q *Queue) next(ctx context.Context, since time.Time, n int) ([]string, *vi
 	}
 }
 
-// current is the local copy if it is still worth anything.
+// current is the local copy, if it is still worth anything.
 func (q *Queue) current() *view {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -161,7 +165,7 @@ func (q *Queue) current() *view {
 	return q.view
 }
 
-// pick keeps what it returns.
+// pick returns up to n names, and keeps them from the other goroutines.
 func (q *Queue) pick(v *view, n int) []string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -197,7 +201,8 @@ func (q *Queue) look(ctx context.Context) (*view, error) {
 	return v, nil
 }
 
-// watchWhole returns a watch that fires when the queue is deleted: nobody ever writes the data of the node it is on.
+// watchWhole returns a watch that fires when the queue is deleted. It is on a node whose data
+// nobody ever writes.
 func (q *Queue) watchWhole(ctx context.Context) (*watch, error) {
 	if w := q.c.armed(watchKey{watchData, q.takenBy()}); w != nil {
 		return w, nil
@@ -209,8 +214,8 @@ func (q *Queue) watchWhole(ctx context.Context) (*watch, error) {
 	return w, err
 }
 
-// refresh takes out of v what others have taken since: a batch has to be free as a whole. The watch that a waiting Take
-// looks at stays the one of before.
+// refresh takes out of v what others have taken since, because a batch must be free as a whole. The
+// watch that a waiting Take looks at stays the same.
 func (q *Queue) refresh(ctx context.Context, v *view) error {
 	if v.seen == nil || !v.seen.has() {
 		return nil
@@ -228,9 +233,10 @@ func (q *Queue) refresh(ctx context.Context, v *view) error {
 	return nil
 }
 
-// claim tries for the entries of these names, which it reads first. refused means that others are quicker.
+// claim tries for the entries with these names, whose values it reads first. refused means that
+// others are quicker.
 func (q *Queue) claim(ctx context.Context, v *view, names []string, same func(first, value []byte) bool) (entries []*Entry, refused bool, err error) {
-	defer func() { q.settle(names, entries) }()
+	defer func() { q.tried(names, entries) }()
 	values, err := q.values(ctx, names)
 	if err != nil {
 		return nil, false, err
@@ -246,7 +252,7 @@ func (q *Queue) claim(ctx context.Context, v *view, names []string, same func(fi
 	for _, e := range wanted {
 		e.whole = v.whole
 	}
-	if v.whole.has() { // what was read may have been in a queue that was deleted, and a new one uses the same names
+	if v.whole.has() { // what was read may be of a queue that is gone; a new one uses its names
 		q.discard(wanted)
 		q.stale()
 		return nil, false, nil
@@ -254,7 +260,7 @@ func (q *Queue) claim(ctx context.Context, v *view, names []string, same func(fi
 	return wanted, false, nil
 }
 
-// values reads the values of entries; nil: it is consumed.
+// values reads the values of entries. A nil one is of an entry that was consumed.
 func (q *Queue) values(ctx context.Context, names []string) ([][]byte, error) {
 	values := make([][]byte, len(names))
 	return values, q.c.each(ctx, len(names), func(ctx context.Context, i int) error {
@@ -297,8 +303,9 @@ func (e *Entry) acquisition() []Op {
 	return []Op{OpCheck(e.path(), -1), OpCreate(e.takenPath(), []byte(e.q.id), Ephemeral)}
 }
 
-// acquire takes all of the entries or, when one is not to be had, none. When the answer is lost, one of the taken nodes tells of
-// all. They are never left in doubt: even when ctx ends, it returns without an error if they were made.
+// acquire takes all of the entries or, when one of them is not to be had, none. When the reply is
+// lost, one of the taken nodes tells of all. They are never left in doubt: even when ctx ends,
+// acquire returns without an error if they were made.
 func (q *Queue) acquire(ctx context.Context, entries []*Entry) (bool, error) {
 	var ops []Op
 	for _, e := range entries {
@@ -340,8 +347,8 @@ func (q *Queue) stale() {
 	q.view = nil
 }
 
-// settle ends the trying for names, of which those of entries are ours now.
-func (q *Queue) settle(names []string, entries []*Entry) {
+// tried ends the trying for names. Those of entries are ours now.
+func (q *Queue) tried(names []string, entries []*Entry) {
 	if len(entries) < len(names) {
 		defer q.forget(names)
 	}
@@ -358,7 +365,8 @@ func (q *Queue) settle(names []string, entries []*Entry) {
 	}
 }
 
-// disown keeps the names of entries that are on their way out from being tried for, and returns those that were held.
+// disown returns those of entries that were held, and keeps their names from being tried for while
+// they are given back.
 func (q *Queue) disown(entries []*Entry) []*Entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -372,7 +380,7 @@ func (q *Queue) disown(entries []*Entry) []*Entry {
 	return known
 }
 
-// forget lets go of names that are not held, nor tried for any more.
+// forget lets go of those names that are neither held nor tried for any more.
 func (q *Queue) forget(names []string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -10,11 +10,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// pipeline is how many reads are under way at once where many are needed: one connection carries them one behind the
-// other without waiting for the answers.
+// pipeline is how many reads are under way at once where many are needed. One connection carries
+// them one behind the other, without waiting for the replies.
 const pipeline = 64
 
 // EnsurePath makes path and its parents where they are missing, persistent and empty.
+//
+// Lost reply: settled.
 func (c *Client) EnsurePath(ctx context.Context, path string) error {
 	return c.fail("create", path, c.do(ctx, func() error { return c.ensure(ctx, path, c.acl) }))
 }
@@ -39,7 +41,8 @@ func (c *Client) ensure(ctx context.Context, path string, acl []zk.ACL) error {
 	return err
 }
 
-// makePath is create with makepath of kazoo: the node first, and only if it lacks a parent the parents.
+// makePath is kazoo's create with makepath: first the node and, only if that lacks a parent, the
+// parents.
 func (c *Client) makePath(ctx context.Context, path string, data []byte, mode Mode, acl []zk.ACL) (string, error) {
 	for {
 		made, err := c.create(ctx, path, data, mode, acl)
@@ -53,8 +56,10 @@ func (c *Client) makePath(ctx context.Context, path string, data []byte, mode Mo
 	}
 }
 
-// DeleteTree deletes path and all below it, children first; what is not there is no error. Children that appear
-// meanwhile are deleted too, a few times over; then it gives up with [ErrNotEmpty].
+// DeleteTree deletes path and all below it, children first. What is not there is no error. Children
+// that appear meanwhile are deleted too, a few times over; then it gives up with [ErrNotEmpty].
+//
+// Lost reply: repeated.
 func (c *Client) DeleteTree(ctx context.Context, path string) error {
 	return c.fail("delete", path, c.do(ctx, func() error {
 		const rounds = 5
@@ -101,7 +106,8 @@ func (c *Client) deleteTree(ctx context.Context, path string) error {
 	return nil
 }
 
-// removeAll deletes znodes in as few requests as fit; what is not there any more is no error.
+// removeAll deletes znodes in as few requests as they fit into. What is not there any more is no
+// error.
 func (c *Client) removeAll(ctx context.Context, paths []string) error {
 	ops := make([]Op, len(paths))
 	for i, path := range paths {
@@ -133,7 +139,7 @@ func (c *Client) removeAll(ctx context.Context, paths []string) error {
 	return nil
 }
 
-// each runs fn for 0..n-1, several at once, and returns when all have returned.
+// each runs fn for 0 to n-1, several at once, and returns when all of them have returned.
 func (c *Client) each(ctx context.Context, n int, fn func(ctx context.Context, i int) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(pipeline)

@@ -20,8 +20,8 @@ type view struct {
 	whole          *watch // fires when the queue is deleted
 }
 
-// bucket holds the names that differ in the last three digits only. A million names are too many to be sorted at once, or to
-// be moved up each time one goes.
+// bucket holds the names that differ in the last three digits only. A million names are too many to
+// be sorted at once, or to be moved up each time one of them goes.
 type bucket struct {
 	key    string
 	names  []string
@@ -66,8 +66,9 @@ func free(names, taken []string) []bucket {
 	return buckets
 }
 
-// pick returns up to n names of the lowest priority that has any which are not busy: neighbours, from a random one on, so that
-// many consumers seldom try for the same ones. It leaves them in the view.
+// pick returns up to n names of the lowest priority that has any which are not busy. They are
+// neighbours, from a random one on, so that many consumers seldom try for the same ones. It leaves
+// them in the view.
 func (v *view) pick(n int, busy func(name string) bool) []string {
 	for rest := v.buckets; len(rest) > 0; {
 		priority := rest[0].priority()
@@ -80,7 +81,7 @@ func (v *view) pick(n int, busy func(name string) bool) []string {
 	return nil
 }
 
-// pickFrom goes once around, and ends in the bucket where it has begun.
+// pickFrom goes around once, and ends in the bucket where it began.
 func pickFrom(buckets []bucket, n int, busy func(name string) bool) []string {
 	first := rand.IntN(len(buckets))
 	at := rand.IntN(len(buckets[first].names))
@@ -123,7 +124,7 @@ func (v *view) remove(name string) {
 	}
 }
 
-// changed is when a watch of the view fired; now, if none did.
+// changed is when a watch of the view fired; now, if none has.
 func (v *view) changed() time.Time {
 	at := time.Now()
 	for _, w := range []*watch{v.entries, v.taken} {

@@ -31,7 +31,8 @@ func numbered(priority, from, to int) []string {
 	return names
 }
 
-// What is free comes by priority; the number alone, one series for all priorities, does not order entries.
+// What is free comes by priority. The number, which is one series for all priorities, does not
+// order entries by itself.
 func TestFree(t *testing.T) {
 	v := view{buckets: free([]string{
 		"entry-100-0000000000", "entry-050-0000000002", "entry-100-0000000001", "entry-999-0000000003", "entry-050-0000000004",
@@ -61,7 +62,8 @@ func TestPickIsRandom(t *testing.T) {
 	}
 }
 
-// A batch is full as long as there is enough of one priority, and has neighbours, except where it goes on at the beginning.
+// A batch is full as long as there is enough of one priority, and has neighbours, except where it
+// goes on at the beginning.
 func TestPickNeighbours(t *testing.T) {
 	const n = 70
 	urgent, normal := numbered(50, 0, 100), numbered(100, 100, 3600)

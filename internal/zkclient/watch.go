@@ -24,9 +24,9 @@ type watchKey struct {
 	path string
 }
 
-// watch is a watch the server holds for us. The library frees its channels only when they fire, so one that has not is
-// used by whoever waits for the same thing next; since a state read after it was set cannot change without it
-// firing, that is as good as a new one.
+// watch is one that the server holds for us. The library frees its channel only when it fires; so
+// one that has not fired is used by whoever waits for the same thing next. That is as good as a new
+// one: what was read after it was set cannot change without its firing.
 type watch struct {
 	czxid int64         // of the node when the watch was set, 0 if there was none
 	fired chan struct{} // closed by the event
@@ -103,7 +103,8 @@ func (c *Client) getW(ctx context.Context, path string) (data []byte, st *zk.Sta
 	return data, st, w, err
 }
 
-// existsW is exists with a watch: for the node's making if there is none, for its change or end if there is.
+// existsW is exists with a watch: for the node's making if it is not there, else for its change or
+// end.
 func (c *Client) existsW(ctx context.Context, path string) (st *zk.Stat, found bool, w *watch, err error) {
 	if w = c.armed(watchKey{watchExists, path}); w != nil {
 		st, found, err = c.exists(ctx, path)
@@ -123,7 +124,7 @@ func (c *Client) existsW(ctx context.Context, path string) (st *zk.Stat, found b
 	return st, found, w, err
 }
 
-// childrenW is children with a watch for their coming and going and for the node's end.
+// childrenW is children with a watch for their coming and going, and for the node's end.
 func (c *Client) childrenW(ctx context.Context, path string) (names []string, w *watch, err error) {
 	key := watchKey{watchChildren, path}
 	if w = c.armed(key); w != nil {
@@ -140,7 +141,7 @@ func (c *Client) childrenW(ctx context.Context, path string) (names []string, w 
 	return names, w, err
 }
 
-// has says whether the event has come; a watch that could not be set counts as fired.
+// has says whether the event has come. A watch that could not be set counts as fired.
 func (w *watch) has() bool {
 	if w == nil {
 		return true
@@ -153,8 +154,8 @@ func (w *watch) has() bool {
 	}
 }
 
-// wait returns nil when one of the watches fires, after a reconnect (turn, taken before the state was read), when also is
-// closed, or when it is time to look all the same.
+// wait returns nil when one of the watches fires, after a reconnect (turn, taken before the state
+// was read), when also is closed, or when it is time to look without any of these.
 func (c *Client) wait(ctx context.Context, turn, also <-chan struct{}, first, second *watch) error {
 	var a, b <-chan struct{}
 	if first != nil {
@@ -177,9 +178,10 @@ func (c *Client) wait(ctx context.Context, turn, also <-chan struct{}, first, se
 	return c.check(ctx)
 }
 
-// WatchData calls fn, in this goroutine, with the state of path now and after each change of its data, its making and its
-// end, until ctx or the session ends, whose cause it returns. Changes that follow each other quickly may show as one.
-// The state is looked at again after every reconnect and every PollInterval, whatever became of the watch.
+// WatchData calls fn, in this goroutine, with the state of path now and after each change of its
+// data, its making and its end. It does so until ctx or the session ends, whose cause it returns.
+// Changes that follow each other quickly may show as one. Whatever became of the watch, the state
+// is read again after every reconnect and every PollInterval.
 func (c *Client) WatchData(ctx context.Context, path string, fn func(data []byte, stat Stat, exists bool)) error {
 	type state struct {
 		data  []byte

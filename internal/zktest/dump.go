@@ -14,7 +14,7 @@ import (
 	"vsc-zk/internal/zkclient"
 )
 
-// Node is one znode as Dump found it.
+// Node is a znode as Dump found it.
 type Node struct {
 	Path  string
 	Data  string
@@ -34,13 +34,17 @@ func (n Node) String() string {
 	return fmt.Sprintf("%s %s %q %s", n.Path, kind, n.Data, strings.Join(n.ACL, ","))
 }
 
-// Dump reads path and everything below it, sorted by path; a path that is not there gives nothing. Nodes that go while it reads
-// are left out. ACL entries read scheme:id:rights, the rights as zkinitree's letters (rwcda).
+// Dump reads path and everything below it, sorted by path. A path that is not there gives nothing,
+// and nodes that go while it reads are left out. An entry of an ACL is scheme:id:rights, with
+// zkinitree's letters (rwcda).
 func Dump(t testing.TB, addr, user, password, path string) []Node {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := zkclient.Connect(ctx, zkclient.Config{Servers: []string{addr}, User: user, Password: password})
+	c, err := zkclient.Connect(ctx, zkclient.Config{
+		Servers: []string{addr}, User: user, Password: password,
+		SessionTimeout: 30 * time.Second, ConnectTimeout: patience,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

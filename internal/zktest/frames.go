@@ -4,14 +4,16 @@ package zktest
 
 import "encoding/binary"
 
-// requests follows what a client sends: frames of length, xid, operation, and what belongs to it. The first has no operation.
+// requests follows what a client sends: frames of length, xid, operation, and what belongs to that.
+// The first has no operation.
 type requests struct {
 	greeted bool
 	head    [12]byte
 	n, skip int
 }
 
-// follow counts the requests whose head ends in b: those that change something, and those that read (a sync too).
+// follow counts the requests whose head ends in b: those that read (a sync too), and those that
+// change something.
 func (f *requests) follow(b []byte) (reads, writes int) {
 	for len(b) > 0 {
 		if f.skip > 0 {
@@ -40,8 +42,8 @@ func (f *requests) follow(b []byte) (reads, writes int) {
 	return reads, writes
 }
 
-// replies follows what a server sends: frames of length, xid (-1: the event of a watch), and what belongs to it. The first
-// has no xid.
+// replies follows what a server sends: frames of length, xid (-1: the event of a watch), and what
+// belongs to that. The first has no xid.
 type replies struct {
 	greeted bool
 	head    [8]byte
@@ -49,7 +51,8 @@ type replies struct {
 	drop    bool // the frame at hand
 }
 
-// filter returns b, without events if asked; the head of a frame is held back until it is whole.
+// filter returns b, without the events if asked. It holds the head of a frame back until that is
+// whole.
 func (f *replies) filter(b []byte, dropEvents bool) []byte {
 	var out []byte
 	for len(b) > 0 {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Proxy stands between clients and a server and makes faults. It begins as one that makes none.
+// Proxy stands between clients and a server and makes faults, none at first.
 type Proxy struct {
 	gate   gate
 	target string
@@ -38,7 +38,7 @@ const (
 	swallowingEvents
 )
 
-// pair is a client's connection and the one to the server.
+// pair is a client's connection and the one to the server that belongs to it.
 type pair struct {
 	client, server net.Conn
 	harmed         bool // replies are missing: it cannot go on
@@ -68,7 +68,8 @@ func (p *Proxy) Addr() string { return p.gate.Addr().String() }
 // Cut drops all connections and refuses new ones.
 func (p *Proxy) Cut() { p.set(cut) }
 
-// Stall keeps the connections and accepts new ones, but forwards nothing in either direction, not even an end.
+// Stall keeps the connections and accepts new ones, but sends nothing on in either direction, not
+// even the end of a connection.
 func (p *Proxy) Stall() { p.set(stalled) }
 
 // SwallowReplies lets requests reach the server, but no reply the client.
@@ -77,22 +78,24 @@ func (p *Proxy) SwallowReplies() { p.set(swallowing) }
 // SwallowRequests lets the server's replies and events through, but no request to the server.
 func (p *Proxy) SwallowRequests() { p.set(swallowingRequests) }
 
-// SwallowWrites lets replies through until a request that changes something has been sent on; that request reaches the
-// server, but its reply and those after it do not reach the client. Connections made later lose their first change likewise.
+// SwallowWrites lets replies through until a request that changes something has been sent on. That
+// request reaches the server, but its reply and all later ones do not reach the client. Connections
+// made later lose the reply to their first change likewise.
 func (p *Proxy) SwallowWrites() { p.set(swallowingWrites) }
 
-// LoseWrites lets requests through until one would change something; that one and all after it do not reach the server.
-// Connections made later lose their first change likewise.
+// LoseWrites lets requests through until one would change something. That one and all later ones do
+// not reach the server. Connections made later lose their first change likewise.
 func (p *Proxy) LoseWrites() { p.set(losingWrites) }
 
-// HoldWrites lets requests through until one would change something; that one and all after it wait
-// for Heal, and then go on.
+// HoldWrites lets requests through until one would change something. That one and all later ones
+// wait for Heal, and then go on.
 func (p *Proxy) HoldWrites() { p.set(holdingWrites) }
 
-// SwallowEvents keeps the events of watches from the client; all else passes.
+// SwallowEvents keeps the events of watches from the client. All else passes.
 func (p *Proxy) SwallowEvents() { p.set(swallowingEvents) }
 
-// Swallowing says whether a connection is there that has lost a request or a reply, or is about to.
+// Swallowing says whether there is a connection that has lost a request or a reply, or is about to,
+// or one of whose requests is held.
 func (p *Proxy) Swallowing() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,15 +107,17 @@ func (p *Proxy) Swallowing() bool {
 	return false
 }
 
-// Requests counts what clients have asked for: reads (a sync is one), and requests that change something, which are one
-// transaction each, a Multi as a whole. Pings, credentials and sessions are not counted.
+// Requests counts what clients have asked for: reads (a sync is one), and requests that change
+// something. Each of these is one transaction, a Multi as a whole. Pings, credentials and sessions
+// are not counted.
 func (p *Proxy) Requests() (reads, writes int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.reads, p.writes
 }
 
-// Heal ends the fault: stalled connections go on, those of which something was swallowed are dropped.
+// Heal ends the fault. What was stalled or held goes on; connections that have lost something are
+// dropped.
 func (p *Proxy) Heal() { p.set(healthy) }
 
 func (p *Proxy) set(m mode) {
@@ -231,7 +236,7 @@ func (p *Proxy) carry(pr *pair, from, to net.Conn, replies bool) {
 	}
 }
 
-// flowing waits while the proxy is stalled; false means that the pair is dropped.
+// flowing waits while the proxy is stalled. False means that the pair is dropped.
 func (p *Proxy) flowing(pr *pair) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

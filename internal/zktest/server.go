@@ -5,7 +5,6 @@ package zktest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,11 +24,16 @@ const (
 	install = "apt-get install -y zookeeper default-jre-headless"
 )
 
+// patience is how long the start of a server may take on a machine that has other things to do.
+const patience = 2 * time.Minute
+
+var errNoAnswer = fmt.Errorf("it does not answer after %v", patience)
+
 // Server is a running ZooKeeper.
 type Server struct {
 	addr string
-	port *os.File // the socket that keeps the port, also while the server is stopped
-	dir  string   // absolute
+	port []*os.File // the socket that keeps the port, also while the server is stopped
+	dir  string     // absolute
 
 	mu  sync.Mutex
 	run *run // nil: stopped
@@ -43,8 +47,8 @@ type run struct {
 	err    error
 }
 
-// Launch starts a server that keeps its files in dir, which must exist, and returns when it answers. ctx is for the start
-// only; Stop ends the server.
+// Launch starts a server that keeps its files in dir, which must exist, and returns when it
+// answers. ctx is for the start only; Stop ends the server.
 func Launch(ctx context.Context, dir string) (*Server, error) {
 	if _, err := os.Stat(jar); err != nil {
 		return nil, fmt.Errorf("cannot start ZooKeeper: %s is missing; type: %s", jar, install)
@@ -57,11 +61,13 @@ func Launch(ctx context.Context, dir string) (*Server, error) {
 		return nil, fmt.Errorf("cannot start ZooKeeper: %w", err)
 	}
 	s := &Server{dir: dir}
-	if s.addr, s.port, err = reserve(); err != nil {
+	port, held, err := reserve(1)
+	if err != nil {
 		return nil, fmt.Errorf("cannot start ZooKeeper: %w", err)
 	}
+	s.addr, s.port = net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), held
 	if err := s.start(ctx); err != nil {
-		s.port.Close()
+		release(held)
 		return nil, err
 	}
 	return s, nil
@@ -119,8 +125,8 @@ func (s *Server) start(ctx context.Context) error {
 	}
 }
 
-// launch starts cmd on a thread of its own, which lives as long as the process does: the kernel sends the parent-death signal
-// when the thread that forked ends.
+// launch starts cmd on a thread of its own that lives as long as the process does. The kernel sends
+// the parent-death signal when the thread that forked ends.
 func launch(cmd *exec.Cmd) (*run, error) {
 	r := &run{output: new(bytes.Buffer), done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = r.output, r.output
@@ -157,14 +163,14 @@ func (r *run) stop(signal syscall.Signal) {
 	}
 }
 
-// serving says whether this very server does: another one may have the port.
+// serving says whether this very server does. Another one may have the port.
 func (s *Server) serving() bool {
 	answer, err := s.ask("conf")
 	return err == nil && strings.Contains(answer, "dataDir="+s.data()+string(filepath.Separator))
 }
 
-// Zxid is the number of the last transaction: each request that changes something is one, a Multi as a whole, and so are the
-// beginning and the end of a session.
+// Zxid is the number of the last transaction. Each request that changes something is one, a Multi
+// as a whole; the beginning and the end of a session are one each too.
 func (s *Server) Zxid() (int64, error) {
 	answer, err := s.ask("srvr")
 	if err != nil {
@@ -204,12 +210,13 @@ func (s *Server) Size() (nodes, bytes int, err error) {
 
 // ask sends a four-letter word.
 func (s *Server) ask(word string) (string, error) {
-	conn, err := net.DialTimeout("tcp", s.addr, time.Second)
+	const limit = 30 * time.Second
+	conn, err := net.DialTimeout("tcp", s.addr, limit)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(time.Second))
+	conn.SetDeadline(time.Now().Add(limit))
 	if _, err := io.WriteString(conn, word); err != nil {
 		return "", err
 	}
@@ -238,10 +245,11 @@ func (s *Server) Stop() { s.end(syscall.SIGTERM) }
 // Kill ends the server as a crash does.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
-// Restart starts the server again, on the same port and with the same data, ending it first if it runs.
+// Restart starts the server again, on the same port and with the same data. If it runs it is ended
+// first.
 func (s *Server) Restart() error {
 	s.Stop()
-	ctx, cancel := context.WithTimeoutCause(context.Background(), 30*time.Second, errors.New("it does not answer after 30 s"))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errNoAnswer)
 	defer cancel()
 	return s.start(ctx)
 }

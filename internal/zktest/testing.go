@@ -4,16 +4,14 @@ package zktest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 )
 
-// Start runs a server for one test, which fails when it cannot.
+// Start runs a server for one test, which fails when that cannot be had.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	s, err := launchIn(t.TempDir())
@@ -24,8 +22,9 @@ func Start(t testing.TB) *Server {
 	return s
 }
 
-// Main runs the tests of a package with one server for all, put into server before the first of them, and returns the exit code:
-// that of the tests, or 1 when there is no server or a goroutine was left behind.
+// Main runs the tests of a package with one server for all, which it puts into server before the
+// first of them. It returns the exit code: that of the tests, or 1 when there is no server or a
+// goroutine was left behind.
 func Main(m *testing.M, server **Server) int {
 	dir, err := os.MkdirTemp("", "zktest-")
 	if err != nil {
@@ -49,7 +48,7 @@ func Main(m *testing.M, server **Server) int {
 }
 
 func launchIn(dir string) (*Server, error) {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), 30*time.Second, errors.New("it does not answer after 30 s"))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errNoAnswer)
 	defer cancel()
 	return Launch(ctx, dir)
 }

@@ -26,12 +26,25 @@ func TestMain(m *testing.M) { os.Exit(zktest.Main(m, &server)) }
 
 func connect(t *testing.T, addr string) *zkclient.Client {
 	t.Helper()
-	c, err := zkclient.Connect(t.Context(), zkclient.Config{Servers: []string{addr}, User: "u", Password: "p", SessionTimeout: 4 * time.Second})
+	c, err := zkclient.Connect(t.Context(), zkclient.Config{
+		Servers: []string{addr}, User: "u", Password: "p",
+		SessionTimeout: 30 * time.Second, ConnectTimeout: time.Minute, PollInterval: time.Hour,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+// until waits for something that must come true.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never came true: %s", what)
+		}
+	}
 }
 
 // A restarted server has the same address and the same data, whether it was stopped or killed.
@@ -68,7 +81,7 @@ func TestMissingJava(t *testing.T) {
 	}
 }
 
-// A start that takes too long leaves no process behind.
+// A start that takes too long ends with its context and leaves no process behind.
 func TestLaunchGivesUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -78,7 +91,7 @@ func TestLaunchGivesUp(t *testing.T) {
 	}
 }
 
-// echo is a server that sends back what it gets, and says through got how much that was.
+// echo is a server that sends back what it gets, and tells it to got.
 func echo(t *testing.T) (addr string, got chan string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -121,7 +134,7 @@ func dial(t *testing.T, addr string) net.Conn {
 
 func expect(t *testing.T, conn net.Conn, want string, wantErr error) {
 	t.Helper()
-	patience := 5 * time.Second
+	patience := 2 * time.Minute
 	if wantErr == os.ErrDeadlineExceeded {
 		patience = 300 * time.Millisecond
 	}
@@ -211,7 +224,38 @@ func TestPortsAmongForks(t *testing.T) {
 	}
 }
 
-// The port of a server that is stopped is not given to proxies and other servers, and the server starts there again.
+// The ports of a test refuse connections, nobody else finds them free, and servers can listen
+// there.
+func TestPorts(t *testing.T) {
+	const n = 3
+	first := zktest.Ports(t, n)
+	for port := first; port < first+n; port++ {
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		if _, err := net.Dial("tcp", addr); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("nobody listens, and there is an answer: %v", err)
+		}
+		if l, err := exclusive.Listen(t.Context(), "tcp", addr); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("port %d seems free: %v, %v", port, l, err)
+		}
+		for range 2 {
+			l, err := net.Listen("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Close()
+		}
+	}
+}
+
+// exclusive listens only where nobody else has the port.
+var exclusive = net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+	return errors.Join(c.Control(func(fd uintptr) {
+		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 0)
+	}), err)
+}}
+
+// The port of a server that is stopped is not given to proxies and other servers, and the server
+// starts there again.
 func TestServerKeepsPort(t *testing.T) {
 	s := zktest.Start(t)
 	c := connect(t, s.Addr())
@@ -233,11 +277,6 @@ func TestServerKeepsPort(t *testing.T) {
 	if _, err := s.Zxid(); err == nil || !strings.Contains(err.Error(), "cannot read the last transaction") {
 		t.Errorf("stopped: %v", err)
 	}
-	exclusive := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		return errors.Join(c.Control(func(fd uintptr) {
-			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 0)
-		}), err)
-	}}
 	if l, err := exclusive.Listen(t.Context(), "tcp", s.Addr()); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("the port of a stopped server is free: %v, %v", l, err)
 	}
@@ -247,12 +286,13 @@ func TestServerKeepsPort(t *testing.T) {
 	connect(t, s.Addr())
 }
 
-// frame is text as ZooKeeper's protocol would carry it: a length, then, for the proxy, eight bytes of head.
+// frame is text as ZooKeeper's protocol would carry it: a length, then eight bytes of head, for the
+// proxy, then the text.
 func frame(text string) string {
 	return string(rune(0)) + string(rune(0)) + string(rune(0)) + string(rune(8+len(text))) + "headhead" + text
 }
 
-// The proxy knows requests that change something from others, and events from replies.
+// The proxy tells requests that change something from others, and events from replies.
 func TestProxySwallowsByKind(t *testing.T) {
 	p := zktest.NewProxy(t, server.Addr())
 	c, watcher := connect(t, p.Addr()), connect(t, server.Addr())
@@ -268,15 +308,35 @@ func TestProxySwallowsByKind(t *testing.T) {
 		defer close(done)
 		c.WatchData(ctx, path, func(data []byte, _ zkclient.Stat, _ bool) { seen <- string(data) })
 	}()
-	set := func(c *zkclient.Client, text string) error {
-		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-		defer cancel()
-		_, err := c.Set(short, path, []byte(text), -1)
-		return err
+	set := func(ctx context.Context, text string) <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			_, err := c.Set(ctx, path, []byte(text), -1)
+			done <- err
+		}()
+		return done
+	}
+	stuck := func(text string) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(ctx)
+		done := set(ctx, text)
+		until(t, "the change has met the fault", p.Swallowing)
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Fatalf("the reply to a change has passed: %v", err)
+		}
+	}
+	read := func() string {
+		t.Helper()
+		data, _, err := watcher.Get(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
 	}
 	<-seen
 	p.SwallowEvents()
-	if err := set(c, "one"); err != nil {
+	if err := <-set(ctx, "one"); err != nil {
 		t.Fatalf("a reply is missing: %v", err)
 	}
 	select {
@@ -288,12 +348,8 @@ func TestProxySwallowsByKind(t *testing.T) {
 	if _, _, err := c.Get(ctx, path); err != nil || p.Swallowing() {
 		t.Fatalf("a read was swallowed: %v", err)
 	}
-	if err := set(c, "two"); !errors.Is(err, context.DeadlineExceeded) || !p.Swallowing() {
-		t.Fatalf("the reply to a change has passed: %v", err)
-	}
-	if data, _, err := watcher.Get(ctx, path); err != nil || string(data) != "two" {
-		t.Fatalf("the change has not arrived: %q, %v", data, err)
-	}
+	stuck("two")
+	until(t, "the change has arrived", func() bool { return read() == "two" })
 	p.Heal()
 	if got := <-seen; got != "two" {
 		t.Errorf("after the reconnect: %q", got)
@@ -303,11 +359,9 @@ func TestProxySwallowsByKind(t *testing.T) {
 		t.Fatalf("a read was lost: %v", err)
 	}
 	reads, writes := p.Requests()
-	if err := set(c, "three"); !errors.Is(err, context.DeadlineExceeded) || !p.Swallowing() {
-		t.Fatalf("the change has passed: %v", err)
-	}
-	if data, _, err := watcher.Get(ctx, path); err != nil || string(data) != "two" {
-		t.Fatalf("the change has arrived: %q, %v", data, err)
+	stuck("three")
+	if got := read(); got != "two" {
+		t.Fatalf("the change has arrived: %q", got)
 	}
 	if r, w := p.Requests(); r != reads || w != writes+1 {
 		t.Errorf("a change counts as %d reads and %d writes", r-reads, w-writes)
@@ -318,6 +372,19 @@ func TestProxySwallowsByKind(t *testing.T) {
 	}
 	if r, _ := p.Requests(); r <= reads {
 		t.Error("a read does not count")
+	}
+	p.HoldWrites()
+	if _, _, err := c.Get(ctx, path); err != nil || p.Swallowing() {
+		t.Fatalf("a read is held: %v", err)
+	}
+	held := set(ctx, "four")
+	until(t, "the change is held", p.Swallowing)
+	if got := read(); got != "two" {
+		t.Fatalf("the change has arrived: %q", got)
+	}
+	p.Heal()
+	if err := <-held; err != nil || read() != "four" {
+		t.Fatalf("a change that was held: %v", err)
 	}
 	cancel()
 	<-done
