@@ -163,12 +163,9 @@
 // as long as the file system allows) when rsync comes to them. Contents are not
 // read.
 //
-// It stays about 2,000 names ahead of rsync, and knows from the directories
-// that are opened on this node (inotify(7)) how far rsync is. A run of fewer
-// names is looked at without watching. Where the node's limits leave no watches
-// (fs.inotify.max_user_watches, max_user_instances) only the first names are.
-// If rsync overtakes, as where its names are cached already, the prefetch runs
-// on until it is ahead again.
+// It looks at the first 10,000 names of a run. What is looked at long before rsync comes to it is
+// forgotten again, by the kernel or by the rules of the file system (attributes on NFS are kept for
+// 3 s), and has only been a burden to the server.
 //
 // Errors begin with "cannot", name the path in one line, and wrap the system's
 // own error.

@@ -8,12 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"vsc-zk/internal/slowfs"
 )
@@ -106,7 +103,6 @@ func TestPrefetch(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			mounted, opened := mountKept(t, base, noSleep)
 			p := NewPrefetcher(opened, 4)
-			p.lead = 1 << 20
 			c.run(p)
 			if len(p.lookups) != 0 {
 				t.Errorf("%d places are not free", len(p.lookups))
@@ -182,164 +178,37 @@ func TestPrefetchTogether(t *testing.T) {
 	}
 }
 
-// A prefetch does not run away: it goes on when rsync, for which this test opens directories, has come nearer.
-func TestPrefetchKeepsItsLead(t *testing.T) {
-	const dirs, files, most = 300, 4, 64
-	for _, below := range []string{"", "/sub"} {
-		t.Run("dir"+below, func(t *testing.T) { testLead(t, dirs, files, most, below) })
-	}
-}
-
-func testLead(t *testing.T, dirs, files, most int, below string) {
+// The first names are looked at and no more, but for those that are under way when they are enough.
+func TestPrefetchEnds(t *testing.T) {
+	const dirs, files, most, lookups = 100, 4, 64, 2
 	var names []string
 	for i := range dirs {
 		for j := range files {
-			names = append(names, fmt.Sprintf("top/dir%03d%s/file%d", i, below, j))
+			names = append(names, fmt.Sprintf("dir%03d/file%d", i, j))
 		}
 	}
-	mounted, opened := mountKept(t, tree(t, names...), noSleep)
-	p := NewPrefetcher(opened, 2)
-	p.lead = most
-	looked := func() int { return int(mounted.Counts().Lookup) }
-	ended := func(run <-chan struct{}) bool {
-		select {
-		case <-run:
-			return true
-		default:
-			return false
-		}
-	}
-	start := func(ctx context.Context) <-chan struct{} {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			p.Dirs(ctx, []string{"top"}, true, nil)
-		}()
-		return done
-	}
-	// standstill gives the number of lookups when it has not changed for a while.
-	standstill := func() int {
-		for before := -1; ; {
-			now := looked()
-			if now == before {
-				return now
+	base := tree(t, append(names, manyFiles("many")...)...)
+	for name, c := range map[string]struct {
+		run  func(p *Prefetcher)
+		more int
+	}{
+		"directories": {func(p *Prefetcher) {
+			p.Dirs(t.Context(), []string{""}, true, func(path string) bool { return path == "many" })
+		}, dirs + lookups*files},
+		"one directory": {func(p *Prefetcher) { p.Dirs(t.Context(), []string{"many"}, true, nil) }, chunk},
+		"files":         {func(p *Prefetcher) { p.Files(t.Context(), names) }, dirs},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mounted, opened := mountKept(t, base, noSleep)
+			p := NewPrefetcher(opened, lookups)
+			p.most = most
+			c.run(p)
+			if n := int(mounted.Counts().Lookup); n < most || n > most+c.more {
+				t.Errorf("%d names were looked at, want %d, and %d more at most", n, most, c.more)
 			}
-			before = now
-			time.Sleep(300 * time.Millisecond)
-		}
-	}
-
-	ofTop := dirs + 1 // its names are looked at together
-	ctx, cancel := context.WithCancel(t.Context())
-	done := start(ctx)
-	if n := standstill(); ended(done) || n > ofTop+most+4*files {
-		t.Fatalf("%d names were looked at with nobody near, ended %v", n, ended(done))
-	}
-	cancel()
-	<-done
-
-	done = start(t.Context())
-	standstill()
-	for i := 0; i < dirs && !ended(done); i++ {
-		ahead := looked()
-		names := []string{"", below}
-		if i == 0 {
-			names = names[:1] // the one that has been read
-		}
-		for _, name := range names {
-			dir, err := os.Open(fmt.Sprintf("%s/top/dir%03d%s", opened.root, i, name))
-			if err != nil {
-				t.Fatal(err)
+			if len(p.lookups) != 0 {
+				t.Errorf("%d places are not free", len(p.lookups))
 			}
-			dir.Close()
-		}
-		if i == 0 { // later this test may be ahead, and the prefetch runs to catch up
-			if n := standstill(); n > ofTop+(i+1)*(files+1)+2*most+4*files {
-				t.Errorf("%d names were looked at (before: %d) with rsync at directory %d", n, ahead, i)
-			}
-		}
-	}
-	for end := time.Now().Add(20 * time.Second); !ended(done); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("it did not go on: %d names were looked at", looked())
-		}
-	}
-	if n := asked(t, mounted, opened.root, "top", true); n != 0 {
-		t.Errorf("%d names were not looked at", n)
-	}
-}
-
-// Where nothing can be watched a prefetch ends with the first names, and still at the end of its context.
-func TestPrefetchWithoutWatches(t *testing.T) {
-	l := newLead(10)
-	l.broken = true
-	l.count(10)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer context.AfterFunc(ctx, l.over)()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		l.wait(ctx)
-	}()
-	select {
-	case <-done:
-		t.Fatal("it went on")
-	case <-time.After(50 * time.Millisecond):
-	}
-	cancel()
-	<-done
-	l.close()
-}
-
-func TestOpenings(t *testing.T) {
-	base := tree(t, "a/below/", "b/", "c/", "file", "link -> a")
-	told := make(chan int, 10)
-	o, err := watchOpenings(func(mark int) { told <- mark })
-	if err != nil {
-		t.Fatal(err)
-	}
-	top, err := openByPath(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer top.close()
-	for i, name := range []string{"a", "b", "c"} {
-		if _, err := o.add(top, name, 100+i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := o.add(top, ".", 7); err != nil {
-		t.Fatal(err)
-	}
-	open := func(name string, flags int) {
-		fd, err := unix.Open(base+"/"+name, flags|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		unix.Close(fd)
-	}
-	open("a", unix.O_PATH) // as the guards do
-	open("a/below", unix.O_RDONLY)
-	open("c", unix.O_RDONLY)
-	open("c", unix.O_RDONLY)
-	open("a", unix.O_RDONLY)
-	open(".", unix.O_RDONLY)
-	if first, second, third := <-told, <-told, <-told; first != 102 || second != 100 || third != 7 {
-		t.Errorf("told of %d, %d and %d", first, second, third)
-	}
-	for _, name := range []string{"gone", "file", "link"} {
-		if _, err := o.add(top, name, 1); err == nil || !strings.HasPrefix(err.Error(), "cannot watch directory "+base+"/"+name+": ") {
-			t.Errorf("%s: error %v", name, err)
-		}
-	}
-	o.close()
-	if len(told) != 0 {
-		t.Errorf("told of %d more", <-told)
-	}
-	if len(o.marks) != 1 {
-		t.Errorf("%d directories are still watched, want 1", len(o.marks))
-	}
-	if _, err := o.add(top, "a", 1); err == nil {
-		t.Error("watched after the end")
+		})
 	}
 }

@@ -24,7 +24,7 @@ type scan struct {
 
 	// enter is called before a directory is opened, and what it gives when it has been
 	// read; nil: nothing is.
-	enter func(ctx context.Context, rel string) (leave func())
+	enter func(ctx context.Context) (leave func())
 
 	// pass tells which errors of a directory do not end the scan, besides that it
 	// has gone; nil: none.
@@ -105,7 +105,7 @@ func (s *scan) work(ctx context.Context) {
 // look reads one directory.
 func (s *scan) look(ctx context.Context, rel string) ([]string, error) {
 	if s.enter != nil {
-		defer s.enter(ctx, rel)()
+		defer s.enter(ctx)()
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

@@ -21,9 +21,8 @@ type Change struct {
 // message can look like one. A nil changeReader reports nothing.
 type changeReader struct {
 	mark   []byte
-	report func(Change) // nil: they are only counted
-	show   bool         // leave them, without the mark, in the output
-	count  int
+	report func(Change)
+	show   bool // leave them, without the mark, in the output
 }
 
 func newChangeReader(report func(Change), show bool) *changeReader {
@@ -53,10 +52,7 @@ func (c *changeReader) edit(line []byte) []byte {
 	if !found {
 		return escape8Bit(report)
 	}
-	c.count++
-	if c.report != nil {
-		c.report(Change{Code: string(bytes.TrimRight(code, " ")), Path: unescape(bytes.TrimSuffix(name, []byte("\n")))})
-	}
+	c.report(Change{Code: string(bytes.TrimRight(code, " ")), Path: unescape(bytes.TrimSuffix(name, []byte("\n")))})
 	if !c.show {
 		return nil
 	}

@@ -22,15 +22,6 @@ const (
 	Failed                      // anything else
 )
 
-// String is a word or two: "fine", "deletes stopped".
-func (c Class) String() string {
-	names := [...]string{"fine", "vanished", "partial", "deletes stopped", "destination", "fatal", "failed"}
-	if c < 0 || int(c) >= len(names) {
-		return "class " + strconv.Itoa(int(c))
-	}
-	return names[c]
-}
-
 // Class sorts the exit statuses; doc.go has the table and the exceptions.
 func (r Result) Class() Class {
 	if r.Signal != 0 {

@@ -61,20 +61,6 @@ func onTmpfs(t *testing.T, dir, options string) string {
 exec unshare $user --mount sh -c 'mount -t tmpfs -o %s none %s && exec rsync "$@"' rsync "$@"`, options, dir))
 }
 
-// serveWith is serve with another program for the daemon.
-func serveWith(t *testing.T, program, path string) string {
-	t.Helper()
-	port := freePort(t)
-	daemon, err := StartDaemon(t.Context(), DaemonConfig{
-		Program: program, Module: "zkrs-test", Path: path, Port: port, TempDir: t.TempDir(), Output: t.Output(), StopGrace: time.Second,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { end(daemon) })
-	return URL("127.0.0.1", port, "zkrs-test")
-}
-
 func TestClasses(t *testing.T) {
 	for code := -1; code < 256; code++ {
 		want := Failed
@@ -106,13 +92,6 @@ func TestClasses(t *testing.T) {
 			t.Errorf("%+v is %v, want %v", result, got, want)
 		}
 	}
-	words := map[string]bool{}
-	for class := Fine; class <= Failed; class++ {
-		words[class.String()] = true
-	}
-	if len(words) != 7 || words[""] || !words["deletes stopped"] || Class(9).String() != "class 9" {
-		t.Errorf("%v", words)
-	}
 }
 
 // transferring starts sending a file that takes long, and returns when the
@@ -121,7 +100,7 @@ func transferring(t *testing.T, options Options, destination, url string) <-chan
 	t.Helper()
 	source := t.TempDir()
 	write(t, source, "dir/file", strings.Repeat("x", 300<<10))
-	options.Extra = append(options.Extra, "bwlimit:100")
+	options.Extra = append(options.Extra, "bwlimit:20")
 	sender := Sender{Options: options, Output: t.Output()}
 	ended := make(chan Result, 1)
 	go func() {
@@ -236,7 +215,7 @@ func TestDestinationDropsPackets(t *testing.T) {
 	port := name.(*unix.SockaddrInet4).Port
 	// The queue has room for one; after that nobody is answered.
 	for {
-		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), 100*time.Millisecond)
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), time.Second)
 		if err != nil {
 			break
 		}
@@ -286,13 +265,13 @@ func TestDestinationIsFull(t *testing.T) {
 	source := t.TempDir()
 	destination := t.TempDir()
 	write(t, source, "file", strings.Repeat("x", 1<<20))
-	url := serveWith(t, onTmpfs(t, destination, "size=64k"), destination)
+	_, url := serveAs(t, DaemonConfig{Path: destination, program: onTmpfs(t, destination, "size=64k")})
 	wants(t, run(t, Options{}, wholeJob(source, url)), Destination, 11)
 
 	write(t, source, "file", "")
 	write(t, source, "file2", "")
 	destination = t.TempDir()
-	url = serveWith(t, onTmpfs(t, destination, "nr_inodes=2"), destination)
+	_, url = serveAs(t, DaemonConfig{Path: destination, program: onTmpfs(t, destination, "nr_inodes=2")})
 	wants(t, run(t, Options{}, wholeJob(source, url)), Destination, 23)
 }
 
@@ -300,7 +279,7 @@ func TestDestinationIsReadOnly(t *testing.T) {
 	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "file", "x")
-	url := serveWith(t, onTmpfs(t, destination, "ro"), destination)
+	_, url := serveAs(t, DaemonConfig{Path: destination, program: onTmpfs(t, destination, "ro")})
 	wants(t, run(t, Options{}, wholeJob(source, url)), Destination, 23)
 }
 
@@ -355,7 +334,7 @@ func TestSourceFileCannotBeRead(t *testing.T) {
 		}
 	}
 	_, url := serve(t, destination)
-	sender := Sender{Program: asNobody(t), Output: t.Output()}
+	sender := Sender{program: asNobody(t), Output: t.Output()}
 	result, err := sender.Run(t.Context(), wholeJob(source, url))
 	if err != nil {
 		t.Fatal(err)
@@ -412,7 +391,7 @@ func TestOwnProcessEnded(t *testing.T) {
 	_, url := serve(t, destination)
 	for signal, code := range map[syscall.Signal]int{syscall.SIGTERM: 20, syscall.SIGKILL: -1} {
 		out := &buffer{}
-		sender := Sender{Program: script(t, `echo pid $$; exec rsync "$@"`), Options: Options{Extra: []string{"bwlimit:50"}}, Output: out}
+		sender := Sender{program: script(t, `echo pid $$; exec rsync "$@"`), Options: Options{Extra: []string{"bwlimit:50"}}, Output: out}
 		ended := make(chan Result, 1)
 		go func() {
 			result, err := sender.Run(context.WithoutCancel(t.Context()), wholeJob(source, url))

@@ -23,17 +23,19 @@ const defaultStartTimeout = 10 * time.Second
 
 // DaemonConfig describes an rsync daemon with one module.
 type DaemonConfig struct {
-	Program      string // "": rsync
-	Module       string
-	Path         string // absolute; need not exist yet
-	Port         int
-	DropCache    bool          // a patched rsync only
-	TempDir      string        // for the config file; "": os.TempDir
-	Output       io.Writer     // gets the daemon's log in whole lines; nil: nobody
-	Logger       *slog.Logger  // nil: none
-	StartTimeout time.Duration // until it must answer; 0: 10 s
-	StopGrace    time.Duration // between SIGTERM and SIGKILL; 0: 2 s
-	LookEvery    time.Duration // pause between two looks for receivers whose source is gone; 0: 200 ms
+	Module    string
+	Path      string // absolute; need not exist yet
+	Port      int
+	DropCache bool         // a patched rsync only
+	TempDir   string       // for the config file; "": os.TempDir
+	Output    io.Writer    // gets the daemon's log in whole lines; nil: nobody
+	Logger    *slog.Logger // nil: none
+
+	// Tests replace these.
+	program      string        // "": rsync
+	startTimeout time.Duration // until it must answer; 0: 10 s
+	stopGrace    time.Duration // between SIGTERM and SIGKILL; 0: 2 s
+	lookEvery    time.Duration // pause between two looks for receivers whose source is gone; 0: 200 ms
 }
 
 // Daemon is a running rsync daemon.
@@ -56,7 +58,7 @@ func StartDaemon(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 		return nil, err
 	}
 	if cfg.DropCache {
-		if err := checkDropCache(ctx, cfg.Program); err != nil {
+		if err := checkDropCache(ctx, cfg.program); err != nil {
 			return nil, err
 		}
 	}
@@ -95,7 +97,7 @@ func launch(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 }
 
 func (d *Daemon) start(cfg DaemonConfig, path string) error {
-	program := programName(cfg.Program)
+	program := programName(cfg.program)
 	// rsync opens the log again for every connection, before the chroot.
 	args := []string{"--daemon", "--no-detach", "--config=" + d.config, "--port=" + strconv.Itoa(cfg.Port), "--log-file=/dev/stderr"}
 	if cfg.DropCache {
@@ -108,7 +110,7 @@ func (d *Daemon) start(cfg DaemonConfig, path string) error {
 		d.streams[i] = lineWriter{out: out, line: d.log.add}
 	}
 	cmd.Stdout, cmd.Stderr = &d.streams[0], &d.streams[1]
-	process, err := startProcess(cmd, true, cfg.StopGrace)
+	process, err := startProcess(cmd, true, cfg.stopGrace)
 	if err != nil {
 		return startError(program, err)
 	}
@@ -145,7 +147,7 @@ func (d *Daemon) own(ctx context.Context) {
 // awaitAnswer polls until the daemon answers for its module on every address
 // family it has.
 func (d *Daemon) awaitAnswer(ctx context.Context, cfg DaemonConfig, comment string) error {
-	timeout := cfg.StartTimeout
+	timeout := cfg.startTimeout
 	if timeout <= 0 {
 		timeout = defaultStartTimeout
 	}

@@ -21,15 +21,11 @@ import (
 
 func TestDaemonLife(t *testing.T) {
 	port, dir, out := freePort(t), t.TempDir(), &buffer{}
-	start := time.Now()
 	daemon, err := StartDaemon(t.Context(), DaemonConfig{Module: "zkrs-s", Path: t.TempDir(), Port: port, TempDir: dir, Output: out})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer daemon.Stop()
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("the start took %v", took)
-	}
 	for _, host := range []string{"127.0.0.1", "::1", "localhost"} {
 		if err := Probe(t.Context(), net.JoinHostPort(host, strconv.Itoa(port)), "zkrs-s"); err != nil {
 			t.Error(err)
@@ -344,20 +340,16 @@ func TestPortTakenInOneFamily(t *testing.T) {
 				if err := PortFree(port); err == nil {
 					t.Error("PortFree found it free")
 				}
-				cfg := DaemonConfig{Module: "m", Path: t.TempDir(), Port: port, TempDir: t.TempDir(), Output: t.Output(), StartTimeout: 5 * time.Second}
+				cfg := DaemonConfig{Module: "m", Path: t.TempDir(), Port: port, TempDir: t.TempDir(), Output: t.Output()}
 				if _, err := StartDaemon(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), strconv.Itoa(port)) {
 					t.Errorf("StartDaemon: %v", err)
 				}
-				start := time.Now()
 				daemon, err := launch(t.Context(), cfg)
 				if err == nil {
 					daemon.Stop()
 				}
 				if err == nil || !strings.HasPrefix(err.Error(), "cannot start the rsync daemon on port") || !errors.Is(err, ErrStranger) {
 					t.Errorf("launch: %v", err)
-				}
-				if took := time.Since(start); took > 2*time.Second {
-					t.Errorf("it took %v", took)
 				}
 				if files, _ := os.ReadDir(cfg.TempDir); len(files) != 0 {
 					t.Errorf("%v left", files)
@@ -401,14 +393,10 @@ func TestPortTakenByDaemonOfSameModule(t *testing.T) {
 }
 
 func TestDaemonEndsEarly(t *testing.T) {
-	start := time.Now()
-	cfg := DaemonConfig{Program: script(t, "printf 'no such thing' >&2; exit 3"), Module: "m", Path: "/", Port: freePort(t), TempDir: t.TempDir()}
+	cfg := DaemonConfig{program: script(t, "printf 'no such thing' >&2; exit 3"), Module: "m", Path: "/", Port: freePort(t), TempDir: t.TempDir()}
 	_, err := StartDaemon(t.Context(), cfg)
 	if err == nil || !strings.Contains(err.Error(), "exit status 3 (") || !strings.Contains(err.Error(), "no such thing") {
 		t.Error(err)
-	}
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("it took %v", took)
 	}
 	if files, _ := os.ReadDir(cfg.TempDir); len(files) != 0 {
 		t.Errorf("%v left", files)
@@ -418,29 +406,37 @@ func TestDaemonEndsEarly(t *testing.T) {
 func TestDaemonNeverAnswers(t *testing.T) {
 	out := &buffer{}
 	cfg := DaemonConfig{
-		Program: script(t, "echo pid $$; exec sleep 60"), Module: "m", Path: "/", Port: freePort(t), TempDir: t.TempDir(), Output: out,
-		StartTimeout: 300 * time.Millisecond,
+		program: script(t, "echo pid $$; exec sleep 60"), Module: "m", Path: "/", Port: freePort(t), TempDir: t.TempDir(),
+		startTimeout: 300 * time.Millisecond,
 	}
 	_, err := StartDaemon(t.Context(), cfg)
 	if err == nil || !strings.HasPrefix(err.Error(), "cannot start the rsync daemon on port") {
 		t.Error(err)
 	}
-	if alive(pids(t, out, 1)[0]) {
-		t.Error("it is alive")
-	}
+
 	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
 	lost := errors.New("lost")
-	time.AfterFunc(50*time.Millisecond, func() { cancel(lost) })
-	cfg.StartTimeout = 10 * time.Second
-	if _, err := StartDaemon(ctx, cfg); !errors.Is(err, lost) {
+	cfg.startTimeout, cfg.Output = time.Hour, out
+	ended := make(chan error, 1)
+	go func() {
+		_, err := StartDaemon(ctx, cfg)
+		ended <- err
+	}()
+	pid := pids(t, out, 1)[0]
+	cancel(lost)
+	if err := <-ended; !errors.Is(err, lost) {
 		t.Error(err)
+	}
+	if alive(pid) {
+		t.Error("it is alive")
 	}
 }
 
 func TestDaemonCannotBeStarted(t *testing.T) {
 	dir := t.TempDir()
 	for want, cfg := range map[string]DaemonConfig{
-		"cannot start /no/such/rsync":                      {Program: "/no/such/rsync", Module: "m", Path: "/", Port: freePort(t), TempDir: dir},
+		"cannot start /no/such/rsync":                      {program: "/no/such/rsync", Module: "m", Path: "/", Port: freePort(t), TempDir: dir},
 		"cannot write the rsync daemon's config file":      {Module: "m", Path: "/", Port: freePort(t), TempDir: dir + "/none"},
 		"cannot listen on port 0":                          {Module: "m", Path: "/", TempDir: dir},
 		"cannot serve \"rel\"":                             {Module: "m", Path: "rel", Port: freePort(t), TempDir: dir},
@@ -496,7 +492,7 @@ func TestStopEndsTransfers(t *testing.T) {
 	if temporary(destination) != 0 {
 		t.Error("a temporary file stays")
 	}
-	if result := <-ended; result.OK() {
+	if result := <-ended; result.Class() == Fine {
 		t.Error("the client reports success")
 	}
 }
@@ -511,7 +507,7 @@ func TestDaemonDies(t *testing.T) {
 	}
 	select {
 	case <-daemon.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nobody noticed")
 	}
 	if err := daemon.Err(); err == nil || !strings.Contains(err.Error(), "killed by signal 9") {
@@ -523,7 +519,7 @@ func TestDaemonDies(t *testing.T) {
 	if _, err := os.Stat(daemon.config); err == nil {
 		t.Error("the config file is left")
 	}
-	if result := <-ended; result.OK() {
+	if result := <-ended; result.Class() == Fine {
 		t.Error("the client reports success")
 	}
 	daemon.Stop()
@@ -536,10 +532,10 @@ func TestDaemonDies(t *testing.T) {
 func TestStopKillsStubbornWorkers(t *testing.T) {
 	out := &buffer{}
 	daemon := &Daemon{stop: make(chan struct{}), done: make(chan struct{})}
-	err := daemon.start(DaemonConfig{Output: out, StopGrace: 300 * time.Millisecond, Program: script(t, `
-sh -c 'trap "" TERM; echo pid $$; while :; do sleep 60; done' &
-echo pid $$
+	err := daemon.start(DaemonConfig{Output: out, stopGrace: 300 * time.Millisecond, program: script(t, `
+sh -c 'trap "echo told" TERM; echo pid $$; while :; do sleep 60; done' &
 trap 'exit 0' TERM
+echo pid $$
 while :; do sleep 0.01; done
 `)}, "/")
 	if err != nil {
@@ -547,10 +543,9 @@ while :; do sleep 0.01; done
 	}
 	go daemon.own(t.Context())
 	found := pids(t, out, 2)
-	start := time.Now()
 	daemon.Stop()
-	if took := time.Since(start); took < 250*time.Millisecond || took > 2*time.Second {
-		t.Errorf("it took %v", took)
+	if !strings.Contains(out.String(), "told\n") {
+		t.Error("it was not asked to end")
 	}
 	for _, pid := range found {
 		if alive(pid) {
@@ -607,14 +602,11 @@ func TestProbe(t *testing.T) {
 		release := make(chan struct{})
 		occupy(t, "tcp4", addr, func(net.Conn) { <-release })
 		defer close(release)
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		lost := errors.New("lost")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, lost)
 		defer cancel()
-		start := time.Now()
-		if err := Probe(ctx, addr, "m"); !errors.Is(err, context.DeadlineExceeded) {
+		if err := Probe(ctx, addr, "m"); !errors.Is(err, lost) { // not Probe's own patience
 			t.Error(err)
-		}
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("it took %v", took)
 		}
 	})
 }

@@ -103,7 +103,7 @@ func TestMaxDeleteAndSomethingInTheWay(t *testing.T) {
 		t.Errorf("%v, stopped: %v, %d deleted", result, result.DeletesStopped, result.Deleted)
 	}
 	// The directory itself makes way uncounted.
-	if result = run(t, Options{Delete: true}, job); !result.OK() || result.Deleted != 1 {
+	if result = run(t, Options{Delete: true}, job); result.Class() != Fine || result.Deleted != 1 {
 		t.Errorf("%v, %d deleted", result, result.Deleted)
 	}
 	sameNames(t, source, destination)
@@ -181,7 +181,7 @@ func TestNothingIsDeletedWhereNothingWasRead(t *testing.T) {
 	_, url := serve(t, destination)
 	for _, kind := range []Kind{Recursive, Shallow} {
 		for _, when := range []string{"delete-before", "delete-during", "delete-delay", "delete-after"} {
-			sender := Sender{Program: asNobody(t), Options: Options{Delete: true, Extra: []string{when, "no-perms"}}, Output: t.Output()}
+			sender := Sender{program: asNobody(t), Options: Options{Delete: true, Extra: []string{when, "no-perms"}}, Output: t.Output()}
 			job := Job{Base: source, Names: []string{"a", "m", "m/locked", "z"}, Kind: kind, URL: url}
 			result, err := sender.Run(t.Context(), job)
 			if err != nil {
@@ -219,7 +219,7 @@ func TestRefusedOptionsDelete(t *testing.T) {
 			if extra == "delete-excluded" {
 				names = []string{"z"} // no error, so that deletions happen
 			}
-			sender := Sender{Program: asNobody(t), Options: options, Output: t.Output()}
+			sender := Sender{program: asNobody(t), Options: options, Output: t.Output()}
 			job := Job{Base: source, Names: names, Kind: Recursive, Filters: []string{"/z/skip"}, URL: url}
 			if _, err := sender.Run(t.Context(), job); err != nil {
 				t.Fatal(err)
@@ -227,7 +227,7 @@ func TestRefusedOptionsDelete(t *testing.T) {
 			if deleted := tree(t, destination)[path] == ""; deleted != with {
 				t.Errorf("%s: %v, deleted: %v", extra, with, deleted)
 			}
-			if err := options.Validate(t.Context(), ""); (err != nil) != with {
+			if err := options.Validate(t.Context()); (err != nil) != with {
 				t.Errorf("%s: %v", extra, err)
 			}
 		}

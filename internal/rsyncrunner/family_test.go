@@ -59,7 +59,7 @@ func loopbackWithoutIPv6(t *testing.T) {
 // listens in the other address family only, is not taken for one that works.
 func TestDaemonInOneFamilyOnly(t *testing.T) {
 	program := script(t, `exec rsync --ipv6 "$@"`)
-	d, err := StartDaemon(t.Context(), DaemonConfig{Module: "m", Path: t.TempDir(), Port: freePort(t), TempDir: t.TempDir(), Program: program})
+	d, err := StartDaemon(t.Context(), DaemonConfig{Module: "m", Path: t.TempDir(), Port: freePort(t), TempDir: t.TempDir(), program: program})
 	if err == nil {
 		d.Stop()
 	}

@@ -109,7 +109,7 @@ func TestFiltersComeFirst(t *testing.T) {
 	_, url := serve(t, destination)
 	extra := []string{"include:/a/skip", "filter:risk /a/skip", "filter:show /a/skip/***", "cvs-exclude"}
 	options := Options{Delete: true, Extra: extra}
-	if err := options.Validate(t.Context(), ""); err != nil {
+	if err := options.Validate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	send(t, options, Job{Base: source, Names: []string{"a"}, Kind: Recursive, Filters: []string{"/a/skip"}, URL: url})
@@ -147,7 +147,7 @@ func TestManyFilters(t *testing.T) {
 	sender := Sender{Options: Options{Delete: true}, Output: t.Output(), Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	job := Job{Base: source, Names: []string{""}, Kind: Recursive, Filters: filters, URL: url}
 	result, err := sender.Run(t.Context(), job)
-	if err != nil || !result.OK() {
+	if err != nil || result.Class() != Fine {
 		t.Fatal(result, err)
 	}
 	got := tree(t, destination)
@@ -176,7 +176,7 @@ func TestLongFilters(t *testing.T) {
 	}
 	for _, filter := range []string{"/x" + long, "", "a\x00b"} {
 		job.Filters = []string{"/fine", filter}
-		if _, err := (&Sender{Program: "/no/such/rsync"}).Run(t.Context(), job); err == nil || !strings.HasPrefix(err.Error(), "cannot exclude ") || len(err.Error()) > 300 {
+		if _, err := (&Sender{program: "/no/such/rsync"}).Run(t.Context(), job); err == nil || !strings.HasPrefix(err.Error(), "cannot exclude ") || len(err.Error()) > 300 {
 			t.Errorf("%.10q: %v", filter, err)
 		}
 	}

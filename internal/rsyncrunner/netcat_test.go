@@ -80,7 +80,7 @@ func TestNetcatEnds(t *testing.T) {
 	cancel()
 	select {
 	case <-listener.Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it goes on after its context")
 	}
 	if err := listener.Err(); err != nil {

@@ -31,10 +31,9 @@ type Options struct {
 // helpTimeout bounds `rsync --help`.
 const helpTimeout = 10 * time.Second
 
-// Validate refuses options that would break what the runner rests on, and
-// those that this rsync lacks. program is as in Sender; it is only run when
-// DropCache is set.
-func (o Options) Validate(ctx context.Context, program string) error {
+// Validate refuses options that would break what the runner rests on, and those that this rsync
+// lacks. With DropCache it asks rsync.
+func (o Options) Validate(ctx context.Context) error {
 	if o.Timeout < 0 {
 		return fmt.Errorf("cannot use a timeout of %d seconds: give 0 (none) or more", o.Timeout)
 	}
@@ -44,7 +43,7 @@ func (o Options) Validate(ctx context.Context, program string) error {
 		}
 	}
 	if o.DropCache {
-		return checkDropCache(ctx, program)
+		return checkDropCache(ctx, "")
 	}
 	return nil
 }

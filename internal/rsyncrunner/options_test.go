@@ -18,7 +18,7 @@ func TestValidateAccepts(t *testing.T) {
 		"filter:protect x", "compress", "sockopts:SO_SNDBUF=65536", "address:127.0.0.1", "ignore-missing-args",
 		"implied-dirs", "i-d", "archive", "no-times", "suffix:a b",
 	}}
-	if err := options.Validate(t.Context(), ""); err != nil {
+	if err := options.Validate(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -36,17 +36,17 @@ func TestValidateRefuses(t *testing.T) {
 		"exclude-from:f", "include-from:f", "filter:merge f", "filter:. f", "filter:: f", "filter:dir-merge .f", "filter: . f", "filter:._f",
 		"", ":", ":value", "e", "n", "a", "-n", "--delete", "no implied dirs", "no-implied-dirs=1", "no-implied-dirs 1", "bw\nlimit", "exclude:\x00",
 	} {
-		err := Options{Extra: []string{"bwlimit:1", extra}}.Validate(t.Context(), "")
+		err := Options{Extra: []string{"bwlimit:1", extra}}.Validate(t.Context())
 		if err == nil || !strings.HasPrefix(err.Error(), "cannot use the rsync option ") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v", extra, err)
 		}
 	}
 	for _, extra := range []string{"ignore-errors", "delete-excluded", "delete-missing-args", "max-delete:5"} {
-		if err := (Options{Delete: true, Extra: []string{extra}}).Validate(t.Context(), ""); err == nil {
+		if err := (Options{Delete: true, Extra: []string{extra}}).Validate(t.Context()); err == nil {
 			t.Errorf("%q is accepted with Delete", extra)
 		}
 	}
-	if err := (Options{Timeout: -1}).Validate(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "-1 seconds") {
+	if err := (Options{Timeout: -1}).Validate(t.Context()); err == nil || !strings.Contains(err.Error(), "-1 seconds") {
 		t.Error(err)
 	}
 }
@@ -70,19 +70,19 @@ func TestRefusedOptionsExist(t *testing.T) {
 
 func TestDropCache(t *testing.T) {
 	options := Options{DropCache: true}
-	if err := options.Validate(t.Context(), ""); err == nil || !strings.HasPrefix(err.Error(), "cannot drop the page cache: rsync has no --drop-cache") {
+	if err := options.Validate(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "cannot drop the page cache: rsync has no --drop-cache") {
 		t.Error(err)
 	}
 	patched := script(t, `[ "$*" = --help ] && echo '--drop-cache  do not keep files in the page cache'`)
-	if err := options.Validate(t.Context(), patched); err != nil {
+	if err := checkDropCache(t.Context(), patched); err != nil {
 		t.Error(err)
 	}
-	if err := options.Validate(t.Context(), "/no/such/rsync"); err == nil || !strings.HasPrefix(err.Error(), "cannot start /no/such/rsync") {
+	if err := checkDropCache(t.Context(), "/no/such/rsync"); err == nil || !strings.HasPrefix(err.Error(), "cannot start /no/such/rsync") {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := options.Validate(ctx, script(t, "exec sleep 60")); !errors.Is(err, context.DeadlineExceeded) {
+	if err := checkDropCache(ctx, script(t, "exec sleep 60")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
 }

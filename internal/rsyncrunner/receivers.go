@@ -49,7 +49,7 @@ type served struct {
 }
 
 func newReceivers(process *process, cfg DaemonConfig) *receivers {
-	r := &receivers{process: process, port: cfg.Port, every: cfg.LookEvery, grace: lostGrace, logger: cfg.Logger, known: map[member]*served{}}
+	r := &receivers{process: process, port: cfg.Port, every: cfg.lookEvery, grace: lostGrace, logger: cfg.Logger, known: map[member]*served{}}
 	if r.every <= 0 {
 		r.every = defaultLookEvery
 	}

@@ -25,7 +25,6 @@ type Result struct {
 	FileList string        // what was printed before the statistics: with Verbose the files sent; bounded, says how many lines it lacks
 	Duration time.Duration // of the whole run
 
-	Changes        int  // how many were reported, with Sender.Changes or Options.Verify
 	Deleted        int  // files, directories and all else deleted (in a dry run: that would be); -1 when rsync has not said it
 	DeletesStopped bool // Job.MaxDelete left some undeleted, whatever Code is
 
@@ -33,9 +32,6 @@ type Result struct {
 	endedByDestination bool // the rsync at the other end gave up
 	listInvalid        bool // it did because a directory vanished while the list was made
 }
-
-// OK reports whether everything asked for was done.
-func (r Result) OK() bool { return r.Code == 0 && r.Signal == 0 }
 
 // String says in words how the run ended: "exit status 23 (some files were not transferred)".
 func (r Result) String() string {

@@ -21,11 +21,12 @@ import (
 
 // Sender runs the rsync client. Its methods may be called at the same time.
 type Sender struct {
-	Program   string // "": rsync
 	Options   Options
-	Output    io.Writer     // what rsync prints, in whole lines; called by all runs at once. nil: nobody
+	Output    io.Writer     // gets what rsync prints, in whole lines, from all runs at once; nil: nobody
 	Logger    *slog.Logger  // nil: none
 	StopGrace time.Duration // between SIGTERM and SIGKILL; 0: 2 s
+
+	program string // tests replace it; "": rsync
 }
 
 // Job is what one run sends.
@@ -65,12 +66,12 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	stdout := &lineWriter{out: out, line: read.stdout}
 	stderr := &lineWriter{out: out, line: read.stderr}
 	var changes *changeReader
-	if job.Changes != nil || s.Options.Verify {
+	if job.Changes != nil {
 		changes = newChangeReader(job.Changes, s.Options.Verbose)
 		stdout.edit, stderr.edit = changes.edit, escape8Bit
 	}
 
-	program := programName(s.Program)
+	program := programName(s.program)
 	cmd := exec.Command(program, s.args(job, changes.args()...)...)
 	cmd.Env = childEnviron(os.Environ())
 	cmd.Stdin = bytes.NewReader(list)
@@ -91,9 +92,6 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	stdout.flush()
 	stderr.flush()
 	result := read.result(p.status())
-	if changes != nil {
-		result.Changes = changes.count
-	}
 	result.Duration = time.Since(start)
 	return result, nil
 }

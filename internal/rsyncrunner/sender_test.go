@@ -175,7 +175,7 @@ func TestSendVanishedPath(t *testing.T) {
 	write(t, source, "dir/file", "x")
 	_, url := serve(t, destination)
 	result := run(t, Options{}, Job{Base: source, Names: []string{"gone", "dir"}, Kind: Recursive, URL: url})
-	if result.OK() || result.Code != codePartial || !strings.Contains(strings.Join(result.Errors, "\n"), "gone") {
+	if result.Code != codePartial || !strings.Contains(strings.Join(result.Errors, "\n"), "gone") {
 		t.Errorf("%v %q", result, result.Errors)
 	}
 	if tree(t, destination)["./dir/file"] == "" {
@@ -192,7 +192,7 @@ func TestSendStoppedByMaxDelete(t *testing.T) {
 	_, url := serve(t, destination)
 	limit := 2
 	result := run(t, Options{Delete: true}, Job{Base: source, Names: []string{""}, Kind: Recursive, MaxDelete: &limit, URL: url})
-	if result.OK() || result.Code != codeMaxDelete || result.Class() != DeletesStopped || result.Deleted != 2 {
+	if result.Code != codeMaxDelete || result.Class() != DeletesStopped || result.Deleted != 2 {
 		t.Errorf("%v %q, want 25", result, result.Errors)
 	}
 }
@@ -279,13 +279,13 @@ func TestPathList(t *testing.T) {
 // fake runs a script instead of rsync.
 func fake(t *testing.T, text string) (Result, error) {
 	t.Helper()
-	sender := Sender{Program: script(t, text), Output: t.Output(), StopGrace: time.Second}
+	sender := Sender{program: script(t, text), Output: t.Output(), StopGrace: time.Second}
 	return sender.Run(t.Context(), Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"})
 }
 
 func TestChildKilledBySignal(t *testing.T) {
 	result, err := fake(t, "kill -9 $$")
-	if err != nil || result.OK() || result.Code != -1 || result.Signal != syscall.SIGKILL {
+	if err != nil || result.Class() != Failed || result.Code != -1 || result.Signal != syscall.SIGKILL {
 		t.Errorf("%v, %v", result, err)
 	}
 	if want := "killed by signal 9 (killed)"; result.String() != want {
@@ -303,27 +303,29 @@ func TestChildInheritsLittle(t *testing.T) {
 	}
 	defer open.Close()
 	out := &buffer{}
-	sender := Sender{Program: script(t, `ls /proc/self/fd; env; echo leads $(($(ps -o sid= -p $$) - $$))`), Output: out}
+	t.Setenv(helperVariable, "tell")
+	sender := Sender{program: os.Args[0], Output: out}
 	result, err := sender.Run(t.Context(), Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"})
-	if err != nil || !result.OK() {
+	if err != nil || result.Class() != Fine {
 		t.Fatal(result, err)
 	}
 	text := out.String()
 	for line := range strings.Lines(text) {
-		// 3 is the directory that ls itself has open.
-		if fd, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && fd > 3 && !inherited(fd) {
-			t.Errorf("descriptor %d leaked", fd)
+		number, found := strings.CutPrefix(strings.TrimSpace(line), "descriptor ")
+		if fd, err := strconv.Atoi(number); found && (err != nil || !inherited(fd)) {
+			t.Errorf("%s leaked", line)
 		}
 	}
 	if strings.Contains(text, "RSYNC_ICONV") || strings.Contains(text, "LC_NUMERIC") || !strings.Contains(text, "LC_ALL=C\n") || !strings.Contains(text, "RSYNC_PROXY=proxy:1\n") {
 		t.Errorf("environment %q", text)
 	}
-	if !strings.Contains(text, "\nleads 0\n") {
+	if !strings.Contains(text, "\nleads a session: true\n") {
 		t.Errorf("it leads no session of its own: %q", text)
 	}
 }
 
-// inherited reports whether the test itself got fd from whoever started it.
+// inherited reports whether this process got fd from whoever started it: it does not make any that
+// children keep.
 func inherited(fd int) bool {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	return err == nil && flags&unix.FD_CLOEXEC == 0
@@ -338,12 +340,12 @@ func TestChildEnviron(t *testing.T) {
 }
 
 func TestMissingProgram(t *testing.T) {
-	sender := Sender{Program: "/no/such/rsync"}
+	sender := Sender{program: "/no/such/rsync"}
 	_, err := sender.Run(t.Context(), Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"})
 	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "cannot start /no/such/rsync") {
 		t.Error(err)
 	}
-	sender.Program = "no-such-rsync"
+	sender.program = "no-such-rsync"
 	_, err = sender.Run(t.Context(), Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"})
 	if !errors.Is(err, exec.ErrNotFound) {
 		t.Error(err)
@@ -369,9 +371,9 @@ func pids(t *testing.T, out *buffer, count int) []int {
 // A group that ignores SIGTERM is killed, all of it, and Run waits for that.
 func TestEndOfContextKillsGroup(t *testing.T) {
 	out := &buffer{}
-	sender := Sender{StopGrace: 200 * time.Millisecond, Output: out, Program: script(t, `
-trap '' TERM HUP INT
-sh -c 'echo pid $$; while :; do sleep 60; done' &
+	sender := Sender{StopGrace: 200 * time.Millisecond, Output: out, program: script(t, `
+trap 'echo told' TERM
+sh -c 'trap "echo told" TERM; echo pid $$; while :; do sleep 60; done' &
 echo pid $$
 while :; do sleep 60; done
 `)}
@@ -384,14 +386,13 @@ while :; do sleep 60; done
 		ended <- err
 	}()
 	found := pids(t, out, 2)
-	start := time.Now()
 	cancel(lost)
 	err := <-ended
 	if !errors.Is(err, lost) || !strings.HasPrefix(err.Error(), "cannot finish sending to rsync://localhost:1/m") {
 		t.Error(err)
 	}
-	if took := time.Since(start); took < 150*time.Millisecond || took > 3*time.Second {
-		t.Errorf("it took %v", took)
+	if strings.Count(out.String(), "told\n") != 2 {
+		t.Errorf("not both were asked to end: %q", out)
 	}
 	for _, pid := range found {
 		if alive(pid) {
@@ -400,14 +401,14 @@ while :; do sleep 60; done
 	}
 }
 
-// SIGTERM is enough for the real one, which has to be gone at once.
+// SIGTERM is enough for the real one.
 func TestEndOfContextStopsRealTransfer(t *testing.T) {
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "dir/file", strings.Repeat("x", 1<<20))
 	daemon, url := serve(t, destination)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	sender := Sender{Options: Options{Extra: []string{"bwlimit:50"}}, StopGrace: 10 * time.Second}
+	sender := Sender{Options: Options{Extra: []string{"bwlimit:50"}}, StopGrace: time.Hour}
 	ended := make(chan error, 1)
 	go func() {
 		_, err := sender.Run(ctx, Job{Base: source, Names: []string{"dir"}, Kind: Recursive, URL: url})
@@ -417,13 +418,9 @@ func TestEndOfContextStopsRealTransfer(t *testing.T) {
 		found, _ := filepath.Glob(destination + "/dir/.file.*")
 		return len(found) == 1
 	})
-	start := time.Now()
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Error(err)
-	}
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("it took %v", took)
 	}
 	eventually(t, "the daemon's temporary file is gone", func() bool {
 		found, _ := filepath.Glob(destination + "/dir/.file.*")
@@ -437,7 +434,7 @@ func TestEndOfContextStopsRealTransfer(t *testing.T) {
 func TestEndedContextRunsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	sender := Sender{Program: "/no/such/rsync"}
+	sender := Sender{program: "/no/such/rsync"}
 	if _, err := sender.Run(ctx, Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v: it was tried", err)
 	}
@@ -446,19 +443,15 @@ func TestEndedContextRunsNothing(t *testing.T) {
 // What a child leaves behind in its group holds nobody up and does not live on.
 func TestLeftOversAreKilled(t *testing.T) {
 	out := &buffer{}
-	sender := Sender{Output: out, StopGrace: 2 * time.Second, Program: script(t, `
-sh -c 'trap "" TERM; echo pid $$; sleep 60' &
-while ! [ -e /proc/$!/cwd ]; do :; done
-sleep 0.1
+	stubborn := t.TempDir() + "/stubborn"
+	sender := Sender{Output: out, StopGrace: time.Hour, program: script(t, `
+sh -c 'trap "" TERM; echo pid $$; touch `+stubborn+`; exec sleep 60' &
+while ! [ -e `+stubborn+` ]; do sleep 0.01; done
 exit 7
 `)}
-	start := time.Now()
 	result, err := sender.Run(t.Context(), Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"})
 	if err != nil || result.Code != 7 {
 		t.Error(result, err)
-	}
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("it took %v", took)
 	}
 	for _, pid := range pids(t, out, 1) {
 		if alive(pid) {
@@ -477,11 +470,6 @@ func TestChildDiesWithProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := pids(t, out, 1)
-	// Go may end idle threads after a while; the child must survive that.
-	time.Sleep(50 * time.Millisecond)
-	if !alive(found[0]) {
-		t.Error("the child died early")
-	}
 	_ = holder.Process.Kill()
 	_ = holder.Wait()
 	eventually(t, "the child is gone", func() bool { return !alive(found[0]) })
@@ -509,7 +497,7 @@ func TestPasswordIsNotAskedFor(t *testing.T) {
 
 func TestOutputIsBounded(t *testing.T) {
 	out := &buffer{}
-	sender := Sender{Output: out, Program: script(t, `
+	sender := Sender{Output: out, program: script(t, `
 yes 'some/file with a name' | head -n 100000
 yes 'rsync: an error' | head -n 10000 >&2
 head -c 1000000 /dev/zero >&2
@@ -517,7 +505,7 @@ echo >&2; echo 'rsync error: the last one' >&2
 printf '\nNumber of files: 5 (reg: 4, dir: 1)\n\nno end'
 `)}
 	result, err := sender.Run(t.Context(), Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"})
-	if err != nil || !result.OK() {
+	if err != nil || result.Class() != Fine {
 		t.Fatal(result, err)
 	}
 	if len(result.FileList) > maxFileList+100 || !strings.HasSuffix(result.FileList, "lines left out)") {
@@ -542,7 +530,7 @@ printf '\nNumber of files: 5 (reg: 4, dir: 1)\n\nno end'
 // Two streams do not mix within a line.
 func TestOutputInWholeLines(t *testing.T) {
 	out := &buffer{}
-	sender := Sender{Output: out, Program: script(t, `
+	sender := Sender{Output: out, program: script(t, `
 for i in 1 2 3 4 5; do printf aaa; printf bbb >&2; sleep 0.02; printf 'aaa\n'; printf 'bbb\n' >&2; done
 `)}
 	if _, err := sender.Run(t.Context(), Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"}); err != nil {
@@ -561,9 +549,9 @@ func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("disk ful
 
 // A log that cannot be written to must not end a transfer.
 func TestOutputMayFail(t *testing.T) {
-	sender := Sender{Output: failingWriter{}, Program: script(t, `yes | head -n 100000; echo 'Number of files: 3'`)}
+	sender := Sender{Output: failingWriter{}, program: script(t, `yes | head -n 100000; echo 'Number of files: 3'`)}
 	result, err := sender.Run(t.Context(), Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"})
-	if err != nil || !result.OK() || result.Stats["Number_of_files"] != 3 {
+	if err != nil || result.Class() != Fine || result.Stats["Number_of_files"] != 3 {
 		t.Error(result, err)
 	}
 }
@@ -571,7 +559,7 @@ func TestOutputMayFail(t *testing.T) {
 func TestUnreadStatisticsAreDebug(t *testing.T) {
 	log := &buffer{}
 	sender := Sender{
-		Program: script(t, `echo 'Total file size: 39.49K bytes'; echo 'Literal data: 1,234 bytes'`),
+		program: script(t, `echo 'Total file size: 39.49K bytes'; echo 'Literal data: 1,234 bytes'`),
 		Logger:  slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	result, err := sender.Run(t.Context(), Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"})
@@ -595,7 +583,7 @@ func TestConcurrentRuns(t *testing.T) {
 	for number := range 8 {
 		go func() {
 			result, err := sender.Run(t.Context(), Job{Base: source, Names: []string{fmt.Sprintf("dir%d", number)}, Kind: Recursive, URL: url})
-			if err == nil && !result.OK() {
+			if err == nil && result.Class() != Fine {
 				err = errors.New(result.String())
 			}
 			ended <- err

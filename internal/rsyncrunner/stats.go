@@ -3,7 +3,6 @@
 package rsyncrunner
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 )
@@ -24,17 +23,6 @@ var StatNames = [...]string{
 
 // Stats are counters by name: numbers of files, and bytes.
 type Stats map[string]int64
-
-// ParseStats reads the output of rsync --stats. Of a counter that is there
-// twice the last one counts: a listed file may have a name that looks like
-// one. What cannot be read is left out.
-func ParseStats(output []byte) Stats {
-	stats := Stats{}
-	for line := range bytes.Lines(output) {
-		stats.read(string(line))
-	}
-	return stats
-}
 
 // read takes one line. It reports false for a line that names a counter but
 // has no number that can be read.
