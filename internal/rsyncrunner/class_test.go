@@ -11,11 +11,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vsc-zk/internal/slowfs"
 )
 
 // wants fails unless a run ended with one of codes and in class.
@@ -100,7 +103,7 @@ func transferring(t *testing.T, options Options, destination, url string) <-chan
 	t.Helper()
 	source := t.TempDir()
 	write(t, source, "dir/file", strings.Repeat("x", 300<<10))
-	options.Extra = append(options.Extra, "bwlimit:20")
+	options.Extra = append(options.Extra, "bwlimit:100")
 	sender := Sender{Options: options, Output: t.Output()}
 	ended := make(chan Result, 1)
 	go func() {
@@ -352,26 +355,17 @@ func TestSourceFileCannotBeRead(t *testing.T) {
 func TestFileVanishesDuringRun(t *testing.T) {
 	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
-	write(t, source, "a", strings.Repeat("x", 200<<10))
+	write(t, source, "a", "x")
 	write(t, source, "b", "x")
 	_, url := serve(t, destination)
-	sender := Sender{Options: Options{Extra: []string{"bwlimit:400"}}, Output: t.Output()}
-	ended := make(chan Result, 1)
-	go func() {
-		result, err := sender.Run(t.Context(), wholeJob(source, url))
-		if err != nil {
-			t.Error(err)
+	var files atomic.Pointer[slowfs.FS]
+	at, mounted := slowly(t, source, func(time.Duration) {
+		if f := files.Load(); f != nil && f.Counts().Open == 1 { // of a
+			_ = os.Remove(source + "/b")
 		}
-		ended <- result
-	}()
-	eventually(t, "the first file is on its way", func() bool {
-		found, _ := filepath.Glob(destination + "/.a.*")
-		return len(found) == 1
 	})
-	if err := os.Remove(source + "/b"); err != nil {
-		t.Fatal(err)
-	}
-	wants(t, <-ended, Vanished, 24)
+	files.Store(mounted)
+	wants(t, run(t, Options{}, wholeJob(at, url)), Vanished, 24)
 }
 
 func TestOptionsNobodyKnows(t *testing.T) {
@@ -433,7 +427,7 @@ func TestDirectoryAboveVanishes(t *testing.T) {
 	}()
 	defer func() { <-done }()
 	defer close(over)
-	for range 300 { // one in ten or so
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); { // one in ten or so
 		result := run(t, Options{}, Job{Base: source, Names: []string{"above/dir/below"}, URL: url})
 		if result.Code == 2 {
 			wants(t, result, Partial, 2)

@@ -114,9 +114,13 @@ func PortFree(port int) error {
 	return nil
 }
 
-// bindable tries to bind port on all addresses of one family. A family that
-// the host does not have is no hindrance.
+// bindable tries to bind port on all addresses of one family. A family that the host does not have is
+// no hindrance.
 func bindable(network string, port int) error {
+	// A child that is made meanwhile would have the listener too, until it becomes its program, and
+	// keep the daemon from the port that was found free.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	listener, err := net.Listen(network, ":"+strconv.Itoa(port))
 	switch {
 	case err == nil:

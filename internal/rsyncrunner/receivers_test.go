@@ -43,9 +43,9 @@ func workers(daemon *Daemon) []member {
 
 // slowly shows a directory behind a file system that forgets every name at once and calls sleep
 // whenever it is asked for one.
-func slowly(t *testing.T, dir string, sleep func(time.Duration)) string {
+func slowly(t *testing.T, dir string, sleep func(time.Duration)) (at string, mounted *slowfs.FS) {
 	t.Helper()
-	at := t.TempDir()
+	at = t.TempDir()
 	mounted, err := slowfs.Mount(dir, at, slowfs.Options{Delay: 2 * time.Millisecond, Keep: time.Nanosecond, Sleep: sleep})
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func slowly(t *testing.T, dir string, sleep func(time.Duration)) string {
 			t.Error(err)
 		}
 	})
-	return at
+	return at, mounted
 }
 
 // count is the number of files in dir.
@@ -112,7 +112,7 @@ func TestDeletionsEndWithTheirSource(t *testing.T) {
 			write(t, source, "dir/keep", "x")
 			fill(t, destination+"/dir", files)
 			// Once they have begun, the deletions take longer than anybody waits here.
-			at := slowly(t, destination, func(time.Duration) {
+			at, _ := slowly(t, destination, func(time.Duration) {
 				if _, err := os.Lstat(destination + "/dir/" + first); err != nil {
 					time.Sleep(50 * time.Millisecond)
 				}
@@ -181,7 +181,8 @@ func TestReceiversWithSourceGoOn(t *testing.T) {
 			t.Parallel()
 			source, destination := t.TempDir(), t.TempDir()
 			one.prepare(t, source, destination)
-			_, url, _ := watched(t, "127.0.0.1", slowly(t, destination, time.Sleep), 10*time.Millisecond)
+			at, _ := slowly(t, destination, time.Sleep)
+			_, url, _ := watched(t, "127.0.0.1", at, 10*time.Millisecond)
 			send(t, one.options, wholeJob(source, url))
 			sameNames(t, source, destination)
 		})
