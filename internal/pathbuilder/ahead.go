@@ -15,10 +15,9 @@ const (
 
 // readAhead reads directories before the walk comes to them.
 //
-// It only decides what is read when, never the order of the entries: the walk
-// asks for one directory after the other by load, which waits for the reader
-// that has it already, or else reads it itself. So the walk never waits for
-// something nobody does, whatever the limit.
+// It decides what is read when, never the order of the entries. The walk asks for one directory
+// after the other by load, which waits for the reader that has the directory already, or else reads
+// it itself. So the walk never waits for a directory that nobody reads, whatever the limit.
 type readAhead struct {
 	read  func(context.Context, *dir)
 	limit int // stop when so many directories and their children are read ahead of the walk
@@ -36,8 +35,8 @@ func newReadAhead(read func(context.Context, *dir)) *readAhead {
 	return r
 }
 
-// start begins with n readers, the one who calls load included. The function
-// it gives ends them and waits for them; ctx has to end before.
+// start starts n readers, one of which is the caller of load. The function that it returns ends the
+// others and waits for them; ctx must have ended before.
 func (r *readAhead) start(ctx context.Context, n int) (stop func()) {
 	var readers sync.WaitGroup
 	for range n - 1 {
@@ -65,8 +64,8 @@ func (r *readAhead) first(ctx context.Context, d *dir) error {
 	return r.load(ctx, d, true)
 }
 
-// pass gives a child of a directory that was read, which the walk has come to,
-// and forgets it. If it is mine the caller has to read it.
+// pass returns a child that the walk has come to, and its directory forgets it. If mine is true
+// nobody reads the child yet, and the caller has to.
 func (r *readAhead) pass(d *dir, i int) (c child, mine bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,7 +78,7 @@ func (r *readAhead) pass(d *dir, i int) (c child, mine bool) {
 	return c, mine
 }
 
-// load returns when d is read, which the caller does if it is mine.
+// load returns when d has been read; with mine, by this goroutine.
 func (r *readAhead) load(ctx context.Context, d *dir, mine bool) error {
 	if mine {
 		r.read(ctx, d)
@@ -90,13 +89,14 @@ func (r *readAhead) load(ctx context.Context, d *dir, mine bool) error {
 		r.release(d)
 	case <-ctx.Done():
 	}
-	if ctx.Err() != nil { // d.err may be but its echo
+	if ctx.Err() != nil { // d.err may be no more than its echo
 		return context.Cause(ctx)
 	}
 	return nil
 }
 
-// next waits for the directory that the walk will need first, nil at the end.
+// next waits for a directory that is to be read and returns the one that the walk will need first;
+// nil at the end.
 func (r *readAhead) next() *dir {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,7 +114,8 @@ func (r *readAhead) next() *dir {
 	return nil
 }
 
-// claim puts the first unread child of a directory before it.
+// claim takes the first unread child of a directory for a reader. It stands before the directory in
+// todo.
 func (r *readAhead) claim(d *dir) *dir {
 	c := &d.children[d.unread]
 	c.dir = newDir(join(d.path, c.name), d.level+1, int(c.depth))
@@ -123,7 +124,7 @@ func (r *readAhead) claim(d *dir) *dir {
 	return c.dir
 }
 
-// advance finds the next child to be read.
+// advance moves on to the next child of a directory that is to be read.
 func (r *readAhead) advance(d *dir) {
 	for d.unread++; d.unread < len(d.children); d.unread++ {
 		if d.children[d.unread].kind == shallow {
@@ -134,7 +135,7 @@ func (r *readAhead) advance(d *dir) {
 	d.place = nil
 }
 
-// finish makes the children of a directory known.
+// finish tells the readers of the children of a directory that was read.
 func (r *readAhead) finish(d *dir) {
 	r.mu.Lock()
 	r.advance(d)
@@ -147,8 +148,8 @@ func (r *readAhead) finish(d *dir) {
 	}
 }
 
-// release is for a directory that the walk has come to: what it needs now is
-// not ahead of it, however much that is.
+// release takes a directory that the walk has come to out of the count: what the walk needs now is
+// not ahead of it, however much it is.
 func (r *readAhead) release(d *dir) {
 	r.mu.Lock()
 	was := r.held

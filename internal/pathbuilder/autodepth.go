@@ -13,10 +13,10 @@ import (
 // maxAutoDepth ends the search where a tree is a chain.
 const maxAutoDepth = 64
 
-// AutoDepth gives the smallest depth, at least 1, at which a walk has at least
-// so many entries, and where there is none the depth of the deepest directory,
-// at most 64. Depth, Subpaths and Deeper do not matter. It reads fewer than want
-// directories, one level after the other; what cannot be read counts as empty.
+// AutoDepth returns the smallest depth, 1 or more, at which a walk has at least want entries. For a
+// tree that has so many at no depth it returns the depth of the deepest directory, at most 64.
+// Depth, Subpaths and Deeper do not matter. It reads fewer than want directories, one level after
+// the other; what cannot be read counts as empty.
 func AutoDepth(ctx context.Context, opts Options, want int) (int, error) {
 	opts.Depth, opts.Subpaths, opts.Deeper, opts.Logger = 0, nil, nil, nil
 	w := newWalker(opts, nil)
@@ -51,8 +51,7 @@ func AutoDepth(ctx context.Context, opts Options, want int) (int, error) {
 	}
 }
 
-// level gives the children of directories that are all at one depth, or as many
-// as are missing.
+// level returns the children of directories that are all at one depth, missing of them at most.
 func (w *walker) level(ctx context.Context, depth int, paths []string, missing int) ([]string, error) {
 	var readers errgroup.Group
 	readers.SetLimit(w.opts.Walkers)

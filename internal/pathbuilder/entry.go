@@ -14,7 +14,7 @@ type Entry struct {
 	Recursive bool   // with everything below
 }
 
-// Encode gives the entry as it stands in the queues: "1_/abs" or "0_/abs".
+// Encode returns the entry as it stands in the queues: "1_/abs" or "0_/abs".
 func (e Entry) Encode() []byte {
 	if e.Recursive {
 		return []byte("1_" + e.Path)
@@ -22,8 +22,8 @@ func (e Entry) Encode() []byte {
 	return []byte("0_" + e.Path)
 }
 
-// Decode reads what Encode, or a Python client, wrote. Whatever it accepts
-// encodes to the same bytes again.
+// Decode reads what Encode, or a Python client, wrote. Whatever it accepts encodes to the same
+// bytes again.
 func Decode(b []byte) (Entry, error) {
 	flag, path, found := strings.Cut(string(b), "_")
 	switch {
@@ -38,9 +38,8 @@ func Decode(b []byte) (Entry, error) {
 	return Entry{Path: path, Recursive: flag == "1"}, nil
 }
 
-// Rel gives the entry's path relative to base, "" for base itself. It is an
-// error when the path is not below base, component by component, or would
-// leave it again by "..".
+// Rel returns the entry's path relative to base, "" for base itself. A path that is not below base,
+// component by component, or would leave it again by "..", is an error.
 func (e Entry) Rel(base string) (string, error) {
 	rel, ok := below(base, e.Path)
 	if !ok {
@@ -54,9 +53,9 @@ func (e Entry) Rel(base string) (string, error) {
 	return rel, nil
 }
 
-// CleanBase gives the spelling of a base path that all entries begin with:
-// absolute, without trailing slashes ("/" stays). It rewrites nothing else, as
-// the entries of other clients begin with the spelling they were given.
+// CleanBase returns the spelling of a base path that all entries begin with: absolute, without
+// trailing slashes ("/" stays). Nothing else is rewritten, as the entries of other clients begin
+// with the spelling that these were given.
 func CleanBase(path string) (string, error) {
 	if path == "" {
 		return "", fmt.Errorf("cannot use an empty path")
@@ -78,7 +77,7 @@ func CleanBase(path string) (string, error) {
 	return path, nil
 }
 
-// below cuts base off path; ok is false when path is neither base nor below.
+// below cuts base off path; ok is false for a path that is neither base nor below it.
 func below(base, path string) (rel string, ok bool) {
 	if path == base {
 		return "", true

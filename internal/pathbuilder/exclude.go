@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Excluder tells which directories are left out of a walk. Its methods may be
-// called at the same time.
+// Excluder tells which directories are left out of a walk. Its methods may be called at the same
+// time.
 type Excluder struct {
 	pattern *regexp.Regexp
 	owner   *uint32
@@ -23,18 +23,18 @@ type Excluder struct {
 	readers int // directories that Below reads at once
 }
 
-// NewExcluder excludes the directories in whose full path the pattern is found
-// and which belong to owner; nil for any owner. A nil pattern excludes nothing.
+// NewExcluder returns one that excludes the directories in whose full path the pattern is found and
+// which belong to owner. A nil owner is any owner, a nil pattern excludes nothing.
 func NewExcluder(pattern *regexp.Regexp, owner *uint32) *Excluder {
 	return &Excluder{pattern: pattern, owner: owner, limit: defaultExcludeLimit, readers: defaultWalkers}
 }
 
-// defaultExcludeLimit keeps rsync quick: it compares each file with each rule,
-// 10,000 rules cost 0.1 ms a file.
+// defaultExcludeLimit keeps rsync quick. It compares each file with each rule, and 10,000 rules
+// cost 0.1 ms a file.
 const defaultExcludeLimit = 10_000
 
-// Children gives the names of the subdirectories of dir that a walk leaves out,
-// sorted. dir is an absolute path as the walk spells it.
+// Children returns the names of the subdirectories of dir that a walk leaves out, sorted. dir is an
+// absolute path as the walk spells it.
 func (x *Excluder) Children(ctx context.Context, dir string) ([]string, error) {
 	if x.pattern == nil {
 		return nil, nil
@@ -49,10 +49,10 @@ func (x *Excluder) Children(ctx context.Context, dir string) ([]string, error) {
 	return out, err
 }
 
-// Below gives the paths of all directories below dir that the pattern and the
-// owner leave out, relative to dir, sorted; not what is below those. dir is an
-// absolute path as the walk spells it. A directory that may not be read is
-// passed over: rsync cannot read it either, and says so.
+// Below returns the paths, relative to dir and sorted, of all directories below dir that the
+// pattern and the owner leave out, without what is below those. dir is an absolute path as the walk
+// spells it. A directory that may not be read is passed over: rsync cannot read it either, and says
+// so.
 func (x *Excluder) Below(ctx context.Context, dir string) ([]string, error) {
 	if x.pattern == nil {
 		return nil, nil
@@ -94,7 +94,8 @@ func (x *Excluder) Below(ctx context.Context, dir string) ([]string, error) {
 
 func isDenied(err error) bool { return errors.Is(err, fs.ErrPermission) }
 
-// sort parts the subdirectories of a directory, open as f.
+// sort divides the subdirectories of a directory, open as f, into those that are left out and those
+// that are not.
 func (x *Excluder) sort(ctx context.Context, path string, f openDir) (out, in []string, err error) {
 	err = f.names(ctx, func(n dirName) error {
 		if !n.isDir() {
@@ -117,7 +118,7 @@ func (x *Excluder) sort(ctx context.Context, path string, f openDir) (out, in []
 	return out, in, err
 }
 
-// excludes is the rule. Only where the owner matters is the directory looked at.
+// excludes is the rule. It looks at the directory only where the owner matters.
 func (x *Excluder) excludes(path string, look func(*unix.Stat_t) error) (bool, error) {
 	if x.pattern == nil || !x.pattern.MatchString(path) {
 		return false, nil

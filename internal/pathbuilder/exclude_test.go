@@ -72,8 +72,8 @@ func randomTree(t *testing.T, rnd *rand.Rand, n int) (base string, dirs []string
 	return base, dirs
 }
 
-// What Children gives for the shallow entries of a walk is what the walk says
-// that it leaves out; and Below says the same of the whole tree.
+// What Children gives for the shallow entries of a walk is what the walk says that it leaves out;
+// and Below says the same of the whole tree.
 func TestExcluderAgreesWithWalk(t *testing.T) {
 	daemon := uint32(1)
 	seen := 0
@@ -127,8 +127,7 @@ func TestExcluderAgreesWithWalk(t *testing.T) {
 	}
 }
 
-// What vanishes between the reading of its name and the look at its owner is no
-// longer anybody's.
+// What vanishes between the reading of its name and the look at its owner is no longer anybody's.
 func TestChildrenVanish(t *testing.T) {
 	var names []string
 	for i := range chunk + 100 {
@@ -328,7 +327,8 @@ func TestScanEnds(t *testing.T) {
 	}
 }
 
-// What cannot be read, and is not for want of permission, is an error.
+// A directory that cannot be read ends a scan with an error, unless it is permission that is
+// missing.
 func TestScanErrors(t *testing.T) {
 	base := tree(t, "a/b/c/")
 	x := NewExcluder(snapshots, nil)

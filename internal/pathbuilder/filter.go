@@ -9,14 +9,13 @@ import (
 	"strings"
 )
 
-// maxRule is the longest pattern in bytes that rsync takes. It drops a longer
-// one with a message, and goes on.
+// maxRule is the longest pattern, in bytes, that rsync takes. It drops a longer one with a message
+// and goes on.
 const maxRule = 4095
 
-// FilterRule is the rsync pattern that excludes exactly the path rel below the
-// root of the transfer, with dirOnly only if it is a directory. It is for
-// --exclude=PATTERN, or for a NUL-separated list (--from0 --exclude-from=FILE);
-// both take any byte.
+// FilterRule returns the rsync pattern that excludes exactly the path rel below the root of the
+// transfer; with dirOnly only if it is a directory. The pattern is for --exclude=PATTERN or for a
+// NUL-separated list (--from0 --exclude-from=FILE); both take any byte.
 func FilterRule(rel string, dirOnly bool) (string, error) {
 	if !plain(rel) || strings.Contains(rel, "\x00") {
 		return "", fmt.Errorf("cannot exclude %s: it must have no empty, . or .. component, nor a NUL byte", Printable(rel))
@@ -31,14 +30,14 @@ func FilterRule(rel string, dirOnly bool) (string, error) {
 	return rule, nil
 }
 
-// ProtectRule is the rule for rsync's --filter=RULE that keeps directories of a
-// name, wherever they are, from being deleted at the destination.
+// ProtectRule returns the rule for rsync's --filter=RULE that keeps directories of a name, wherever
+// they are, from being deleted at the destination.
 func ProtectRule(name string) string {
 	return "P " + escapePattern(name) + "/"
 }
 
-// escapePattern writes a name as a pattern that matches only it. A backslash
-// escapes in patterns that have a wildcard; in others rsync compares the bytes.
+// escapePattern writes a name as a pattern that matches nothing else. A backslash escapes only in
+// patterns that have a wildcard; in others rsync compares the bytes.
 func escapePattern(name string) string {
 	if !strings.ContainsAny(name, "*?[") {
 		return name
@@ -53,9 +52,9 @@ func escapePattern(name string) string {
 	return pattern.String()
 }
 
-// ProtectName gives the name that a pattern of the form /NAME(/.*|$) excludes,
-// NAME being a single name without any wildcard. Such a pattern says what to do
-// with directories that exist only at the destination; of another, ok is false.
+// ProtectName returns the name that a pattern of the form /NAME(/.*|$) excludes, NAME being a
+// single name without a wildcard. Such a pattern says what to do with directories that exist only
+// at the destination; ok is false for any other pattern.
 func ProtectName(re *regexp.Regexp) (name string, ok bool) {
 	if re == nil {
 		return "", false

@@ -70,8 +70,8 @@ func carriers(t *testing.T, rules []string) map[string][]string {
 	return map[string][]string{"exclude": args, "from0": {"--exclude-from=" + file}}
 }
 
-// An excluded directory is neither sent, nor made empty, nor deleted, and no
-// other one is meant, whatever its name and the way the rule is handed over.
+// An excluded directory is neither sent, nor made empty, nor deleted, and no other one is meant,
+// whatever its name and the way the rule is handed over.
 func TestFilterRuleWithRsync(t *testing.T) {
 	const parent = `p\q/r*[s] ` // no rule may take it for anything else
 	var rules []string
@@ -197,7 +197,7 @@ func TestFilterRuleRefuses(t *testing.T) {
 		}
 	}
 
-	// The longest rule is one that rsync takes; of the next it says that it drops it.
+	// rsync takes the longest rule; one that is longer it drops, and says so.
 	longest := strings.Repeat(strings.Repeat("d", 199)+"/", 20) + strings.Repeat("d", 4093-4000)
 	rule, err := FilterRule(longest, true)
 	if err != nil || len(rule) != maxRule {

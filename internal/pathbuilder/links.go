@@ -19,15 +19,14 @@ type Link struct {
 	Nlink    uint32 // how many names it has, here or elsewhere
 }
 
-// ScanLinks calls visit for every name in the directory rel below base ("" for
-// base itself) that is one of several of its file: its own files, or with
-// recursive everything below it. Anything but a directory counts as a file.
+// ScanLinks calls visit for every name in the directory rel below base ("" for base itself) whose
+// file has other names too; with recursive also for those below its subdirectories. Anything but a
+// directory counts as a file.
 //
-// Links are not followed, except in base. Names for whose path below the base skip
-// says true are left out, directories with all below them; nil leaves out none. skip
-// is called by several goroutines, visit by one at a time, in no order. A
-// directory that cannot be read ends the scan with an error, one below rel that
-// vanishes during the scan does not.
+// Links are not followed, except in base. Names for whose path below the base skip says true are
+// left out, directories with all below them; nil leaves out none. skip is called by several
+// goroutines, visit by one at a time, in no order. A directory that cannot be read ends the scan
+// with an error; a directory below rel that vanishes during the scan does not.
 func ScanLinks(ctx context.Context, base, rel string, recursive bool, skip func(path string) bool, visit func(Link) error) error {
 	tree, err := OpenTree(base)
 	if err != nil {
@@ -61,7 +60,7 @@ func ScanLinks(ctx context.Context, base, rel string, recursive bool, skip func(
 	return s.run(ctx, rel)
 }
 
-// lookAtLink is false for what has one name only, or none any more.
+// lookAtLink returns false for what has one name only, or none any more.
 func lookAtLink(dir openDir, name, path string) (Link, bool, error) {
 	var stat unix.Stat_t
 	err := dir.look(name, &stat)
@@ -76,9 +75,9 @@ func lookAtLink(dir openDir, name, path string) (Link, bool, error) {
 	return Link{Path: path, Dev: stat.Dev, Ino: stat.Ino, Nlink: uint32(stat.Nlink)}, true, nil
 }
 
-// LinkGroups finds out which files of an entry have names elsewhere too. It
-// forgets a file as soon as all its names are known, so that it only grows by
-// those that stay open. The zero value is ready; calls must not overlap.
+// LinkGroups finds out which files of an entry have names elsewhere too. It forgets a file when all
+// its names are known, so it grows only by the files that stay open. The zero value is ready; calls
+// must not overlap.
 type LinkGroups struct {
 	Limit int // most names held, 0: no limit
 
@@ -88,11 +87,11 @@ type LinkGroups struct {
 
 type file struct{ dev, ino uint64 }
 
-// Add takes the next name. No name may be added twice. At the limit it is an error.
+// Add takes the next name. No name may be added twice. A name beyond the limit is an error.
 func (g *LinkGroups) Add(l Link) error {
 	f := file{l.Dev, l.Ino}
 	links := g.open[f]
-	if len(links)+1 >= int(l.Nlink) { // the latest count: names come and go
+	if len(links)+1 >= int(l.Nlink) { // the latest count, as names come and go
 		g.held -= len(links)
 		delete(g.open, f)
 		return nil
@@ -108,8 +107,8 @@ func (g *LinkGroups) Add(l Link) error {
 	return nil
 }
 
-// Open gives the files of which fewer names were added than there are, ordered
-// by their first names, the names of each file in order too.
+// Open returns the files that have more names than were added, ordered by their first names; the
+// names of each file are in order too.
 func (g *LinkGroups) Open() [][]Link {
 	byPath := func(a, b Link) int { return cmp.Compare(a.Path, b.Path) }
 	groups := make([][]Link, 0, len(g.open))

@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-// scanLinks gives the links found, sorted by path.
+// scanLinks returns the links found, sorted by path.
 func scanLinks(t *testing.T, base, rel string, recursive bool, skip func(string) bool) []Link {
 	t.Helper()
 	var links []Link

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mounts is what was mounted at and below the base of a tree at one time. Its
-// methods may be called at the same time.
+// Mounts is what was mounted at and below the base of a tree at one time. Its methods may be called
+// at the same time.
 type Mounts struct {
 	tree   *Tree
 	points map[string]mount // by path below the base, "" always: what lies there
@@ -24,8 +24,7 @@ type Mounts struct {
 	reusedIDs bool // as on kernels before 6.8, where a later mount may get the id of an earlier one
 }
 
-// mount is one mounted file system, or a part of one. Two are equal if nothing
-// tells them apart.
+// mount is one mounted file system, or a part of one. Two are equal if nothing tells them apart.
 type mount struct {
 	unique uint64 // id that is never used again; 0 where the kernel has none
 	id     int    // the one of mountinfo, used again after an unmount
@@ -63,9 +62,9 @@ func (t *Tree) Mounts() (*Mounts, error) {
 	return m, nil
 }
 
-// Same is nil if the directory rel ("" for the base) lies on the mount that it lay on when m was made,
-// and an error if it does not, or if that cannot be told. It does not look at what is mounted below
-// rel.
+// Same is nil if the directory rel ("" for the base) lies on the mount that it lay on when m was
+// made, and an error if it does not, or if that cannot be told. It does not look at what is mounted
+// below rel.
 func (m *Mounts) Same(rel string) error {
 	fd, err := m.tree.open(rel, unix.O_PATH)
 	if err != nil {
@@ -96,8 +95,8 @@ func (m *Mounts) Same(rel string) error {
 	return otherMount(m.tree.path(rel), was, is)
 }
 
-// SameBelow is Same for rel and for everything that was mounted below it, or
-// is mounted there now. It is for what works on rel recursively.
+// SameBelow is Same for rel and for everything that was mounted below it when m was made, or is
+// mounted there now. It is for whoever works on rel recursively.
 func (m *Mounts) SameBelow(rel string) error {
 	if err := m.Same(rel); err != nil {
 		return err
@@ -126,8 +125,8 @@ func (m *Mounts) SameBelow(rel string) error {
 	return nil
 }
 
-// hidden reports whether a mount point cannot be reached as a directory:
-// because something is mounted above it, or because it is a file.
+// hidden reports whether an error says that a mount point cannot be reached as a directory, because
+// something is mounted above it or because it is a file.
 func hidden(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)
 }
@@ -147,8 +146,8 @@ func (m *Mounts) cannotTell(rel string, err error) error {
 	return fmt.Errorf("cannot learn what %s is mounted on: %w", Printable(m.tree.path(rel)), err)
 }
 
-// note fills in the points. Which of several mounts at one place is the visible
-// one, or whether none is, only opening the place tells.
+// note fills in the points. Only opening a place tells which of several mounts there is visible, or
+// whether none is.
 func (m *Mounts) note() error {
 	table, err := readMountTable()
 	if err != nil {
@@ -177,7 +176,7 @@ func (m *Mounts) note() error {
 	return nil
 }
 
-// identify tells what an open directory lies on.
+// identify returns the mount that an open directory lies on.
 func (m *Mounts) identify(fd int, table map[int]mount) (mount, error) {
 	unique, err := uniqueID(fd)
 	if err != nil {
@@ -198,8 +197,8 @@ func (m *Mounts) identify(fd int, table map[int]mount) (mount, error) {
 	return found, nil
 }
 
-// uniqueID is 0 on kernels that have none. The kernel knows the answer itself,
-// so no file server is asked.
+// uniqueID returns 0 on kernels that have none. The kernel knows the answer, so no file server is
+// asked.
 func uniqueID(fd int) (uint64, error) {
 	var stat unix.Statx_t
 	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID_UNIQUE, &stat)
@@ -231,7 +230,7 @@ func mountID(fd int) (int, error) {
 
 const mountTable = "/proc/self/mountinfo"
 
-// readMountTable gives the mounts of this process by their ids.
+// readMountTable returns the mounts of this process by their ids.
 func readMountTable() (map[int]mount, error) {
 	text, err := os.ReadFile(mountTable)
 	if err != nil {
@@ -282,7 +281,7 @@ func unescape(field string) string {
 	return plain.String()
 }
 
-// pointsBelow gives the places below the base where something is mounted.
+// pointsBelow returns the places below the base where something is mounted.
 func (t *Tree) pointsBelow(table map[int]mount) map[string]bool {
 	points := map[string]bool{}
 	for _, m := range table {

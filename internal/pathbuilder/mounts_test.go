@@ -16,8 +16,8 @@ import (
 
 const mountsChild = "PATHBUILDER_TEST_MOUNTS"
 
-// withMounts runs a test in a process with a mount namespace of its own, which
-// takes every mount with it when it ends.
+// withMounts runs a test in a process with a mount namespace of its own, which takes every mount
+// with it when it ends.
 func withMounts(t *testing.T, test func(t *testing.T)) {
 	if os.Getenv(mountsChild) != "" {
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -64,7 +64,7 @@ func mustMkdir(t *testing.T, paths ...string) {
 	}
 }
 
-// snapshot gives the mounts below base, the way old and new kernels allow.
+// snapshot returns the mounts below base, the way old and new kernels allow.
 func snapshot(t *testing.T, base string, reusedIDs bool) *Mounts {
 	t.Helper()
 	tree, err := OpenTree(base)

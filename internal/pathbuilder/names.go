@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openDir is a directory open for reading. Unlike os.File it asks the system for
-// nothing but the names: no call past their end is made twice, which is a round
-// trip on a network file system, and names that nobody keeps cost no memory.
+// openDir is a directory open for reading. Unlike os.File it does not ask for names again after
+// their end, which is a round trip on a network file system, and names that nobody keeps cost no
+// memory.
 type openDir struct {
 	fd      int
 	path    string   // for messages
@@ -51,10 +51,10 @@ type dirName struct {
 
 func (n dirName) isDir() bool { return n.kind == unix.DT_DIR }
 
-// buffers are for reading names; the zero value is ready.
+// buffers are what names are read into; the zero value is ready.
 type buffers struct{ pool sync.Pool }
 
-// buffer takes about 2,000 names at once.
+// buffer has room for about 2,000 names.
 type buffer [1 << 16]byte
 
 func (b *buffers) get() *buffer {
@@ -72,11 +72,11 @@ func (b *buffers) put(buf *buffer) {
 	}
 }
 
-// chunk is after how many names ctx is looked at, as each of them may have to
-// be asked of a file server.
+// chunk is the number of names after which ctx is looked at: a file server may have to be asked
+// about each of them.
 const chunk = 1024
 
-// readError is of the reading itself, not of what is done with the names.
+// readError is an error of the reading itself, not of what is done with the names.
 type readError struct {
 	path string
 	err  error
@@ -88,8 +88,8 @@ func (e *readError) Error() string {
 
 func (e *readError) Unwrap() error { return e.err }
 
-// names calls each for all that is in the directory, until ctx ends. Whatever
-// each returns is returned as it is.
+// names calls each for all that is in the directory, until ctx ends. An error of each ends it and
+// is returned as it is.
 func (d openDir) names(ctx context.Context, each func(dirName) error) error {
 	buf := d.buffers.get()
 	defer d.buffers.put(buf)
@@ -137,7 +137,7 @@ func (d openDir) names(ctx context.Context, each func(dirName) error) error {
 	}
 }
 
-// parseDirent reads the first name of what getdents64(2) gives.
+// parseDirent reads the first name of what getdents64(2) returns.
 func parseDirent(buf []byte) (n dirName, length int, err error) {
 	const (
 		lengthAt = int(unsafe.Offsetof(unix.Dirent{}.Reclen))

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kinds reads a directory and gives its names with what they are, sorted.
+// kinds reads a directory and returns its names with what they are, sorted.
 func kinds(t *testing.T, path string) []string {
 	t.Helper()
 	dir, err := openByPath(path)
@@ -58,8 +58,8 @@ func TestNames(t *testing.T) {
 	equal(t, "many names", kinds(t, tree(t, names...)), files)
 }
 
-// untold is a directory of a file system that does not tell what its names are,
-// and tells a name that is not there any more.
+// untold is a directory of a file system that does not tell what its names are, and tells a name
+// that is not there any more.
 type untold struct{ fusefs.LoopbackNode }
 
 func (n *untold) WrapChild(context.Context, fusefs.InodeEmbedder) fusefs.InodeEmbedder {
@@ -94,7 +94,7 @@ func (n *untoldNames) Readdirent(context.Context) (*fuse.DirEntry, syscall.Errno
 	return first, fusefs.OK
 }
 
-// What a file system does not tell is looked at.
+// Where a file system does not tell what names are, they are looked at.
 func TestNamesOfUntoldKind(t *testing.T) {
 	base := tree(t, "dir/x/y/", "dir/file", "file", "link -> dir", ".snapshots/a/", "new\nline/")
 	mounted := t.TempDir()

@@ -15,9 +15,9 @@ import (
 	"testing"
 )
 
-// oracle makes the list the way the original does: one complete list for the
-// base, then one for each subpath laid over it. It is slow and simple, shares
-// nothing with the walk, and knows the list only as a whole.
+// oracle makes the list the way the original does: one complete list for the base, then one for
+// each subpath laid over it. It is slow and simple, shares nothing with the walk, and knows the
+// list only as a whole.
 type oracle struct {
 	exclude *regexp.Regexp
 	uid     int // -1: any
@@ -84,7 +84,7 @@ func (o oracle) list(base string, depth int, subpaths []string) ([]Entry, bool) 
 
 var oddNames = []string{"a", "a-b", "a b", "a.", "A", "b", "\xff", "new\nline", "-x", "#c", "1_x", ".snapshots", "é", "[x]*", `back\`, "\x01"}
 
-// oddTree makes a random tree of odd names and gives all its directories.
+// oddTree makes a random tree of odd names and returns all its directories.
 func oddTree(t *testing.T, rnd *rand.Rand, size int) []string {
 	t.Helper()
 	base := filepath.Join(t.TempDir(), "tree")

@@ -18,8 +18,8 @@ type Prefetcher struct {
 }
 
 const (
-	// prefetchMost is how many names of a run are looked at. By the time rsync comes to later ones the
-	// kernel has forgotten them again.
+	// prefetchMost is how many names of a run are looked at. By the time rsync comes to later ones
+	// the kernel has forgotten them again.
 	prefetchMost = 10_000
 
 	// lookupShare is how many names of a directory one goroutine looks at in turn.

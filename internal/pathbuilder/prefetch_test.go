@@ -15,7 +15,8 @@ import (
 	"vsc-zk/internal/slowfs"
 )
 
-// mountKept mounts a tree so that the kernel keeps every name that it has asked for. Asking calls sleep.
+// mountKept mounts a tree so that the kernel keeps every name that it has asked for. Asking calls
+// sleep.
 func mountKept(t *testing.T, base string, sleep func(time.Duration)) (*slowfs.FS, *Tree) {
 	t.Helper()
 	at := t.TempDir()
@@ -37,7 +38,8 @@ func mountKept(t *testing.T, base string, sleep func(time.Duration)) (*slowfs.FS
 
 func noSleep(time.Duration) {}
 
-// asked is how many names the kernel asks for when all that is in a directory, below the base, is looked at.
+// asked is how many names the kernel asks for when all that is in a directory, below the base, is
+// looked at.
 func asked(t *testing.T, mounted *slowfs.FS, base, rel string, recursive bool) int {
 	t.Helper()
 	before := mounted.Counts().Lookup
@@ -136,15 +138,15 @@ func (m *meeting) come(time.Duration) {
 	m.mu.Unlock()
 	select {
 	case <-m.together:
-	case <-time.After(200 * time.Millisecond): // some come alone, to open a directory that holds everything
+	case <-time.After(200 * time.Millisecond): // some come alone, to open the only directory
 	}
 	m.mu.Lock()
 	m.here--
 	m.mu.Unlock()
 }
 
-// As many names as are allowed are looked at together, whether they lie in one directory or in several, and no more, whatever
-// the number of runs.
+// As many names as are allowed are looked at together, whether they lie in one directory or in
+// several, and no more, whatever the number of runs.
 func TestPrefetchTogether(t *testing.T) {
 	const lookups = 5
 	var names, dirs []string
@@ -178,7 +180,7 @@ func TestPrefetchTogether(t *testing.T) {
 	}
 }
 
-// The first names are looked at and no more, but for those that are under way when they are enough.
+// No more than the first names are looked at, apart from those that are under way by then.
 func TestPrefetchEnds(t *testing.T) {
 	const dirs, files, most, lookups = 100, 4, 64, 2
 	var names []string

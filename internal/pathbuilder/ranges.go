@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// Range is some of the names of one directory: those that are neither less than
-// From nor, unless To is empty, at or beyond To, compared by their bytes.
+// Range is some of the names of one directory: those that are neither less than From nor, unless To
+// is empty, at or beyond To, compared by their bytes.
 type Range struct{ From, To string }
 
 func (r Range) has(name []byte) bool {
@@ -20,19 +20,18 @@ const (
 	// sampleSize bounds the memory of Ranges: names of 255 bytes take 18 MB.
 	sampleSize = 1 << 16
 
-	// perRange is how many names of the sample a range has at least. With so few
-	// it has half or twice the names it should have now and then.
+	// perRange is the least number of names of the sample in a range. With so few a range now and
+	// then has half or twice the names that it should have.
 	perRange = 4
 )
 
-// Ranges cuts what a directory holds besides directories into ranges of about
-// so many names, at least one. The first is open at the beginning and the last
-// at the end, and each begins where the one before ends. path is absolute; it may
-// be a link.
+// Ranges cuts what a directory holds besides directories into ranges of about so many names, at
+// least one range. The first is open at the beginning and the last at the end, and each begins
+// where the one before it ends. path is absolute; it may be a link.
 //
-// Up to 65,536 names the ranges differ by one name. Of more, so many chosen by
-// chance stand for all: of 100 ranges most are within 4 % of their size, of 1,000
-// within 12 %, and there are never more than 16,384. The directory is read once.
+// In a directory of up to 65,536 names the ranges differ by one name at most. In a larger one
+// 65,536 names, chosen by chance, stand for all: most of 100 ranges are within 4 % of their size,
+// most of 1,000 within 12 %, and there are never more than 16,384. The directory is read once.
 func Ranges(ctx context.Context, path string, names int) ([]Range, error) {
 	dir, err := openByPath(path)
 	if err != nil {
@@ -52,8 +51,8 @@ func Ranges(ctx context.Context, path string, names int) ([]Range, error) {
 	return s.ranges(names), nil
 }
 
-// sample is names of which each that was added is as likely to be there as any
-// other (reservoir sampling: Vitter 1985, algorithm R).
+// sample holds some of the names that were added, each as likely as any other (reservoir sampling:
+// Vitter 1985, algorithm R).
 type sample struct {
 	limit int
 	names []string
@@ -88,10 +87,9 @@ func (s *sample) ranges(names int) []Range {
 	return ranges
 }
 
-// NamesIn calls emit for what the directory rel below the base ("" for the base
-// itself) holds in the range besides directories, in no order. No link is
-// followed. A path that is no directory any more is an error like Split's.
-// What emit returns is returned as it is.
+// NamesIn calls emit for what the directory rel below the base ("" for the base itself) holds in
+// the range besides directories, in no order. It follows no link. A path that is no directory any
+// more is an error like Split's. An error of emit is returned as it is.
 func (t *Tree) NamesIn(ctx context.Context, rel string, r Range, emit func(name string) error) error {
 	fd, err := t.openForReading(rel)
 	if err != nil {

@@ -35,8 +35,8 @@ func namesIn(t *testing.T, tree *Tree, rel string, r Range) []string {
 	return got
 }
 
-// Every name is in exactly one range, also one that comes later; the ranges are
-// in order and differ by one name.
+// Every name is in exactly one range, also one that comes later; the ranges are in order and differ
+// by one name.
 func TestRanges(t *testing.T) {
 	bothWays(t, func(t *testing.T, open func(string) *Tree) {
 		files := oddFiles()
@@ -119,7 +119,7 @@ func TestNamesInRefuses(t *testing.T) {
 	})
 }
 
-// Of more names than are kept, the ranges are about as long as asked for.
+// With more names than a sample keeps the ranges are about as long as asked for.
 func TestRangesOfSample(t *testing.T) {
 	const total, names = 200_000, 2000
 	s := sample{limit: 1 << 12}

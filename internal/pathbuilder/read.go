@@ -24,9 +24,9 @@ type dir struct {
 
 	// Guarded by readAhead.mu.
 	place  *list.Element // in readAhead.todo, while it is there
-	unread int           // the first child that is to be read and nobody does; -1: it is not read itself
+	unread int           // the first child to be read that nobody reads yet; -1: none is known
 
-	// Set by the one read, before done is closed; each child's dir later.
+	// Set by whoever reads it, before done is closed; each child's dir later.
 	children []child // sorted by the bytes of their names
 	names    int     // what else there is
 	stamp    stamp
@@ -34,8 +34,8 @@ type dir struct {
 	done     chan struct{}
 }
 
-// child is a subdirectory found by reading its parent. There may be millions in
-// one directory.
+// child is a subdirectory that was found by reading its parent. There may be millions in one
+// directory.
 type child struct {
 	name  string
 	kind  kind
@@ -54,8 +54,8 @@ const (
 	vanished       // since its name was read
 )
 
-// read fills in the children of a directory. A directory that was swapped for
-// a link since its parent was read is not followed.
+// read fills in the children of a directory. If the directory was swapped for a link since its
+// parent was read, the link is not followed.
 func (w *walker) read(ctx context.Context, d *dir) {
 	d.children, d.err = w.list(ctx, d)
 	if d.err != nil {
@@ -71,7 +71,7 @@ func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
 	}
 	f := openDir{fd: fd, path: d.path, buffers: &w.buffers}
 	defer f.close()
-	// Before the content, so that what changes meanwhile shows the next time.
+	// Before the content is read, so that what changes meanwhile shows the next time.
 	d.stamp = w.stamper.open(d.path, f)
 	var children []child
 	err = f.names(ctx, func(n dirName) error {
@@ -105,7 +105,7 @@ func openDirOf(d *dir) (int, error) {
 	return fd, err
 }
 
-// classify is false for whatever the walk has nothing to do with or to say of.
+// classify returns false for what the walk neither goes into nor says anything about.
 func (w *walker) classify(d *dir, f openDir, n dirName) (child, bool) {
 	if n.kind == unix.DT_LNK && w.noteLinks {
 		c := child{name: string(n.bytes), kind: link}
@@ -138,11 +138,11 @@ func (w *walker) classify(d *dir, f openDir, n dirName) (child, bool) {
 	return c, true
 }
 
-// share is how many children one goroutine takes at once to look at.
+// share is how many children one goroutine takes at once, to look at them.
 const share = 32
 
-// stampChildren takes the stamps of recursive children, several at once where
-// there are many: each may have to be asked of a file server.
+// stampChildren takes the stamps of recursive children, several at once where there are many: a
+// file server may have to be asked about each.
 func (w *walker) stampChildren(ctx context.Context, f openDir, children []child) {
 	if w.stamper == nil {
 		return

@@ -11,17 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tree is the tree below a base, reached without following links. It keeps
-// nothing open: a descriptor would hold on to a file system that was unmounted.
-// Its methods may be called at the same time.
+// Tree is the tree below a base, reached without following links. It keeps nothing open, as a
+// descriptor would hold on to a file system that is to be unmounted. Its methods may be called at
+// the same time.
 type Tree struct {
 	root string // absolute, without links
 
 	byComponent bool // do not use openat2, as on kernels before 5.6
 }
 
-// OpenTree resolves base, which may be a symbolic link. This is the only time
-// that a link is followed: what the base leads to later does not matter.
+// OpenTree resolves base, which may be a symbolic link. Links are followed now and never again:
+// what the base leads to later does not matter.
 func OpenTree(base string) (*Tree, error) {
 	base, err := CleanBase(base)
 	if err != nil {
@@ -40,10 +40,10 @@ func OpenTree(base string) (*Tree, error) {
 	return t, nil
 }
 
-// Root is the base's path without links.
+// Root returns the base's path without links.
 func (t *Tree) Root() string { return t.root }
 
-// path is the full path of rel.
+// path returns the full path of rel.
 func (t *Tree) path(rel string) string {
 	if rel == "" {
 		return t.root
@@ -60,9 +60,9 @@ const (
 	Changed        // the directory, or one above it, is a link or no directory
 )
 
-// Check looks at each component of rel, a path below the base ("" for the base
-// itself). Trouble with the base itself is always an error, so that a base that
-// has gone does not make everything below it look vanished.
+// Check looks at each component of rel, a path below the base ("" for the base itself). Trouble
+// with the base itself is always an error, so that everything below it does not look vanished when
+// the base has gone.
 func (t *Tree) Check(rel string) (State, error) {
 	fd, err := t.open(rel, unix.O_PATH)
 	switch {
@@ -79,7 +79,7 @@ func (t *Tree) Check(rel string) (State, error) {
 	return 0, err
 }
 
-// baseError is an error of the base, not of what is below it.
+// baseError is an error of the base, not of a directory below it.
 type baseError struct{ error }
 
 func (e *baseError) Unwrap() error { return e.error }
@@ -97,7 +97,7 @@ func (t *Tree) open(rel string, flags int) (int, error) {
 	return t.openIn(base, rel, flags)
 }
 
-// openIn is open where the base is open already.
+// openIn is open for a base that is open already.
 func (t *Tree) openIn(base int, rel string, flags int) (int, error) {
 	if !plain(rel) || strings.Contains(rel, "\x00") {
 		return -1, fmt.Errorf("cannot use path %s: it must have no empty, . or .. component, nor a NUL byte", Printable(rel))
@@ -136,7 +136,8 @@ func (t *Tree) openRoot(flags int) (int, error) {
 // maxPath is the longest path that the kernel takes in one call.
 const maxPath = unix.PathMax - 1
 
-// descend opens rel below the directory dir. The flags are for the last one.
+// descend opens rel below the directory dir, piece by piece where rel is longer than the kernel
+// takes. The flags are those of the last piece.
 func (t *Tree) descend(dir int, rel string, flags int) (int, error) {
 	above := dir
 	for {
@@ -156,7 +157,7 @@ func (t *Tree) descend(dir int, rel string, flags int) (int, error) {
 	}
 }
 
-// cutPath cuts off as many whole components as fit into limit bytes, at least one.
+// cutPath cuts as many whole components off rel as fit into limit bytes, at least one.
 func cutPath(rel string, limit int) (piece, rest string) {
 	if len(rel) <= limit {
 		return rel, ""
@@ -173,8 +174,7 @@ func cutPath(rel string, limit int) (piece, rest string) {
 func (t *Tree) openBelow(dir int, rel string, flags int) (int, error) {
 	if !t.byComponent {
 		fd, err := openAt2(dir, rel, flags)
-		// EPERM is how a container's system call filter may refuse what it
-		// does not know.
+		// With EPERM a container's filter may refuse system calls that it does not know.
 		if err != unix.ENOSYS && err != unix.EPERM {
 			return fd, err
 		}
@@ -206,8 +206,8 @@ func openAt(dir int, name string, flags int) (int, error) {
 	return fd, err
 }
 
-// openAt2 refuses links in every component. File systems mounted below dir are
-// entered, like rsync does.
+// openAt2 refuses links in every component. It enters file systems that are mounted below dir, as
+// rsync does.
 func openAt2(dir int, rel string, flags int) (int, error) {
 	how := unix.OpenHow{
 		Flags:   uint64(flags | unix.O_DIRECTORY | unix.O_CLOEXEC),
@@ -221,8 +221,8 @@ func openAt2(dir int, rel string, flags int) (int, error) {
 	return fd, err
 }
 
-// ignoreInterrupts repeats a system call: file systems on a network may be
-// interrupted by any signal, the Go runtime's own included.
+// ignoreInterrupts repeats a system call that was interrupted: any signal may do that on a network
+// file system, the Go runtime's own included.
 func ignoreInterrupts(call func() error) error {
 	for {
 		if err := call(); err != unix.EINTR {

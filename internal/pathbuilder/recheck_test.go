@@ -117,8 +117,8 @@ func TestCheckSwapped(t *testing.T) {
 	})
 }
 
-// deepDirs makes nested directories that are longer in sum than any path a
-// system call takes, and gives their path.
+// deepDirs makes nested directories that are longer in sum than any path a system call takes, and
+// returns their path.
 func deepDirs(t *testing.T, base string, length int) string {
 	t.Helper()
 	dir, err := os.OpenRoot(base)
@@ -279,8 +279,8 @@ func TestTreeKeepsNothingOpen(t *testing.T) {
 	})
 }
 
-// openBelowOf counts descriptors of the base, of what is below it, and of /, where
-// the way to it begins.
+// openBelowOf counts descriptors of the base, of what is below it, and of /, where the way to it
+// begins.
 func openBelowOf(t *testing.T, base string) int {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")

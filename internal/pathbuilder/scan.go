@@ -10,27 +10,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scan reads the directories of a tree, several at once, in no order: what is
-// looked for is sorted afterwards, if at all. It goes deep first, in the order in
-// which the subdirectories are named, so that few directories wait to be read.
+// scan reads the directories of a tree, several at once. The order is not fixed; what was looked
+// for is sorted afterwards, if at all. The scan goes deep first, and takes subdirectories in the
+// order in which read names them, so that few directories wait to be read.
 type scan struct {
 	tree    *Tree
 	readers int // 0: 8
 
-	// read looks at one directory, whose path below the tree's base is rel, and
-	// gives the names of the subdirectories to read too. Called by several
-	// goroutines.
+	// read looks at one directory, whose path below the tree's base is rel, and returns the names
+	// of the subdirectories that are to be read too. Several goroutines call it.
 	read func(ctx context.Context, rel string, dir openDir) (deeper []string, err error)
 
-	// enter is called before a directory is opened, and what it gives when it has been
-	// read; nil: nothing is.
+	// enter is called before a directory is opened, and leave after it was read. nil: neither.
 	enter func(ctx context.Context) (leave func())
 
-	// pass tells which errors of a directory do not end the scan, besides that it
-	// has gone; nil: none.
+	// pass says of an error of a directory that it does not end the scan. nil: of none. That a
+	// directory has gone never ends it.
 	pass func(error) bool
 
-	base    int // open while it runs: by run, or by who calls runAll
+	base    int // open while the scan runs, by run or by the caller of runAll
 	buffers buffers
 
 	mu      sync.Mutex
@@ -40,8 +38,8 @@ type scan struct {
 	err     error
 }
 
-// run reads start and what is below it. Directories below start that vanish
-// meanwhile, or become something else, are passed over.
+// run reads start and what is below it. It passes over directories below start that vanish
+// meanwhile or become something else.
 func (s *scan) run(ctx context.Context, start string) error {
 	s.wake.L = &s.mu
 	base, err := s.tree.open("", unix.O_PATH)
@@ -126,7 +124,7 @@ func (s *scan) openDir(rel string) (int, error) {
 	return s.tree.openIn(s.base, rel, unix.O_RDONLY)
 }
 
-// next waits for a directory; false at the end.
+// next waits for a directory that is to be read; it returns false at the end.
 func (s *scan) next() (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +149,7 @@ func (s *scan) push(rel string, deeper []string) {
 	}
 }
 
-// done ends the reading of a directory, and with an error everything.
+// done notes the end of the reading of a directory. An error ends the whole scan.
 func (s *scan) done(rel string, deeper []string, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +162,7 @@ func (s *scan) done(rel string, deeper []string, err error) error {
 	return s.err
 }
 
-// joinRel is join for paths below a base, which is "" itself.
+// joinRel is join for paths below a base, "" being the base itself.
 func joinRel(rel, name string) string {
 	if rel == "" {
 		return name

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// inShares calls each for 0 to n-1, in this goroutine and, where that is more than a share, in as many others as find a place
-// in helpers. It stops early when ctx ends.
+// inShares calls each for 0 to n-1: in this goroutine and, if n is more than a share, in as many
+// others as find a place in helpers. It stops early when ctx ends.
 func inShares(ctx context.Context, helpers chan struct{}, n, share int, each func(i int)) {
 	var taken atomic.Int64
 	look := func() {

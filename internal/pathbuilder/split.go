@@ -10,15 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Split cuts the recursive entry of path, which is Options.Base or below it,
-// one level deeper: it emits the shallow entry of path, then the recursive ones
-// of its child directories, as WalkStamped does where Deeper says true of path.
-// Depth, Subpaths and Deeper do not matter.
+// Split cuts the recursive entry of path, which is Options.Base or below it, one level deeper. It
+// emits the shallow entry of path, then the recursive ones of its child directories, as WalkStamped
+// does where Deeper says true of path. Depth, Subpaths and Deeper do not matter.
 //
-// No link below the base is followed. A path that is no directory any more is an
-// error that is fs.ErrNotExist, unix.ENOTDIR or unix.ELOOP; trouble with the
-// base is none of these. Nothing is emitted before the directory has been read to
-// its end. What emit returns is returned as it is.
+// It follows no link below the base. A path that is no directory any more is an error that is
+// fs.ErrNotExist, unix.ENOTDIR or unix.ELOOP; trouble with the base is none of these. Nothing is
+// emitted before the directory has been read to its end. An error of emit is returned as it is.
 func Split(ctx context.Context, opts Options, path string, emit func(Found) error) error {
 	opts.Depth, opts.Subpaths, opts.Deeper = 0, nil, nil
 	rel, err := Entry{Path: path}.Rel(opts.Base)
@@ -38,7 +36,7 @@ func Split(ctx context.Context, opts Options, path string, emit func(Found) erro
 	if rel == "" {
 		w.levels[opts.Base] = 1
 		err := w.walkBase(ctx)
-		if w.count == 0 && ctx.Err() == nil { // not emit's
+		if w.count == 0 && ctx.Err() == nil { // it is not emit's
 			err = unlike(err)
 		}
 		return err
@@ -54,8 +52,8 @@ func Split(ctx context.Context, opts Options, path string, emit func(Found) erro
 	return w.walkDir(ctx, d)
 }
 
-// openForReading opens the directory rel. Trouble with the base is not like that
-// of a directory that is no longer there.
+// openForReading opens the directory rel. Its errors of the base are made unlike those of a
+// directory that is no longer there.
 func (t *Tree) openForReading(rel string) (int, error) {
 	fd, err := t.open(rel, unix.O_RDONLY)
 	if errors.As(err, new(*baseError)) {
@@ -64,6 +62,6 @@ func (t *Tree) openForReading(rel string) (int, error) {
 	return fd, err
 }
 
-// unlike gives an error with the same text that is no other one, so that a base
-// that has gone does not make what is below it look vanished.
+// unlike returns an error with the same text that wraps nothing: errors.Is(err, fs.ErrNotExist) for
+// a base that has gone would make what is below the base look vanished.
 func unlike(err error) error { return errors.New(err.Error()) }

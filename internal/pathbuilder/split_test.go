@@ -37,8 +37,7 @@ func split(t *testing.T, opts Options, path string) []Found {
 	return list
 }
 
-// settled makes stamps of two walks comparable: what is young now may not be in
-// a moment.
+// settled makes stamps of two walks comparable: what is young now may not be in a moment.
 func settled(list []Found) []Found {
 	list = slices.Clone(list)
 	for i := range list {
@@ -47,8 +46,8 @@ func settled(list []Found) []Found {
 	return list
 }
 
-// A walk in which Deeper is true of some directories is the walk without it,
-// with those entries split; whatever the names, excludes and depth are.
+// A walk in which Deeper is true of some directories is the walk without it, with those entries
+// split; whatever the names, excludes and depth are.
 func TestSplitIsDeeper(t *testing.T) {
 	splits, excludes := 0, 0
 	for seed := range uint64(60) {
@@ -244,7 +243,7 @@ func TestSplitTrouble(t *testing.T) {
 	if !errors.Is(err, fs.ErrPermission) || isGone(err) || !strings.Contains(err.Error(), `/closed\n"`) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("unreadable: %v", err)
 	}
-	// Whose it is cannot be learned: rather sent than left out.
+	// Its owner cannot be learned: it is rather sent than left out.
 	var log logLines
 	opts := Options{Base: base, Walkers: 1, Exclude: snapshots, ExcludeUser: "root", Logger: log.logger()}
 	got := split(t, opts, base+"/listonly")

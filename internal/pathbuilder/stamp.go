@@ -12,13 +12,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Found is an entry of a walk with what tells whether its directory has
-// changed since an earlier walk.
+// Found is an entry of a walk, with what tells whether its directory has changed since an earlier
+// walk.
 type Found struct {
 	Entry
-	Stamp uint64 // hash of path, device, inode and ctime as they were before the content was read
-	Young bool   // the directory may change again, or have changed, without another stamp, even if it is read Settle later
-	Names int    // what is in the directory besides directories; 0 for recursive entries and an excluded base, which are not read
+
+	// Stamp is a hash of path, device, inode and ctime as they were before the content was read.
+	Stamp uint64
+
+	// Young: the directory may change, or have changed, without another stamp, even if whoever
+	// works on it waits for Settle.
+	Young bool
+
+	// Names is how much the directory holds besides directories; 0 for recursive entries and an
+	// excluded base, which are not read.
+	Names int
 }
 
 // WalkStamped is Walk with stamps. The package comment says what they tell.
@@ -29,32 +37,31 @@ func WalkStamped(ctx context.Context, opts Options, emit func(Found) error) erro
 }
 
 const (
-	// Settle is the least time between the emission of an entry and the moment at
-	// which its directory is read by whoever works on it. Kernels stamp with the
-	// time of their last tick, which is 10 ms at most: what changes later than
-	// that after the stamp was taken has another one.
+	// Settle is the least time between the emission of an entry and the moment at which whoever
+	// works on it reads the directory. Kernels stamp with the time of their last tick, and a tick
+	// takes 10 ms at most: a change later than that after the stamp was taken gives another stamp.
 	Settle = 20 * time.Millisecond
 
-	// coarseTick is for file systems that keep whole seconds, or pairs of them
-	// (ext3, old file servers, FAT).
+	// coarseTick is that of file systems that keep whole seconds, or pairs of them (ext3, old file
+	// servers, FAT).
 	coarseTick = 2 * time.Second
 
 	// clockSlack is how far the clock of a file server may be off.
 	clockSlack = time.Minute
 )
 
-// stamp is what a walk keeps of a directory's state.
+// stamp is what a walk notes of a directory's state.
 type stamp struct {
 	hash  uint64
 	young bool
 }
 
-// stamper takes stamps, in several goroutines. A nil stamper takes none.
+// stamper takes stamps, in several goroutines at once. A nil stamper takes none.
 type stamper struct {
 	now func() time.Time
 
 	mu    sync.Mutex
-	local map[uint64]bool // by device: stamped by this machine's clock
+	local map[uint64]bool // by device: this machine's clock gives its times
 }
 
 func newStamper() *stamper {
@@ -70,8 +77,8 @@ func (s *stamper) open(path string, f openDir) stamp {
 	return st
 }
 
-// at takes the stamp of a directory by its name in an open directory. It is an
-// error if it is no longer there, or no directory.
+// at takes the stamp of a directory by its name in an open directory. A name that is no longer
+// there, or no directory, is an error.
 func (s *stamper) at(path string, parent openDir, name string) (stamp, error) {
 	if s == nil {
 		return stamp{}, nil
@@ -79,7 +86,7 @@ func (s *stamper) at(path string, parent openDir, name string) (stamp, error) {
 	return s.take(path, func(stat *unix.Stat_t) error { return parent.look(name, stat) })
 }
 
-// path takes the stamp of a directory that could not be opened, or need not be.
+// path takes the stamp of a directory that cannot or need not be opened.
 func (s *stamper) path(path string, flags int) stamp {
 	if s == nil {
 		return stamp{}
@@ -88,9 +95,9 @@ func (s *stamper) path(path string, flags int) stamp {
 	return st
 }
 
-// take counts what cannot be looked at as changing.
+// take takes a stamp. What cannot be looked at counts as changing.
 func (s *stamper) take(path string, look func(*unix.Stat_t) error) (stamp, error) {
-	now := s.now() // not after the look: rather too young than too old
+	now := s.now() // before the look: rather too young than too old
 	var stat unix.Stat_t
 	err := ignoreInterrupts(func() error { return look(&stat) })
 	if err == nil && stat.Mode&unix.S_IFMT != unix.S_IFDIR {
@@ -105,14 +112,13 @@ func (s *stamper) take(path string, look func(*unix.Stat_t) error) (stamp, error
 	return stamp{hash: hashStamp(path, &stat), young: s.isYoung(path, &stat, now)}, nil
 }
 
-// isYoung reports whether a directory may have changed, or change, without
-// another ctime, although it is not read before Settle has passed.
+// isYoung reports whether a directory may have changed, or may change, without another ctime,
+// although nobody reads it before Settle has passed.
 //
-// The clock that gave the ctime had come to it when the stamp was taken, so
-// it is beyond by then. That also holds where the times come from several clocks,
-// as from those of a cluster's nodes: two of them do not show the same
-// nanosecond or microsecond. With times of milliseconds and more they may, and a
-// tick may be longer than Settle.
+// When the stamp was taken the clock that gave the ctime had come to that time, so it is beyond it
+// when Settle has passed. That also holds where several clocks give the times, as those of a
+// cluster's nodes do: two clocks do not show the same nanosecond or microsecond. If times are whole
+// milliseconds or seconds they may show the same, and a tick may be longer than Settle.
 func (s *stamper) isYoung(path string, stat *unix.Stat_t, now time.Time) bool {
 	if stat.Ctim.Nsec%int64(time.Millisecond) != 0 {
 		return false
@@ -124,15 +130,14 @@ func (s *stamper) isYoung(path string, stat *unix.Stat_t, now time.Time) bool {
 	return mayBeNow(time.Unix(stat.Ctim.Unix()), now, slack)
 }
 
-// mayBeNow reports whether the clock that gave ctime may still show the same
-// time. One that is far ahead was given by a clock that has been put right.
+// mayBeNow reports whether the clock that gave ctime may still show that time. A ctime far ahead is
+// that of a clock which has been put right since.
 func mayBeNow(ctime, now time.Time, slack time.Duration) bool {
 	age := now.Sub(ctime)
 	return -slack <= age && age <= slack
 }
 
-// hashStamp needs no seed, so that stamps of several walks and processes can
-// be compared.
+// hashStamp hashes without a seed, so that stamps of several walks and processes can be compared.
 func hashStamp(path string, stat *unix.Stat_t) uint64 {
 	data := make([]byte, 0, 256)
 	for _, n := range []uint64{stat.Dev, stat.Ino, uint64(stat.Ctim.Sec), uint64(stat.Ctim.Nsec)} {
@@ -142,8 +147,7 @@ func hashStamp(path string, stat *unix.Stat_t) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// isLocal reports whether the times of a file system are those of this
-// machine's clock; path is on it.
+// isLocal reports whether this machine's clock gives the times of a file system; path is on it.
 func (s *stamper) isLocal(dev uint64, path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,8 +161,8 @@ func (s *stamper) isLocal(dev uint64, path string) bool {
 	return local
 }
 
-// localClock reports whether a type of file system takes its times from this
-// machine's clock. Others may have their own: NFS, Lustre, GPFS, Ceph, FUSE.
+// localClock reports whether a type of file system takes its times from this machine's clock. NFS,
+// Lustre, GPFS, Ceph, FUSE and others may have clocks of their own.
 func localClock(fstype int64) bool {
 	switch fstype {
 	case unix.EXT4_SUPER_MAGIC, // and ext2, ext3
@@ -174,5 +178,5 @@ func localClock(fstype int64) bool {
 	return false
 }
 
-// zfsSuperMagic is of OpenZFS, include/sys/fs/zfs.h; the kernel's headers lack it.
+// zfsSuperMagic comes from OpenZFS, include/sys/fs/zfs.h; the kernel's headers lack it.
 const zfsSuperMagic = 0x2fc12fc1

@@ -79,7 +79,7 @@ func TestStampsTellChanges(t *testing.T) {
 			base := tree(t, "a/b/c/", "a/file", "z/y/x/")
 			opts := Options{Base: base, Depth: 2}
 			before := stamps(t, opts)
-			time.Sleep(20 * time.Millisecond) // the clock the kernel stamps with ticks every 10 ms at most
+			time.Sleep(Settle)
 			if err := c.change(base); err != nil {
 				t.Fatal(err)
 			}
@@ -88,8 +88,8 @@ func TestStampsTellChanges(t *testing.T) {
 	}
 }
 
-// The entries are those of Walk, whatever is stamped, and a base at depth 0 or
-// an excluded one has a stamp too.
+// The entries are those of Walk, whatever is stamped, and a base at depth 0 or an excluded one has
+// a stamp too.
 func TestStampedEntries(t *testing.T) {
 	base := tree(t, "a/b/c/", "a/.snapshots/", "z/", "link -> a", "f")
 	for depth := range 4 {
@@ -147,8 +147,8 @@ func TestUnreadableIsStamped(t *testing.T) {
 	}
 }
 
-// duringRead is a context that does something when it is asked after some other
-// times: after the first names of a directory are read.
+// duringRead is a context that does something when it is asked after some other times: after the
+// first names of a directory are read.
 type duringRead struct {
 	context.Context
 	others int
@@ -163,15 +163,15 @@ func (c *duringRead) Err() error {
 	return c.Context.Err()
 }
 
-// What changes while a directory is being read may be missing from its
-// children: the stamp must be an older one.
+// What changes while a directory is being read may be missing from its children: the stamp must be
+// an older one.
 func TestStampIsTakenBeforeReading(t *testing.T) {
 	var names []string
 	for i := range chunk + 10 {
 		names = append(names, fmt.Sprintf("file%d", i))
 	}
 	base := tree(t, names...)
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(Settle)
 	w := newWalker(Options{Base: base}, nil)
 	w.stamper = newStamper()
 	d := newDir(base, 0, 1)

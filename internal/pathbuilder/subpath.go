@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkSubpaths gives, for the base and each subpath, the level below the base
-// at which the entries from there on are recursive.
+// checkSubpaths returns, for the base and each subpath, the level below the base at which the
+// entries from there on are recursive.
 func (w *walker) checkSubpaths() (map[string]int, error) {
 	base := w.opts.Base
 	levels := map[string]int{base: w.opts.Depth}
@@ -29,7 +29,7 @@ func (w *walker) checkSubpaths() (map[string]int, error) {
 				Printable(spec), Printable(path), Printable(base), w.opts.Depth, problem)
 		}
 		if level+depth < deepest {
-			// Both levels are counted from the root directory, as in the original.
+			// As in the original the message counts both levels from the root directory.
 			above := strings.Count(strings.TrimRight(base, "/"), "/")
 			return nil, fmt.Errorf("cannot use subpath %s: depthlevel %d for subpath %s is not as deep as current depthlevel %d! "+
 				"Give it a depth of at least %d, or put it before the deeper ones",
@@ -41,7 +41,7 @@ func (w *walker) checkSubpaths() (map[string]int, error) {
 	return levels, nil
 }
 
-// parseSubpath gives the depth of a subpath and its path relative to base.
+// parseSubpath returns the depth of a subpath and its path relative to base.
 func parseSubpath(base, spec string) (depth int, rel string, err error) {
 	refuse := func(why string) error {
 		return fmt.Errorf("cannot use subpath %s: %s; write <depth>_<path>, for example 2_projects/big", Printable(spec), why)
@@ -74,8 +74,8 @@ func parseSubpath(base, spec string) (depth int, rel string, err error) {
 	return depth, rel, nil
 }
 
-// reach goes down from the base to rel and gives its full path and level, or
-// says why the walk would not emit it.
+// reach goes down from the base to rel. It returns the full path and its level, or says why the
+// walk would not emit it.
 func (w *walker) reach(rel string, levels map[string]int) (path string, level int, problem string) {
 	path = w.opts.Base
 	if rel == "" {

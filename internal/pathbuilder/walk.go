@@ -27,39 +27,39 @@ type Options struct {
 	Walkers     int            // directories read at once, 0: 8
 	Logger      *slog.Logger   // nil: silent
 
-	// Deeper is asked once of each directory that would be a recursive entry. If it
-	// says true the directory is a shallow one, and its children are recursive
-	// unless Deeper says true of them too. It is called by several goroutines, in
-	// no order, for directories far ahead of the walk. nil: never.
+	// Deeper is asked once about each directory that would be a recursive entry. If it says true
+	// the directory becomes a shallow entry, and its children recursive ones unless Deeper says
+	// true of them too. Several goroutines call it, in no order, for directories far ahead of the
+	// walk. nil: never deeper.
 	Deeper func(path string) bool
 }
 
-// Walk calls emit for each entry, in the order the package comment gives. It
-// ends with the first error of emit, which it returns as it is, or with the
-// cause of ctx.
+// Walk calls emit for each entry, in the order that the package comment gives. It ends with the
+// first error of emit, which it returns as it is, or with the cause of ctx.
 func Walk(ctx context.Context, opts Options, emit func(Entry) error) error {
 	return newWalker(opts, func(f Found) error { return emit(f.Entry) }).walk(ctx)
 }
 
-// Check finds what is wrong with opts without walking: all that Walk would
-// refuse before it emits anything.
+// Check finds what is wrong with opts without walking: what Walk would refuse before it emits
+// anything.
 func Check(ctx context.Context, opts Options) error {
 	return newWalker(opts, nil).prepare(ctx)
 }
 
-// walker is one Walk. open is how it opens a directory to read it. What follows ahead belongs to the caller's goroutine.
+// walker is one Walk.
 type walker struct {
 	opts      Options
 	log       *slog.Logger
-	noteLinks bool // say which links were left out: costs a stat each
+	noteLinks bool // say which links were left out, which costs a stat each
 	excluder  *Excluder
-	levels    map[string]int // see checkSubpaths
-	stamper   *stamper       // nil: no stamps
-	open      func(*dir) (fd int, err error)
+	levels    map[string]int                 // see checkSubpaths
+	stamper   *stamper                       // nil: no stamps
+	open      func(*dir) (fd int, err error) // opens a directory to read it
 	buffers   buffers
-	helpers   chan struct{} // as many as may look at children besides the readers
+	helpers   chan struct{} // a place for each goroutine that looks at children besides the readers
 	ahead     *readAhead
 
+	// What follows belongs to the caller's goroutine.
 	emit  func(Found) error
 	count int
 }
@@ -122,7 +122,7 @@ func walkError(base string, err error) error {
 	return fmt.Errorf("cannot walk %s: %w", Printable(base), cause(err))
 }
 
-// cause drops the path of a file error, which would be there twice, unquoted.
+// cause drops the path of a file error, which would be in the message twice, once unquoted.
 func cause(err error) error {
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		return path.Err
@@ -158,7 +158,7 @@ func (w *walker) walkBase(ctx context.Context) error {
 	return w.walkDir(ctx, base)
 }
 
-// walkDir emits a directory that was read, and what is below it.
+// walkDir emits the entry of a directory that was read, and those below it.
 func (w *walker) walkDir(ctx context.Context, d *dir) error {
 	if err := w.put(ctx, d.path, false, d.stamp, d.names); err != nil {
 		return err
@@ -172,7 +172,7 @@ func (w *walker) walkDir(ctx context.Context, d *dir) error {
 	return nil
 }
 
-// walkChild emits a child and what is below it. If it is mine it has to be read.
+// walkChild emits the entry of a child, and those below it. With mine it reads the child first.
 func (w *walker) walkChild(ctx context.Context, path string, c child, mine bool) error {
 	switch c.kind {
 	case recursive:
@@ -217,14 +217,14 @@ func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp, 
 
 func (w *walker) deeper(path string) bool { return w.opts.Deeper != nil && w.opts.Deeper(path) }
 
-// isGone reports whether a directory is no longer there, or is now a link or
-// a file, which its parent's entry takes care of.
+// isGone reports whether an error says that a directory is no longer there, or is now a link or a
+// file: its parent's entry takes care of that.
 func isGone(err error) bool {
 	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
 }
 
-// excluded reports whether a directory, with all below it, is left out. flags
-// are those of fstatat(2).
+// excluded reports whether a directory is left out, with all below it. flags are those of
+// fstatat(2).
 func (w *walker) excluded(path string, flags int) (bool, error) {
 	return w.excluder.excludes(path, func(stat *unix.Stat_t) error {
 		return unix.Fstatat(unix.AT_FDCWD, path, stat, flags)

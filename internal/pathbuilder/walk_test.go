@@ -22,8 +22,8 @@ import (
 	"time"
 )
 
-// tree makes directories (names ending in /), links (name -> target) and files
-// and gives the base.
+// tree makes directories (names ending in /), links (name -> target) and files and returns the
+// base.
 func tree(t testing.TB, names ...string) string {
 	t.Helper()
 	base := filepath.Join(t.TempDir(), "tree")
@@ -53,8 +53,7 @@ func tree(t testing.TB, names ...string) string {
 	return base
 }
 
-// collect walks and gives the encoded entries, the base replaced by B, and the
-// log lines.
+// collect walks and gives the encoded entries, the base replaced by B, and the log lines.
 func collect(t testing.TB, opts Options) (entries, lines []string, err error) {
 	t.Helper()
 	var log logLines
@@ -423,8 +422,8 @@ func TestWalkStops(t *testing.T) {
 	}
 }
 
-// A reader that hangs on a slow file system must not keep the walk from
-// ending, nor count as an unreadable directory.
+// A reader that hangs on a slow file system must not keep the walk from ending, nor count as an
+// unreadable directory.
 func TestWalkStopsWhileReading(t *testing.T) {
 	for _, walkers := range []int{1, 4} {
 		base := tree(t, "a/x/", "b/x/")
@@ -463,8 +462,8 @@ func TestWalkStopsWhileReading(t *testing.T) {
 	}
 }
 
-// What was read and not emitted is bounded, whatever the tree: a slow session
-// must not fill the master's memory.
+// What was read and not emitted is bounded, whatever the tree: a slow session must not fill the
+// master's memory.
 func TestReadAheadIsBounded(t *testing.T) {
 	var names []string
 	for i := range 1000 {
@@ -486,7 +485,8 @@ func TestReadAheadIsBounded(t *testing.T) {
 		}
 		w.ahead.mu.Lock()
 		defer w.ahead.mu.Unlock()
-		if most := limit + walkers*(1+widest); w.ahead.held > most { // each reader has one under way
+		// Each reader has one under way.
+		if most := limit + walkers*(1+widest); w.ahead.held > most {
 			return fmt.Errorf("%d are held, more than %d", w.ahead.held, most)
 		}
 		return nil
@@ -515,8 +515,8 @@ func TestReadAheadIsBounded(t *testing.T) {
 	}
 }
 
-// A directory that has more children than may be held is no reason to read one
-// after the other: what the walk is at is not ahead of it.
+// A directory that has more children than may be held is no reason to read one after the other:
+// what the walk is at is not ahead of it.
 func TestWideDirectoriesAreReadAhead(t *testing.T) {
 	var names []string
 	for i := range 200 {
@@ -550,8 +550,8 @@ func TestWideDirectoriesAreReadAhead(t *testing.T) {
 	}
 }
 
-// What has been read but not walked takes no more than a child's place: millions
-// of them may be in one directory.
+// What has been read but not walked takes no more than a child's place: millions of them may be in
+// one directory.
 func TestWideDirectoriesAreSmall(t *testing.T) {
 	const wide = 5000
 	base := tree(t)
@@ -582,8 +582,7 @@ func TestWideDirectoriesAreSmall(t *testing.T) {
 	}
 }
 
-// BenchmarkWalk stands beside filepath.WalkDir; "stamped" looks at each recursive
-// entry.
+// BenchmarkWalk stands beside filepath.WalkDir; "stamped" looks at each recursive entry.
 func BenchmarkWalk(b *testing.B) {
 	var names []string
 	for i := range 1000 {
