@@ -70,22 +70,18 @@ func (a *applier) checkNode(ctx context.Context, n node, ours map[string]bool) e
 		return err
 	}
 	if !found {
-		a.refuse(n, fmt.Sprintf("parent node(s) of znode %s missing: %s is neither in ZooKeeper nor in the file; "+
-			"add a section [%s], or makepath=yes here", n.path, parent, parent))
+		a.mistakes = append(a.mistakes, n.mistake(fmt.Sprintf("parent node(s) of znode %s missing: %s is neither in ZooKeeper nor in the file; "+
+			"add a section [%s], or makepath=yes here", n.path, parent, parent)))
 		return nil
 	}
 	return a.need(ctx, parent, zkclient.PermCreate)
-}
-
-func (a *applier) refuse(n node, why string) {
-	a.mistakes = append(a.mistakes, fmt.Errorf("cannot set up %s (%s): %s", n.path, n.where, why))
 }
 
 // look tells whether p exists, on behalf of n.
 func (a *applier) look(ctx context.Context, n node, p string) (bool, error) {
 	stat, found, err := a.zk.Exists(ctx, p)
 	if found && stat.EphemeralOwner != 0 {
-		a.refuse(n, fmt.Sprintf("%s is an ephemeral node, which belongs to a running client and vanishes with it", p))
+		a.mistakes = append(a.mistakes, n.mistake(p+" is an ephemeral node, which belongs to a running client and vanishes with it"))
 	}
 	return found, err
 }
@@ -132,7 +128,7 @@ func (a *applier) writeNode(ctx context.Context, n node) error {
 		}
 		made, err := a.zk.CreateACL(ctx, n.path, []byte(n.value), mode, n.acl)
 		if err == nil {
-			a.log.Info("created node " + made)
+			a.log.Info("created node "+made, "znode", made)
 			return nil
 		}
 		if !errors.Is(err, zkclient.ErrNodeExists) { // else somebody was faster
@@ -142,10 +138,10 @@ func (a *applier) writeNode(ctx context.Context, n node) error {
 	if n.implied {
 		return nil
 	}
-	a.log.Warn(fmt.Sprintf("node %s already exists", n.path))
+	a.log.Warn(fmt.Sprintf("node %s already exists", n.path), "znode", n.path)
 	if err := a.zk.SetACL(ctx, n.path, n.acl); err != nil {
 		return err
 	}
-	a.log.Info("replaced the ACL of node " + n.path)
+	a.log.Info("replaced the ACL of node "+n.path, "znode", n.path)
 	return nil
 }

@@ -1,29 +1,26 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// Zkinitree sets up the znodes that the clients of zkrsync work below, with the
-// rights of their users, as config files describe them.
+// Zkinitree sets up the znodes that the clients of zkrsync work below, with the rights of their users,
+// as config files describe them.
 //
-// Exit status: 0 when the tree is there; 1 for a mistake in the files or a
-// failure, with a line that says what to do; 2 for a wrong command line;
-// 128+n when ended by signal n.
+// Exit status: 0 when the tree is there; 1 for a mistake in the files or a failure, with a line that
+// says what to do; 2 for a wrong command line; 128+n when ended by signal n.
 package main
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"vsc-zk/internal/cli"
 	"vsc-zk/internal/zkclient"
 )
 
 func main() {
-	ctx, stop := untilSignal(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := cli.WithSignals(context.Background())
 	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -37,39 +34,24 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if errors.As(err, &exit) {
 		return exit.Code
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, "zkinitree:", err)
-		return 1
-	}
-	log, err := cli.OpenLog(cli.LogConfig{Level: program.Level(), Program: "zkinitree", Stderr: stderr})
-	if err != nil {
-		fmt.Fprintln(stderr, "zkinitree:", err)
-		return 1
-	}
-	defer log.Close()
-	logger := log.Logger()
-	for _, warning := range parsed.Warnings {
-		logger.Warn(warning)
-	}
+	log := cli.NewLog(cli.LogConfig{Level: program.Level(), Program: "zkinitree", Stderr: stderr}).Logger()
+	parsed.Warn(log)
 
 	err = initTree(ctx, servers, parsed.Sections, log)
-	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			logger.Error(strings.TrimSuffix(line, "\n"))
-		}
-	}
-	var ended *signalError
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(context.Cause(ctx), &ended):
-		return 128 + int(ended.signal)
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		log.Error(line, "error", line)
+	}
+	if ended := cli.EndedBy(ctx); ended != nil {
+		return ended.ExitStatus()
 	}
 	return 1
 }
 
 // initTree does the work. Nothing is written before everything was checked.
-func initTree(ctx context.Context, servers []string, sections []cli.Section, log *cli.Log) error {
+func initTree(ctx context.Context, servers []string, sections []cli.Section, log *slog.Logger) error {
 	t, err := readTree(sections)
 	if len(servers) == 0 {
 		err = errors.Join(errors.New("cannot connect to ZooKeeper: No servers given! Write servers=host:port,… into [MAIN], or use --servers"), err)
@@ -78,52 +60,22 @@ func initTree(ctx context.Context, servers []string, sections []cli.Section, log
 		return err
 	}
 	if len(t.nodes) == 0 {
-		log.Logger().Warn("no section begins with /: there is no node to set up")
+		log.Warn("no section begins with /: there is no node to set up")
 		return nil
 	}
 	zk, err := zkclient.Connect(ctx, zkclient.Config{
 		Servers:  servers,
 		User:     rootUser,
 		Password: t.rootPassword,
-		Logger:   log.Logger(),
+		Logger:   log,
 	})
 	if err != nil {
 		return err
 	}
 	defer zk.Close()
-	a := applier{zk: zk, tree: t, log: log.Logger()}
+	a := applier{zk: zk, tree: t, log: log}
 	if err := a.check(ctx); err != nil {
 		return err
 	}
 	return a.write(ctx)
-}
-
-// signalError is the cause of a context that a signal has ended.
-type signalError struct{ signal syscall.Signal }
-
-func (e *signalError) Error() string {
-	return fmt.Sprintf("stopped by signal %d (%v)", e.signal, e.signal)
-}
-
-// untilSignal gives a context that ends with the first of the signals; a second
-// one then ends the program the hard way.
-func untilSignal(ctx context.Context, signals ...os.Signal) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	arrived := make(chan os.Signal, 1)
-	signal.Notify(arrived, signals...)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		select {
-		case s := <-arrived:
-			signal.Stop(arrived)
-			cancel(&signalError{s.(syscall.Signal)})
-		case <-ctx.Done():
-			signal.Stop(arrived)
-		}
-	}()
-	return ctx, func() {
-		cancel(nil)
-		<-done
-	}
 }

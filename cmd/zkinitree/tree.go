@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"vsc-zk/internal/cli"
+	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/zkclient"
 )
 
@@ -34,6 +35,11 @@ type node struct {
 	sequential bool   // path is only the beginning of its name
 	implied    bool   // made for makepath, has no section of its own
 	where      string // for messages: file and line
+}
+
+// mistake is the error of a node that cannot be set up.
+func (n node) mistake(why string) error {
+	return fmt.Errorf("cannot set up %s (%s): %s", pathbuilder.Printable(n.path), n.where, why)
 }
 
 // readTree reads the sections other than [MAIN]. The error joins all mistakes,
@@ -97,7 +103,7 @@ func (r *nodeReader) read(s cli.Section) {
 		where: fmt.Sprintf("%s:%d", s.File, s.Line),
 	}
 	refuse := func(format string, args ...any) {
-		r.mistakes = append(r.mistakes, fmt.Errorf("cannot set up %s (%s): %s", n.path, n.where, fmt.Sprintf(format, args...)))
+		r.mistakes = append(r.mistakes, n.mistake(fmt.Sprintf(format, args...)))
 	}
 	if why := badPath(n.path); why != "" {
 		refuse("%s", why)
@@ -111,7 +117,7 @@ func (r *nodeReader) read(s cli.Section) {
 		case "value":
 			n.value = k.Value
 		case "ephemeral", "sequence", "makepath":
-			on, err := parseBool(k.Value)
+			on, err := cli.ParseBool(k.Value)
 			switch {
 			case err != nil:
 				refuse("%s must be yes or no", k.Name)
@@ -176,7 +182,7 @@ func (r *nodeReader) withParents() []node {
 func badPath(p string) string {
 	switch {
 	case p != topNode && !strings.HasPrefix(p, topNode+"/"):
-		return fmt.Sprintf("path %s not subpath of %s", p, topNode)
+		return fmt.Sprintf("path %s not subpath of %s", pathbuilder.Printable(p), topNode)
 	case path.Clean(p) != p: // what it drops is what ZooKeeper refuses
 		return "the path must have no empty, . or .. component and no / at its end"
 	case strings.ContainsFunc(p, notInPaths):
@@ -207,14 +213,4 @@ func parsePerms(key string) (zkclient.Perms, error) {
 		perms |= perm
 	}
 	return perms, nil
-}
-
-func parseBool(value string) (bool, error) {
-	switch strings.ToLower(strings.TrimSpace(value)) {
-	case "1", "yes", "true", "on":
-		return true, nil
-	case "0", "no", "false", "off":
-		return false, nil
-	}
-	return false, errors.New("not a boolean")
 }

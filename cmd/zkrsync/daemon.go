@@ -56,9 +56,6 @@ func detach(ctx context.Context, o *options, environ []string, log *slog.Logger,
 }
 
 func pidFilePath(o *options, starter int) (path, note string, err error) {
-	if o.pidFile == "" {
-		return "", "", refusal("No PID file given!")
-	}
 	path, err = cli.Expand(o.pidFile, o.templateKeys(starter))
 	if err != nil {
 		return "", "", fmt.Errorf("cannot use --pidfile: %w", err)
@@ -93,9 +90,8 @@ func startDaemon(ctx context.Context, environ []string, starter int, stderr io.W
 		return nil, fmt.Errorf("cannot start the daemon: %w", err)
 	}
 	unhook := context.AfterFunc(ctx, func() {
-		var ended *signalError
-		if errors.As(context.Cause(ctx), &ended) {
-			_ = child.Signal(ended.signal) // it may have just ended
+		if ended := cli.EndedBy(ctx); ended != nil {
+			_ = child.Signal(ended.Signal) // it may have just ended
 		}
 	})
 	defer unhook()
@@ -153,7 +149,7 @@ func becomeDaemon(o *options, log *slog.Logger) (*detachment, error) {
 		return nil, err
 	}
 	if note != "" {
-		log.Warn(note)
+		log.Warn(note, "file", path)
 	}
 	if err := o.anchor(); err != nil {
 		return nil, fmt.Errorf("cannot become a daemon: %w", err)

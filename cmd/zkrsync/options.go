@@ -4,11 +4,7 @@ package main
 
 import (
 	_ "embed"
-	"errors"
-	"fmt"
 	"regexp"
-	"strings"
-	"unicode"
 
 	"vsc-zk/internal/cli"
 	"vsc-zk/internal/session"
@@ -235,80 +231,4 @@ How far it is:
     zkrsync --configfiles=/etc/zkrs.conf -N home -r /home --state`)
 	p.Note("See also", "zkrsync(7), or `zkrsync --help=guide`: how to set up, run and watch sessions, what is guarded, and what to know. zkinitree(1), rsync(1)")
 	return p
-}
-
-// refusal is a text of the Python program, which logs are searched for.
-type refusal string
-
-func (r refusal) Error() string { return string(r) }
-
-// validate checks what the options say together. The order and the first four
-// texts are those of the Python program.
-func (o *options) validate() error {
-	switch {
-	case len(o.servers) == 0:
-		return refusal("No servers given!")
-	case o.rsyncPath == "":
-		return refusal("Path is mandatory!")
-	case o.depth <= 0 && o.depth != session.AutoDepth:
-		return refusal("Invalid depth!")
-	case o.source && o.destination:
-		return refusal("Client can not be the source AND the destination")
-	case !o.source && !o.destination && !o.state && !o.pathsOnly:
-		return errors.New("cannot start without a role: give --source, --destination, --state or --pathsonly")
-	case o.user == "" || strings.Contains(o.user, ":"):
-		return fmt.Errorf("cannot use the ZooKeeper user %q: a name has no colon and is not empty", o.user)
-	}
-	if o.depth == session.AutoDepth && len(o.subpaths) > 0 {
-		return errors.New("cannot use --rsubpaths with --depth=auto: give a depth, or leave the subpaths out")
-	}
-	if why := badSession(o.session); why != "" {
-		return fmt.Errorf("cannot use the session name %q: it %s", o.session, why)
-	}
-	for _, name := range []struct{ option, value string }{{"host", o.host}, {"domain", o.domain}} {
-		if strings.ContainsFunc(name.value, func(r rune) bool { return r == ':' || r == '/' || unicode.IsSpace(r) || unicode.IsControl(r) }) {
-			return fmt.Errorf("cannot use --%s=%q: it must be a host name; an IPv6 address needs a name", name.option, name.value)
-		}
-	}
-	for _, number := range []struct {
-		option      string
-		value       int64
-		least, most int64
-	}{
-		{"walkers", int64(o.walkers), 1, 1024},
-		{"jobs", int64(o.jobs), 0, 1024},
-		{"slots", int64(o.slots), 1, 1024},
-		{"batch", int64(o.batch), 1, 500},
-		{"batch-seconds", int64(o.batchSeconds), 1, 86400},
-		{"prefetch", int64(o.prefetch), 0, 1024},
-		{"rsyncport", int64(o.rsyncPort), 0, 65535},
-		{"startport", int64(o.startPort), 1, 65535},
-		{"timeout", int64(o.timeout), 0, 1<<31 - 1},
-		{"max-delete", int64(o.maxDelete), -1, 1<<31 - 1},
-		{"max_bytes", o.maxBytes, 0, 1<<63 - 1},
-		{"backup_count", int64(o.backupCount), 0, 1<<31 - 1},
-	} {
-		if number.value < number.least || number.value > number.most {
-			return fmt.Errorf("cannot use --%s=%d: it must be between %d and %d", number.option, number.value, number.least, number.most)
-		}
-	}
-	return nil
-}
-
-// badSession says why a name cannot be a znode, an rsync module and a part of
-// file names all at once, or nothing.
-func badSession(name string) string {
-	switch {
-	case name == "":
-		return "is empty"
-	case name == "." || name == "..":
-		return "is not a znode's name"
-	case strings.ContainsAny(name, "/[]"):
-		return "contains one of / [ ]"
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return "contains a control character"
-	case strings.TrimSpace(name) != name:
-		return "begins or ends with a blank"
-	}
-	return ""
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,16 +16,17 @@ import (
 	"vsc-zk/internal/session"
 )
 
-// parse reads a command line and returns the options that are then in force.
-func parse(t *testing.T, args, environ []string) (options, []string) {
+// parse reads a command line and returns the options that are then in force, and the warnings.
+func parse(t *testing.T, args, environ []string) (options, string) {
 	t.Helper()
 	var o options
-	var errs bytes.Buffer
+	var errs, warnings bytes.Buffer
 	parsed, err := newProgram(&o).Parse(args, environ, &bytes.Buffer{}, &errs)
 	if err != nil {
 		t.Fatalf("%v: %s", err, errs.String())
 	}
-	return o, parsed.Warnings
+	parsed.Warn(slog.New(slog.NewTextHandler(&warnings, nil)))
+	return o, warnings.String()
 }
 
 // byValue compares regular expressions by what they were made from.
@@ -40,7 +42,7 @@ func TestDefaults(t *testing.T) {
 		logFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log", pidFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
 	}
 	got, warnings := parse(t, nil, nil)
-	if diff := cmp.Diff(want, got, byValue); diff != "" || len(warnings) > 0 {
+	if diff := cmp.Diff(want, got, byValue); diff != "" || warnings != "" {
 		t.Error(diff, warnings)
 	}
 }
@@ -176,7 +178,7 @@ func TestOldAbbreviations(t *testing.T) {
 	}
 }
 
-func TestValidate(t *testing.T) {
+func TestProblem(t *testing.T) {
 	const good = "--servers=a --rsyncpath=/x -S"
 	for _, c := range []struct{ args, want string }{
 		{good, ""},
@@ -203,6 +205,8 @@ func TestValidate(t *testing.T) {
 		{good + " --session=a~", `cannot use the session name "a ": it begins or ends with a blank`},
 		{good + " --session=a\x01", `cannot use the session name "a\x01": it contains a control character`},
 		{good + " --session=a~b", ""},
+		{good + " --daemon --pidfile=", "No PID file given!"},
+		{good + " --daemon --pidfile= --pathsonly", ""},
 		{good + " --host=::1", `cannot use --host="::1": it must be a host name; an IPv6 address needs a name`},
 		{good + " --domain=a/b", `cannot use --domain="a/b": it must be a host name; an IPv6 address needs a name`},
 		{good + " --depth=auto", ""},
@@ -224,11 +228,7 @@ func TestValidate(t *testing.T) {
 			words[i] = strings.ReplaceAll(strings.ReplaceAll(w, "~", " "), "''", "")
 		}
 		o, _ := parse(t, words, nil)
-		got := ""
-		if err := o.validate(); err != nil {
-			got = err.Error()
-		}
-		if got != c.want {
+		if got := o.problem(); got != c.want {
 			t.Errorf("%s: %q, want %q", c.args, got, c.want)
 		}
 	}
@@ -258,8 +258,8 @@ passwd = for another program
 	}
 	for _, role := range []string{"-S", "-D", "--state", "--pathsonly"} {
 		o, warnings := parse(t, []string{"--configfiles=" + file, role}, nil)
-		if err := o.validate(); err != nil || len(warnings) > 0 {
-			t.Errorf("%s: %v %q", role, err, warnings)
+		if why := o.problem(); why != "" || warnings != "" {
+			t.Errorf("%s: %s %q", role, why, warnings)
 		}
 		if diff := cmp.Diff([]string{"zk1:2181", "zk2:2181", "zk3:2181/chroot"}, o.servers); diff != "" {
 			t.Error(diff)
@@ -271,10 +271,10 @@ passwd = for another program
 }
 
 func TestVerifyPathWarns(t *testing.T) {
-	if _, warnings := parse(t, []string{"--verifypath"}, nil); len(warnings) != 1 || !strings.Contains(warnings[0], "OFF") {
+	if _, warnings := parse(t, []string{"--verifypath"}, nil); strings.Count(warnings, "\n") != 1 || !strings.Contains(warnings, "OFF") || !strings.Contains(warnings, " option=verifypath") {
 		t.Errorf("warnings %q", warnings)
 	}
-	if _, warnings := parse(t, []string{"--disable-verifypath"}, nil); len(warnings) > 0 {
+	if _, warnings := parse(t, []string{"--disable-verifypath"}, nil); warnings != "" {
 		t.Errorf("warnings %q", warnings)
 	}
 }

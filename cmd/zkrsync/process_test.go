@@ -120,7 +120,7 @@ func cmdRunning(ts *testscript.TestScript, neg bool, args []string) {
 	case !neg && len(found()) == 0:
 		ts.Fatalf("no such process runs")
 	case neg:
-		for _, p := range eventuallyNone(patience, found) {
+		for _, p := range eventuallyNone(found) {
 			ts.Fatalf("process %d still runs: %s", p.pid, p.args)
 		}
 	}
@@ -140,7 +140,7 @@ func cmdAlive(ts *testscript.TestScript, neg bool, args []string) {
 	switch {
 	case !neg && len(runs()) == 0:
 		ts.Fatalf("%s does not run", args[0])
-	case neg && len(eventuallyNone(patience, runs)) > 0:
+	case neg && len(eventuallyNone(runs)) > 0:
 		ts.Fatalf("%s still runs", args[0])
 	}
 }

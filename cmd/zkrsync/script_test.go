@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
@@ -44,7 +46,7 @@ func (s withServer) Run() int {
 //
 //   - $ZKRSYNC_SERVERS: the real ZooKeeper, with a chroot of the script's own;
 //   - $ZKRSYNC_LOGFILE: empty, so that only scripts about it write a log file;
-//   - $ZKRSYNC_STARTPORT: where a free port is likely;
+//   - $ZKRSYNC_STARTPORT: the first of some ports that are the script's own;
 //   - $ZK: host:port of the ZooKeeper;
 //   - $MUTEPORT: a port of this host that is taken, and never answers.
 //
@@ -62,7 +64,7 @@ func (s withServer) Run() int {
 //	[!] running PATTERN            does the command line of a process of this script match? (Not: none does soon)
 //	clean PIDFILE FILE…            does a daemon hold nothing but these files, and its children not even these?
 //	znodes FILE                    write the session's znodes into a file, a line each
-//	! znode PATTERN                no znode (line of the file above) matches, now or soon
+//	[!] znode PATTERN              does a znode (a line of the file above) match, now or soon? (Not: none does, now or soon)
 //
 // All waits are bounded. A script has to leave no process behind.
 func TestScript(t *testing.T) {
@@ -120,7 +122,7 @@ func setUp(t *testing.T, env *testscript.Env) error {
 	if err := makeChroot(chroot); err != nil {
 		return err
 	}
-	port, err := freePort()
+	port, keep, err := claimPorts()
 	if err != nil {
 		return err
 	}
@@ -133,7 +135,10 @@ func setUp(t *testing.T, env *testscript.Env) error {
 	env.Setenv("LC_ALL", "C.UTF-8")
 	data := &scriptData{t: t, chroot: chroot, environ: env.Vars, jobs: map[string]*job{}}
 	env.Values[dataKey{}] = data
-	env.Defer(func() { data.tidy(env.WorkDir) })
+	env.Defer(func() {
+		data.tidy(env.WorkDir)
+		keep.Close()
+	})
 	return nil
 }
 
@@ -150,13 +155,27 @@ func makeChroot(path string) error {
 	return err
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		return 0, err
+// claimPorts finds free ports in a row for the destinations of one script, and returns the first. No
+// other script gets any of them until the listener, on the port in front of them, is closed. They lie
+// below those of other packages' tests and of outgoing connections.
+func claimPorts() (first int, keep net.Listener, err error) {
+	const row, low, high = 10, 6000, 10_000
+	for range 1000 {
+		port := low + row*rand.IntN((high-low)/row)
+		keep, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		if err != nil {
+			continue
+		}
+		taken := false
+		for p := port + 1; p < port+row; p++ {
+			taken = taken || rsyncrunner.PortFree(p) != nil
+		}
+		if !taken {
+			return port + 1, keep, nil
+		}
+		keep.Close()
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, nil, fmt.Errorf("no %d free ports in a row from %d to %d", row, low, high)
 }
 
 // tidy ends what a failed script has left, and lets no other leave anything.
@@ -167,7 +186,7 @@ func (d *scriptData) tidy(workDir string) {
 			<-j.done
 		}
 	}
-	left := eventuallyNone(5*time.Second, func() []process { return processesWith("WORK=" + workDir) })
+	left := eventuallyNone(func() []process { return processesWith("WORK=" + workDir) })
 	for _, p := range left {
 		d.t.Errorf("%s left process %d behind: %s", filepath.Base(workDir), p.pid, p.args)
 		p.kill()
@@ -204,14 +223,9 @@ func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: eventually PROGRAM ARGS…")
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		err := ts.Exec(args[0], args[1:]...)
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			ts.Fatalf("not within %v: %v", patience, err)
-		}
+	var err error
+	if !eventually(func() bool { err = ts.Exec(args[0], args[1:]...); return err == nil }) {
+		ts.Fatalf("not within %v: %v", patience, err)
 	}
 }
 
@@ -223,14 +237,14 @@ func cmdZnodes(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func cmdZnode(ts *testscript.TestScript, neg bool, args []string) {
-	if !neg || len(args) != 1 {
-		ts.Fatalf("usage: ! znode PATTERN")
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] znode PATTERN")
 	}
 	pattern, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
-	left := eventuallyNone(patience, func() []string { return pattern.FindAllString(dataOf(ts).znodes(), -1) })
-	if len(left) > 0 {
-		ts.Fatalf("still there: %q", left)
+	var znodes string
+	if !eventually(func() bool { znodes = dataOf(ts).znodes(); return pattern.MatchString(znodes) != neg }) {
+		ts.Fatalf("after %v there are:\n%s", patience, znodes)
 	}
 }
 
@@ -243,15 +257,22 @@ func (d *scriptData) znodes() string {
 	return b.String()
 }
 
-// eventuallyNone asks until there is nothing or the time is up, and returns what
-// there is then.
-func eventuallyNone[T any](limit time.Duration, ask func() []T) []T {
-	for end := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
-		got := ask()
-		if len(got) == 0 || time.Now().After(end) {
-			return got
+// eventually asks until the answer is yes or patience is at its end, and returns the last answer.
+func eventually(ask func() bool) bool {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		if ask() {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
 		}
 	}
+}
+
+// eventuallyNone asks until there is nothing or patience is at its end, and returns what there is then.
+func eventuallyNone[T any](ask func() []T) (left []T) {
+	eventually(func() bool { left = ask(); return len(left) == 0 })
+	return left
 }
 
 // lookUp finds a program as the shell does.

@@ -26,13 +26,13 @@ func usagef(format string, args ...any) error {
 	return &usageError{text: fmt.Sprintf(format, args...)}
 }
 
-// words rewrites words of a command line into options and their values, and
-// sets each as soon as it is read.
+// words rewrites the words of a command line into options and their values, and sets each option as
+// soon as it is read.
 type words struct {
 	program *Program
 	args    []string
-	next    int // index of the first word not read yet
-	set     func(flag *pflag.Flag, value string)
+	next    int          // index of the first word not read yet
+	given   []assignment // what was set
 }
 
 // read goes through all words and returns those that are no options.
@@ -172,7 +172,7 @@ func (w *words) guard(flag *pflag.Flag, value string) error {
 func (w *words) assign(flag *pflag.Flag, typed, value string) error {
 	err := flag.Value.Set(value)
 	if err == nil {
-		w.set(flag, value)
+		w.given = append(w.given, assignment{flag, value})
 		return nil
 	}
 	var ask *request
@@ -237,30 +237,31 @@ func isFormat(flag *pflag.Flag) bool {
 	return flag.Value.Type() == "show" && flag.Name == "help"
 }
 
-// readEnvironment sets what the environment gives, in the order of the options:
-// the first wrong one is the one reported.
-func (p *Program) readEnvironment(environ []string, set func(*pflag.Flag, string)) error {
+// readEnvironment sets what the environment gives, in the order of the options: the first wrong one
+// is the one reported.
+func (p *Program) readEnvironment(environ []string) (given []assignment, err error) {
 	values := environment(environ)
 	for _, flag := range p.environmentOrder() {
 		name := p.environmentName(flag)
-		value, given := values[name]
-		if !given {
+		value, there := values[name]
+		if !there {
 			continue
 		}
 		word := "--" + flag.Name
 		if flag.NoOptDefVal == "" {
 			word += "=" + value
 		} else if on, err := parseEnvBool(value); err != nil {
-			return usagef("environment variable %s: %s", name, err)
+			return nil, usagef("environment variable %s: %s", name, err)
 		} else if !on {
 			continue
 		}
-		w := words{program: p, args: []string{word}, set: set}
+		w := words{program: p, args: []string{word}}
 		if _, err := w.read(); err != nil {
-			return err
+			return nil, err
 		}
+		given = append(given, w.given...)
 	}
-	return nil
+	return given, nil
 }
 
 // environmentName is the variable that sets the flag.

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -74,7 +73,7 @@ func (s *sample) values(p *Program) []string {
 	got := []string{}
 	for _, g := range p.groups {
 		for _, opt := range g.options {
-			if text := opt.String(); text != fresh.lookup(opt.Name).String() {
+			if text := opt.String(); text != fresh.flags.Lookup(opt.Name).Value.String() {
 				got = append(got, opt.Name+"="+text)
 			}
 		}
@@ -243,6 +242,8 @@ func TestUsageErrors(t *testing.T) {
 		{"-", "Invalid arguments args ['-']"},
 		{"-S -- -n --bogus", "Invalid arguments args ['-n', '--bogus']"},
 		{"it's \xff", `Invalid arguments args ["it's", '\xff']`},
+		{"--bog\x1bus", `"no such option: --bog\x1bus"`}, // a terminal must not obey it
+		{"--bog\u202eus", `"no such option: --bog\u202eus"`},
 		{`--excludere=(?=a)`, `option --excludere: invalid regular expression '(?=a)': look-ahead and look-behind are not supported; the syntax is RE2`},
 		{`--excludere=a(?<!b)`, `option --excludere: invalid regular expression 'a(?<!b)': look-ahead and look-behind are not supported; the syntax is RE2`},
 		{`--excludere=(a)\1`, `option --excludere: invalid regular expression '(a)\\1': back-references are not supported; the syntax is RE2`},
@@ -436,22 +437,6 @@ func TestHelpActsWhereItStands(t *testing.T) {
 	}
 	if texts[0] != texts[1] || texts[0] != texts[2] {
 		t.Error("-h, --shorthelp and --help=short differ")
-	}
-}
-
-func TestIsSet(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "c")
-	writeFile(t, file, "[MAIN]\nuser=root\nmax_bytes=1\n")
-	_, p := newSample()
-	parsed, err := p.Parse([]string{"--session=default", "--configfiles=" + file}, []string{"ZKRSYNC_DEPTH=3"}, &bytes.Buffer{}, &bytes.Buffer{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]bool{"session": true, "depth": true, "user": true, "max_bytes": true, "max-bytes": true, "logfile": false} {
-		if parsed.IsSet(name) != want {
-			t.Errorf("IsSet(%s) is %v", name, !want)
-		}
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/spf13/pflag"
 	"gopkg.in/ini.v1"
 )
 
@@ -96,9 +95,8 @@ func newConfig() *config {
 //
 // A file that cannot be opened is skipped, and a warning says so. Errors name
 // file and line, not what stands there: it may be a password.
-func readConfig(files []string) (*config, []string, error) {
-	c := newConfig()
-	var warnings []string
+func readConfig(files []string) (c *config, warnings []warning, err error) {
+	c = newConfig()
 	for i, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -106,7 +104,8 @@ func readConfig(files []string) (*config, []string, error) {
 			if errors.As(err, &reason) {
 				err = reason.Err
 			}
-			warnings = append(warnings, fmt.Sprintf("config file %s is skipped, it cannot be read: %s", file, err))
+			text := fmt.Sprintf("config file %s is skipped, it cannot be read: %s", file, err)
+			warnings = append(warnings, warning{text, []any{"file", file, "error", err}})
 			continue
 		}
 		if err := c.read(text, position{file: file, order: i}); err != nil {
@@ -289,16 +288,16 @@ func (c *config) otherSections() ([]Section, error) {
 }
 
 // applyConfig sets the options of [MAIN], if there is one.
-func (p *Program) applyConfig(c *config) ([]assignment, error) {
+func (p *Program) applyConfig(c *config) error {
 	if _, there := c.sections[mainSection]; !there {
-		return nil, nil
+		return nil
 	}
 	entries, err := c.section(mainSection)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	// Own keys count more than inherited ones, and later files more than earlier
-	// ones, also where they spell an option differently.
+	// Own keys count more than inherited ones, and later files more than earlier ones, also where
+	// they spell an option differently.
 	slices.SortStableFunc(entries, func(a, b entry) int {
 		switch {
 		case b.own && !a.own:
@@ -308,49 +307,43 @@ func (p *Program) applyConfig(c *config) ([]assignment, error) {
 		}
 		return cmp.Or(cmp.Compare(a.at.order, b.at.order), cmp.Compare(a.at.line, b.at.line))
 	})
-	var given []assignment
 	for _, e := range entries {
-		set, err := p.applyKey(e)
-		if err != nil {
-			return nil, err
+		if err := p.applyKey(e); err != nil {
+			return err
 		}
-		given = append(given, set...)
 	}
-	return given, nil
+	return nil
 }
 
 // applyKey sets one option from a file.
-func (p *Program) applyKey(key entry) ([]assignment, error) {
+func (p *Program) applyKey(key entry) error {
 	flag := p.flags.Lookup(key.Name)
 	if flag == nil && key.isConstant() {
-		return nil, nil
+		return nil
 	}
 	if flag == nil {
-		return nil, fmt.Errorf("cannot use config file %s: %s has no option %s%s", key.at, p.name, key.Name, p.suggest(key.Name))
+		return fmt.Errorf("cannot use config file %s: %s has no option %s%s", key.at, p.name, key.Name, p.suggest(key.Name))
 	}
 	word := "--" + flag.Name + "=" + key.Value
 	if flag.Value.Type() == "bool" {
-		on, err := parseBool(key.Value)
+		on, err := ParseBool(key.Value)
 		if err != nil {
-			return nil, fmt.Errorf("cannot use config file %s: %s: %w", key.at, key.Name, err)
+			return fmt.Errorf("cannot use config file %s: %s: %w", key.at, key.Name, err)
 		}
 		form := "disable-"
 		if on {
 			form = "enable-"
 		}
 		if flag.Hidden {
-			return nil, usagef("no such option: --%s%s (%s; in a file it is %s=yes or %[4]s=no)", form, key.Name, key.at, flag.Value.(*option).Name)
+			return usagef("no such option: --%s%s (%s; in a file it is %s=yes or %[4]s=no)", form, key.Name, key.at, flag.Value.(*option).Name)
 		}
 		word = "--" + form + flag.Name
 	}
-	var given []assignment
-	w := words{program: p, args: []string{word}, set: func(flag *pflag.Flag, value string) {
-		given = append(given, assignment{flag, value})
-	}}
+	w := words{program: p, args: []string{word}}
 	_, err := w.read()
 	var usage *usageError
 	if errors.As(err, &usage) {
-		return nil, usagef("%s (%s)", usage.text, key.at)
+		return usagef("%s (%s)", usage.text, key.at)
 	}
-	return given, err
+	return err
 }

@@ -141,12 +141,12 @@ func TestConfigHelpReadsBack(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v %s", name, err, errs.String())
 		}
-		if got := s.values(p); len(got) > 0 || len(parsed.Warnings) > 0 {
-			t.Errorf("%s: changed %q, warned %q", name, got, parsed.Warnings)
+		if got := s.values(p); len(got) > 0 || len(parsed.warnings) > 0 {
+			t.Errorf("%s: changed %q, warned %q", name, got, warnings(parsed))
 		}
 		for _, g := range append(p.groups, p.logging) {
 			for _, opt := range g.options {
-				if parsed.IsSet(opt.Name) != (name == "all set") {
+				if strings.Contains(file, "\n"+opt.Name+"=") != (name == "all set") {
 					t.Errorf("%s: %s", name, opt.Name)
 				}
 			}

@@ -3,86 +3,104 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"vsc-zk/internal/pathbuilder"
 )
 
 // thread is what the thread column always says.
 const thread = "MainThread"
 
-// handler gives each record the form of the log, then passes it to the Log.
+// handler gives each record the form of the log, then hands it to the Log.
 type handler struct {
 	log    *Log
-	logger string // the logger column
-	attrs  []slog.Attr
-	group  string // prefix of the names of further attributes
+	logger string      // the logger column
+	fields []slog.Attr // with JSON: what the logger was given, flat and plain
+	group  string      // prefix of the names of further fields
 }
 
 func (h *handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.log.level }
 
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	next := *h
-	next.attrs = append([]slog.Attr{}, h.attrs...)
+	next := h.clone()
 	for _, a := range attrs {
 		next.add(a, h.group)
 	}
-	return &next
+	return next
 }
 
 func (h *handler) WithGroup(name string) slog.Handler {
-	next := *h
+	next := h.clone()
 	next.group += name + "."
-	return &next
-}
-
-// add takes one attribute; the last "logger" fills the column.
-func (h *handler) add(a slog.Attr, group string) {
-	value := a.Value.Resolve()
-	switch {
-	case value.Kind() == slog.KindGroup:
-		if a.Key != "" {
-			group += a.Key + "."
-		}
-		for _, member := range value.Group() {
-			h.add(member, group)
-		}
-	case a.Key == "logger" && group == "":
-		h.logger = value.String()
-	case !a.Equal(slog.Attr{}):
-		h.attrs = append(h.attrs, slog.Attr{Key: group + a.Key, Value: value})
-	}
+	return next
 }
 
 func (h *handler) Handle(_ context.Context, r slog.Record) error {
-	full := *h
-	full.attrs = append([]slog.Attr{}, h.attrs...)
+	h.log.write(h.format(r))
+	return nil
+}
+
+func (h *handler) clone() *handler {
+	next := *h
+	next.fields = slices.Clone(h.fields)
+	return &next
+}
+
+// add takes one field. "logger" fills the column; of two fields with one name the last one counts.
+func (h *handler) add(a slog.Attr, group string) {
+	value := a.Value.Resolve()
+	name := group + a.Key
+	switch {
+	case value.Kind() == slog.KindGroup:
+		if a.Key != "" {
+			name += "."
+		}
+		for _, member := range value.Group() {
+			h.add(member, name)
+		}
+	case name == "logger":
+		h.logger = value.String()
+	case h.log.json && !a.Equal(slog.Attr{}):
+		h.fields = slices.DeleteFunc(h.fields, func(f slog.Attr) bool { return f.Key == name })
+		h.fields = append(h.fields, slog.Attr{Key: name, Value: shown(value)})
+	}
+}
+
+// format is a record in one of the two forms of doc.go.
+func (h *handler) format(r slog.Record) []byte {
+	full := h.clone()
 	r.Attrs(func(a slog.Attr) bool {
 		full.add(a, h.group)
 		return true
 	})
 	if h.log.json {
-		h.log.record(encodeJSON(r, full.logger, full.attrs))
-	} else {
-		h.log.record([]byte(full.line(r)))
+		return full.object(r)
 	}
-	return nil
+	return fmt.Appendf(nil, "%s %-10s %-15s %-10s  %s\n", r.Time.Local().Format("2006-01-02 15:04:05,000"),
+		levelName(r.Level), printable(full.logger), thread, printable(r.Message))
 }
 
-// line is the record in the format of doc.go.
-func (h *handler) line(r slog.Record) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s %-10s %-15s %-10s  %s", r.Time.Local().Format("2006-01-02 15:04:05,000"),
-		levelName(r.Level), printable(h.logger), thread, printable(r.Message))
-	for _, a := range h.attrs {
-		b.WriteString(" " + printable(a.Key) + "=" + attrText(a.Value))
-	}
-	b.WriteByte('\n')
-	return b.String()
+// object leaves the form to log/slog, apart from the names of the levels.
+func (h *handler) object(r slog.Record) []byte {
+	out := slog.NewRecord(r.Time, r.Level, printable(r.Message), 0)
+	out.AddAttrs(slog.String("logger", printable(h.logger)))
+	out.AddAttrs(h.fields...)
+	var b bytes.Buffer
+	json := slog.NewJSONHandler(&b, &slog.HandlerOptions{Level: r.Level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if level, ok := a.Value.Any().(slog.Level); ok && a.Key == slog.LevelKey {
+			return slog.String(a.Key, levelName(level))
+		}
+		return a
+	}})
+	_ = json.Handle(context.Background(), out) // writing to a buffer cannot fail
+	return b.Bytes()
 }
 
 // levelName is the level as Python's logging calls it.
@@ -98,35 +116,50 @@ func levelName(level slog.Level) string {
 	return "ERROR"
 }
 
-// attrText is an attribute's value, quoted where it would not be one word.
-func attrText(v slog.Value) string {
-	text := v.String()
-	if text == "" || strings.ContainsFunc(text, func(r rune) bool {
-		return r == utf8.RuneError || r == '"' || r == '=' || unicode.IsSpace(r) || !unicode.IsPrint(r)
-	}) {
-		return strconv.Quote(text)
+// shown is the value of a field as JSON shows it. What is neither a number nor a text is left to
+// encoding/json.
+func shown(v slog.Value) slog.Value {
+	switch v.Kind() {
+	case slog.KindString:
+		return slog.StringValue(reversible(v.String()))
+	case slog.KindDuration:
+		return slog.Float64Value(v.Duration().Seconds())
+	case slog.KindAny:
+	default:
+		return v
 	}
-	return text
+	switch x := v.Any().(type) {
+	case error, fmt.Stringer:
+		return slog.StringValue(reversible(fmt.Sprint(x))) // which survives a nil pointer
+	case []byte:
+		return slog.StringValue(reversible(string(x)))
+	case []string:
+		texts := make([]string, len(x))
+		for i, text := range x {
+			texts[i] = reversible(text)
+		}
+		return slog.AnyValue(texts)
+	}
+	if x := reflect.ValueOf(v.Any()); x.Kind() == reflect.String {
+		return slog.StringValue(reversible(x.String()))
+	}
+	return v
 }
 
-// printable replaces what would damage a terminal or a log's lines: control
-// characters other than newline and tab, and bytes that are not UTF-8.
+// reversible is a text that prints and from which its bytes can be had again: what begins with a
+// double quote is quoted, all else is as it was.
+func reversible(text string) string {
+	if strings.HasPrefix(text, `"`) {
+		return strconv.Quote(text)
+	}
+	return pathbuilder.Printable(text)
+}
+
+// printable makes each line of a text printable.
 func printable(text string) string {
-	harmless := func(r rune) bool { return r == '\n' || r == '\t' || !unicode.IsControl(r) }
-	if utf8.ValidString(text) && strings.IndexFunc(text, func(r rune) bool { return !harmless(r) }) < 0 {
-		return text
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = pathbuilder.Printable(line)
 	}
-	var b strings.Builder
-	for len(text) > 0 {
-		r, size := utf8.DecodeRuneInString(text)
-		if r == utf8.RuneError && size == 1 || !harmless(r) {
-			for _, c := range []byte(text[:size]) {
-				fmt.Fprintf(&b, `\x%02x`, c)
-			}
-		} else {
-			b.WriteString(text[:size])
-		}
-		text = text[size:]
-	}
-	return b.String()
+	return strings.Join(lines, "\n")
 }

@@ -4,7 +4,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,90 +12,102 @@ import (
 	"time"
 )
 
-// LogConfig says where the log goes.
+// LogConfig says what is logged, and how.
 type LogConfig struct {
-	Level slog.Level
-
-	// File, its template already expanded, gets everything from the line that
-	// names it on; empty: no file. Directories that are missing are made, for
-	// the user alone. See PrivateFile for the directory of the default.
-	File string
-
-	// Before a record that would bring File to MaxBytes or more, File becomes
-	// File.1, File.1 becomes File.2, and so on to File.<BackupCount>. If either
-	// is 0 the file grows without bound.
-	MaxBytes    int64
-	BackupCount int
-
+	Level   slog.Level
 	JSON    bool   // one JSON object a line
 	Program string // the logger of records that name none
 	Stderr  io.Writer
 }
 
-// Log writes records and the output of children to stderr and, if there is one,
-// to a file. It is safe for concurrent use.
+// LogFile is where the log goes beside stderr.
+type LogFile struct {
+	// Path has its template already expanded; empty: no file. Directories that are missing are made,
+	// for the user alone. PrivateFile says what becomes of a file in the default directory.
+	Path string
+
+	// MaxBytes and BackupCount bound the file: a record that would bring it to MaxBytes or more
+	// first makes it Path.1, the old Path.1 becomes Path.2, and so on up to Path.<BackupCount>. If
+	// either is 0 the file grows without bound.
+	MaxBytes    int64
+	BackupCount int
+}
+
+// Log writes records and the output of children to stderr and, once there is one, to a file. It is
+// safe for concurrent use.
 //
-// A file that can no longer be written (a full disk) does not stop the program:
-// stderr says so, once, the records go on appearing there, and the file says
-// how many are missing when it can be written again.
+// A file that can no longer be written (a full disk) does not stop the program: stderr says so,
+// once, and goes on showing the records; when the file can be written again it says how many it
+// misses.
 type Log struct {
 	level   slog.Level
 	json    bool
 	program string
 
-	mu      sync.Mutex
-	stderr  io.Writer
-	midLine bool // stderr: what was written last did not end its line
-	file    *rotatingFile
-	lost    int    // entries that the file missed since it could last be written
-	grows   bool   // it was said that the file cannot be rotated
-	partial []byte // JSON: a line of child output that is not complete yet
+	mu     sync.Mutex
+	stderr io.Writer
+	file   *rotatingFile
+	lost   int  // records that the file misses since it could last be written
+	grows  bool // it was said that the file cannot be rotated
 }
 
-// OpenLog opens the log and, with a file, writes its first line.
-func OpenLog(cfg LogConfig) (*Log, error) {
-	l := &Log{level: cfg.Level, json: cfg.JSON, program: cfg.Program, stderr: cfg.Stderr}
-	if cfg.File == "" {
-		return l, nil
+// NewLog makes a log to stderr.
+func NewLog(cfg LogConfig) *Log {
+	return &Log{level: cfg.Level, json: cfg.JSON, program: cfg.Program, stderr: cfg.Stderr}
+}
+
+// Open adds the file, which gets everything from the line that names it on.
+func (l *Log) Open(f LogFile) error {
+	if f.Path == "" {
+		return nil
 	}
-	path, note, err := PrivateFile(cfg.File, DefaultDir(cfg.Program))
+	path, note, err := PrivateFile(f.Path, DefaultDir(l.program))
 	if err != nil {
-		return nil, fmt.Errorf("cannot log to %s: %w", quote(cfg.File), err)
+		return fmt.Errorf("cannot log to %s: %w", quote(f.Path), err)
 	}
-	if l.file, err = openRotating(path, cfg.MaxBytes, cfg.BackupCount); err != nil {
-		return nil, fmt.Errorf("cannot log to %s: %w", quote(path), err)
+	file, err := openRotating(path, f.MaxBytes, f.BackupCount)
+	if err != nil {
+		return fmt.Errorf("cannot log to %s: %w", quote(path), err)
 	}
-	l.Logger().Info(fmt.Sprintf("Logging to file %s:", path))
+	l.mu.Lock()
+	l.file = file
+	l.mu.Unlock()
+	l.Logger().Info(fmt.Sprintf("Logging to file %s:", path), "file", path)
 	if note != "" {
-		l.Logger().Warn(note)
+		l.Logger().Warn(note, "file", path)
 	}
-	return l, nil
+	return nil
 }
 
 // Logger returns the logger of the program itself.
-func (l *Log) Logger() *slog.Logger { return slog.New(&handler{log: l, logger: l.program}) }
+func (l *Log) Logger() *slog.Logger { return slog.New(l.handler(l.program)) }
 
-// Output takes the output of children: copied as it is, at levels INFO and DEBUG
-// only. With JSON each line becomes a record of the logger "output".
+func (l *Log) handler(logger string) *handler { return &handler{log: l, logger: logger} }
+
+// Output takes the output of children, whole lines in each call, at levels INFO and DEBUG only. The
+// text form shows the lines bare; in JSON each is a record of the logger "output".
 func (l *Log) Output() io.Writer {
-	switch {
-	case l.level > slog.LevelInfo:
+	if l.level > slog.LevelInfo {
 		return io.Discard
-	case l.json:
-		return writerFunc(l.writeLines)
 	}
-	return writerFunc(l.raw)
+	return writerFunc(l.output)
+}
+
+func (l *Log) output(lines []byte) {
+	var b bytes.Buffer
+	for line := range strings.Lines(string(lines)) {
+		line = strings.TrimRight(line, "\r\n")
+		if l.json {
+			b.Write(l.handler("output").format(slog.NewRecord(time.Now(), slog.LevelInfo, line, 0)))
+		} else {
+			b.WriteString(printable(line) + "\n")
+		}
+	}
+	l.write(b.Bytes())
 }
 
 // Close ends the log file; records that come later go to stderr alone.
 func (l *Log) Close() error {
-	l.mu.Lock()
-	rest := l.partial
-	l.partial = nil
-	l.mu.Unlock()
-	if len(rest) > 0 {
-		l.outputRecord(rest)
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file == nil {
@@ -110,119 +121,49 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// record writes one record to both sinks.
-func (l *Log) record(b []byte) {
+// write writes whole lines to stderr and to the file. If stderr cannot be written there is nowhere
+// to say so.
+func (l *Log) write(lines []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.toStderr(b, true)
-	l.toFile(b, true)
-}
-
-// raw writes a piece of child output to both sinks.
-func (l *Log) raw(b []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.toStderr(b, false)
-	l.toFile(b, false)
-}
-
-// toStderr begins a record on a line of its own. There is nowhere to say that
-// writing failed.
-func (l *Log) toStderr(b []byte, record bool) {
-	b = onOwnLine(b, record && l.midLine)
-	if len(b) == 0 {
-		return
+	_, _ = l.stderr.Write(lines)
+	if l.file != nil {
+		l.toFile(lines)
 	}
-	_, _ = l.stderr.Write(b)
-	l.midLine = b[len(b)-1] != '\n'
 }
 
-// toFile writes to the file and sees to it that stderr tells what the file
-// cannot hold.
-func (l *Log) toFile(b []byte, record bool) {
-	if l.file == nil {
-		return
-	}
+// toFile writes to the file, and has stderr tell what the file cannot hold.
+func (l *Log) toFile(lines []byte) {
+	file := slog.String("file", l.file.path)
 	if l.lost > 0 {
-		missing := l.own(slog.LevelWarn, fmt.Sprintf("%d log entries are missing here: the file could not be written", l.lost))
-		if l.file.write(missing, true) != nil {
+		missing := l.own(slog.LevelWarn, fmt.Sprintf("%d log entries are missing here: the file could not be written", l.lost), file, slog.Int("count", l.lost))
+		if l.file.write(missing) != nil {
 			l.lost++
 			return
 		}
-		l.toStderr(l.own(slog.LevelWarn, fmt.Sprintf("log file %s can be written again", l.file.path)), true)
+		_, _ = l.stderr.Write(l.own(slog.LevelWarn, fmt.Sprintf("log file %s can be written again", l.file.path), file))
 		l.lost = 0
 	}
-	if err := l.file.write(b, record); err != nil {
+	if err := l.file.write(lines); err != nil {
 		l.lost = 1
-		l.toStderr(l.own(slog.LevelError, fmt.Sprintf("cannot write the log file, entries go to stderr only until it can be written again: %s", err)), true)
+		_, _ = l.stderr.Write(l.own(slog.LevelError,
+			fmt.Sprintf("cannot write the log file, entries go to stderr only until it can be written again: %s", err), file, slog.Any("error", err)))
 	}
 	if err := l.file.rotateFailed; err != nil && !l.grows {
 		l.grows = true
-		both := l.own(slog.LevelError, fmt.Sprintf("cannot rotate the log file, it grows until that works again: %s", err))
-		l.toStderr(both, true)
-		_ = l.file.write(both, true) // stderr has it
+		both := l.own(slog.LevelError, fmt.Sprintf("cannot rotate the log file, it grows until that works again: %s", err), file, slog.Any("error", err))
+		_, _ = l.stderr.Write(both)
+		_ = l.file.write(both) // stderr has it
 	} else if err == nil {
 		l.grows = false
 	}
 }
 
-// own is a record about the log itself, in the log's format.
-func (l *Log) own(level slog.Level, message string) []byte {
+// own is a record about the log itself.
+func (l *Log) own(level slog.Level, message string, fields ...slog.Attr) []byte {
 	r := slog.NewRecord(time.Now(), level, message, 0)
-	if l.json {
-		return encodeJSON(r, l.program, nil)
-	}
-	h := handler{log: l, logger: l.program}
-	return []byte(h.line(r))
-}
-
-// onOwnLine puts a newline in front of b if what came before did not end in one.
-func onOwnLine(b []byte, midLine bool) []byte {
-	if !midLine {
-		return b
-	}
-	return append([]byte{'\n'}, b...)
-}
-
-// encodeJSON leaves the format to log/slog, apart from the names of the levels,
-// which are those of the text form.
-func encodeJSON(r slog.Record, logger string, attrs []slog.Attr) []byte {
-	var b bytes.Buffer
-	out := slog.NewRecord(r.Time, r.Level, printable(r.Message), 0)
-	out.AddAttrs(slog.String("logger", printable(logger)))
-	out.AddAttrs(attrs...)
-	json := slog.NewJSONHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if level, ok := a.Value.Any().(slog.Level); ok && a.Key == slog.LevelKey {
-			return slog.String(a.Key, levelName(level))
-		}
-		if err, ok := a.Value.Any().(error); ok {
-			return slog.String(a.Key, printable(err.Error()))
-		}
-		if a.Value.Kind() == slog.KindString {
-			return slog.String(a.Key, printable(a.Value.String()))
-		}
-		return a
-	}})
-	_ = json.Handle(context.Background(), out) // writing to a buffer cannot fail
-	return b.Bytes()
-}
-
-// writeLines makes records of the whole lines of child output.
-func (l *Log) writeLines(b []byte) {
-	l.mu.Lock()
-	whole := append(l.partial, b...)
-	end := bytes.LastIndexByte(whole, '\n') + 1
-	l.partial = bytes.Clone(whole[end:])
-	whole = whole[:end]
-	l.mu.Unlock()
-	for line := range bytes.Lines(whole) {
-		l.outputRecord(line)
-	}
-}
-
-func (l *Log) outputRecord(line []byte) {
-	r := slog.NewRecord(time.Now(), slog.LevelInfo, strings.TrimRight(string(line), "\r\n"), 0)
-	l.record(encodeJSON(r, "output", nil))
+	r.AddAttrs(fields...)
+	return l.handler(l.program).format(r)
 }
 
 type writerFunc func([]byte)
@@ -232,6 +173,6 @@ func (f writerFunc) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// DefaultDir is the directory of the log and pid files of a program unless told
-// otherwise: /tmp/<program>, shared by name with the users before us.
+// DefaultDir is the directory of a program's log and pid files unless the user names another one:
+// /tmp/<program>, which users of the Python program know, and may share with others.
 func DefaultDir(program string) string { return "/tmp/" + program }

@@ -9,44 +9,45 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/slogtest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// openLog opens a log at level INFO with a file in a directory of its own.
-func openLog(t *testing.T, change func(*LogConfig)) (l *Log, stderr *bytes.Buffer, file string) {
+// openLog opens a log, at level INFO unless told otherwise, with a file in a directory of its own.
+func openLog(t *testing.T, cfg LogConfig, maxBytes int64, backups int) (l *Log, stderr *bytes.Buffer, file string) {
 	t.Helper()
 	stderr = new(bytes.Buffer)
-	cfg := LogConfig{Level: slog.LevelInfo, File: filepath.Join(t.TempDir(), "x.log"), Program: "zkrsync", Stderr: stderr}
-	if change != nil {
-		change(&cfg)
-	}
-	l, err := OpenLog(cfg)
-	if err != nil {
+	cfg.Program, cfg.Stderr = "zkrsync", stderr
+	file = filepath.Join(t.TempDir(), "x.log")
+	l = NewLog(cfg)
+	if err := l.Open(LogFile{Path: file, MaxBytes: maxBytes, BackupCount: backups}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	return l, stderr, cfg.File
+	return l, stderr, file
 }
 
 // timestamps cuts the time off every line that begins with one.
 var timestamps = regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} `)
 
 func TestLineFormat(t *testing.T) {
-	utc := time.FixedZone("there", 7200)
-	at := time.Date(2026, 11, 22, 21, 1, 59, 870_999_999, utc)
+	there := time.FixedZone("there", 7200)
+	at := time.Date(2026, 11, 22, 21, 1, 59, 870_999_999, there)
 	for _, c := range []struct {
 		level   slog.Level
 		logger  string
 		message string
-		attrs   []any
+		fields  []any
 		want    string
 	}{
 		{slog.LevelInfo, "RsyncSource", "No active session", nil,
@@ -56,49 +57,32 @@ func TestLineFormat(t *testing.T) {
 		{slog.LevelError, "zkrsync", "Invalid depth!", nil, "ERROR      zkrsync         MainThread  Invalid depth!"},
 		{slog.LevelDebug, "kazoo.client", "a", nil, "DEBUG      kazoo.client    MainThread  a"},
 		{slog.LevelInfo, "x", "two\nlines", nil, "INFO       x               MainThread  two\nlines"},
-		{slog.LevelInfo, "x", "a", []any{"path", "/p", "n", 3, "took", 2 * time.Second, "ok", true},
-			"INFO       x               MainThread  a path=/p n=3 took=2s ok=true"},
-		{slog.LevelInfo, "x", "a", []any{"path", "/a b", "empty", "", "quoted", `"`, "pair", "k=v", "lines", "a\nb", "bytes", "a\xff"},
-			"INFO       x               MainThread  a path=\"/a b\" empty=\"\" quoted=\"\\\"\" pair=\"k=v\" lines=\"a\\nb\" bytes=\"a\\xff\""},
-		{slog.LevelInfo, "x", "/a\xffb\x1b[31m\r", nil, `INFO       x               MainThread  /a\xffb\x1b[31m\x0d`},
-		{slog.LevelInfo, "x", "a", []any{slog.Group("g", "h", 1), "err", errors.New("b c")}, `INFO       x               MainThread  a g.h=1 err="b c"`},
+		{slog.LevelInfo, "x", "a", []any{"path", "/p", "count", 3, "error", errors.New("b")}, "INFO       x               MainThread  a"},
+		{slog.LevelInfo, "x", "a", []any{"logger", "y\x1b"}, `INFO       "y\x1b"         MainThread  a`},
+		// What a terminal would obey, or a reader misread, is quoted, line by line.
+		{slog.LevelInfo, "x", "/a\xffb\x1b[31m\r", nil, `INFO       x               MainThread  "/a\xffb\x1b[31m\r"`},
+		{slog.LevelInfo, "x", "one\ntw\u0085o\nthr\u202eee", nil, "INFO       x               MainThread  one\n" + `"tw\u0085o"` + "\n" + `"thr\u202eee"`},
 	} {
-		h := handler{log: &Log{}, logger: c.logger}
 		r := slog.NewRecord(at, c.level, c.message, 0)
-		r.Add(c.attrs...)
-		for _, a := range attrsOf(r) {
-			h.add(a, "")
-		}
+		r.Add(c.fields...)
 		want := at.Local().Format("2006-01-02 15:04:05") + ",870 " + c.want + "\n"
-		if diff := cmp.Diff(want, h.line(r)); diff != "" {
+		if diff := cmp.Diff(want, string(NewLog(LogConfig{}).handler(c.logger).format(r))); diff != "" {
 			t.Error(diff)
 		}
 	}
 }
 
-func attrsOf(r slog.Record) (attrs []slog.Attr) {
-	r.Attrs(func(a slog.Attr) bool {
-		attrs = append(attrs, a)
-		return true
-	})
-	return attrs
-}
-
 func TestLoggerColumn(t *testing.T) {
-	l, stderr, _ := openLog(t, func(c *LogConfig) { c.File = "" })
+	var stderr bytes.Buffer
+	l := NewLog(LogConfig{Program: "zkrsync", Stderr: &stderr})
 	l.Logger().Info("a")
 	l.Logger().With("logger", "RsyncSource").Info("b")
-	l.Logger().With("logger", "RsyncSource").With("path", "/p").With("logger", "kazoo.client").Info("c", "n", 1)
-	l.Logger().With("host", "h").WithGroup("g").With("a", 1).Info("d", "logger", "not the column", "logger2", 2)
-	base := l.Logger().With("x", 1)
-	base.With("y", 2).Info("e")
-	base.With("z", 3).Info("f")
+	l.Logger().With("logger", "RsyncSource").With("path", "/p").With("logger", "kazoo.client").Info("c", "count", 1)
+	l.Logger().WithGroup("g").Info("d", "logger", "not the column")
 	want := `INFO       zkrsync         MainThread  a
 INFO       RsyncSource     MainThread  b
-INFO       kazoo.client    MainThread  c path=/p n=1
-INFO       zkrsync         MainThread  d host=h g.a=1 g.logger="not the column" g.logger2=2
-INFO       zkrsync         MainThread  e x=1 y=2
-INFO       zkrsync         MainThread  f x=1 z=3
+INFO       kazoo.client    MainThread  c
+INFO       zkrsync         MainThread  d
 `
 	if diff := cmp.Diff(want, timestamps.ReplaceAllString(stderr.String(), "")); diff != "" {
 		t.Error(diff)
@@ -106,19 +90,19 @@ INFO       zkrsync         MainThread  f x=1 z=3
 }
 
 func TestBothSinksAgree(t *testing.T) {
-	l, stderr, file := openLog(t, nil)
+	l, stderr, file := openLog(t, LogConfig{}, 0, 0)
 	l.Logger().Debug("not this")
 	l.Logger().Info("one")
-	fmt.Fprint(l.Output(), "child\nunfinished")
+	fmt.Fprint(l.Output(), "child\nwithout an end")
 	l.Logger().Warn("two")
-	fmt.Fprint(l.Output(), "more\n")
+	fmt.Fprint(l.Output(), "\x1b[2J\r\nmore\n\n")
 	l.Logger().Error("three")
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	want := "INFO       zkrsync         MainThread  Logging to file " + file + ":\n" +
-		"INFO       zkrsync         MainThread  one\nchild\nunfinished\n" +
-		"WARNING    zkrsync         MainThread  two\nmore\n" +
+		"INFO       zkrsync         MainThread  one\nchild\nwithout an end\n" +
+		"WARNING    zkrsync         MainThread  two\n" + `"\x1b[2J"` + "\nmore\n\n" +
 		"ERROR      zkrsync         MainThread  three\n"
 	if diff := cmp.Diff(want, timestamps.ReplaceAllString(stderr.String(), "")); diff != "" {
 		t.Error(diff)
@@ -139,7 +123,7 @@ func TestLevels(t *testing.T) {
 		slog.LevelWarn:  "we",
 		slog.LevelError: "e",
 	} {
-		l, stderr, file := openLog(t, func(c *LogConfig) { c.Level = level })
+		l, stderr, file := openLog(t, LogConfig{Level: level}, 0, 0)
 		l.Logger().Debug("d")
 		l.Logger().Info("i")
 		l.Logger().Warn("w")
@@ -159,16 +143,10 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-func TestJSON(t *testing.T) {
-	l, stderr, file := openLog(t, func(c *LogConfig) { c.JSON = true })
-	l.Logger().With("logger", "RsyncSource").Warn("a \xff\n\"b\"", "path", "/x\xfe", "n", 3, "err", errors.New("no \xfd"))
-	fmt.Fprint(l.Output(), "one\nt")
-	fmt.Fprint(l.Output(), "wo\nrest")
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var got []map[string]any
-	for line := range strings.Lines(stderr.String()) {
+// objects decodes a log in JSON, and checks and drops the times.
+func objects(t *testing.T, log string) (all []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(log) {
 		var object map[string]any
 		if err := json.Unmarshal([]byte(line), &object); err != nil {
 			t.Fatalf("%v: %s", err, line)
@@ -177,14 +155,59 @@ func TestJSON(t *testing.T) {
 			t.Errorf("time %v", object["time"])
 		}
 		delete(object, "time")
-		got = append(got, object)
+		all = append(all, object)
+	}
+	return all
+}
+
+// path is a type of paths, which may have any byte.
+type path string
+
+// byWhom has a form of its own for the log.
+type byWhom struct{ host, pid string }
+
+func (b byWhom) LogValue() slog.Value { return slog.StringValue(b.host + ":" + b.pid) }
+
+type outcome int
+
+func (o *outcome) String() string { return "outcome " + strconv.Itoa(int(*o)) }
+
+func TestJSON(t *testing.T) {
+	l, stderr, file := openLog(t, LogConfig{JSON: true}, 0, 0)
+	log := l.Logger().With("logger", "RsyncSource", "path", "/earlier", "attempt", 1)
+	log.Warn("a \xff\n\"b\"", "path", path("/x\xfe"), "bytes", int64(1)<<40, "error", errors.New("no \xfd"), "attempt", 2)
+	log.Info("values", "path", []byte("1_/x\x00"), "seconds", 1500*time.Millisecond, "source", byWhom{"h", "1"},
+		"flags", []string{"a", "b\n"}, "ok", true, "rate", 0.5, "none", nil, "no outcome", (*outcome)(nil), "outcome", new(outcome))
+	log.Info("quotes", "path", `"/x\xfe"`, "file", `/a"b\`, "error", errors.Join(errors.New("c"), errors.New("d")))
+	log.WithGroup("g").With("a", 1).Info("groups", slog.Group("h", "b", 2, "a", 3), slog.Group("", "c", 4), "logger", "not the column")
+	log.Info("not a number", "rate", math.NaN(), "x", func() {})
+	fmt.Fprint(l.Output(), "one\ntwo\x1b\r\n")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	with := func(message string, fields map[string]any) map[string]any {
+		all := map[string]any{"level": "INFO", "logger": "RsyncSource", "msg": message, "path": "/earlier", "attempt": 1.0}
+		for key, value := range fields {
+			all[key] = value
+		}
+		return all
+	}
+	got := objects(t, stderr.String())
+	for _, key := range []string{"rate", "x"} { // log/slog says why it cannot be
+		if text, ok := got[5][key].(string); !ok || !strings.HasPrefix(text, "!ERROR:") {
+			t.Errorf("%s is %v", key, got[5][key])
+		}
 	}
 	want := []map[string]any{
-		{"level": "INFO", "logger": "zkrsync", "msg": "Logging to file " + file + ":"},
-		{"level": "WARNING", "logger": "RsyncSource", "msg": "a \\xff\n\"b\"", "path": `/x\xfe`, "n": 3.0, "err": `no \xfd`},
+		{"level": "INFO", "logger": "zkrsync", "msg": "Logging to file " + file + ":", "file": file},
+		with(`"a \xff"`+"\n\"b\"", map[string]any{"level": "WARNING", "path": `"/x\xfe"`, "bytes": float64(1 << 40), "error": `"no \xfd"`, "attempt": 2.0}),
+		with("values", map[string]any{"path": `"1_/x\x00"`, "seconds": 1.5, "source": "h:1", "flags": []any{"a", `"b\n"`}, "ok": true, "rate": 0.5,
+			"none": nil, "no outcome": "<nil>", "outcome": "outcome 0"}),
+		with("quotes", map[string]any{"path": `"\"/x\\xfe\""`, "file": `/a"b\`, "error": `"c\nd"`}),
+		with("groups", map[string]any{"g.a": 1.0, "g.h.b": 2.0, "g.h.a": 3.0, "g.c": 4.0, "g.logger": "not the column"}),
+		with("not a number", map[string]any{"rate": got[5]["rate"], "x": got[5]["x"]}),
 		{"level": "INFO", "logger": "output", "msg": "one"},
-		{"level": "INFO", "logger": "output", "msg": "two"},
-		{"level": "INFO", "logger": "output", "msg": "rest"},
+		{"level": "INFO", "logger": "output", "msg": `"two\x1b"`},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -194,9 +217,80 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// One name is in an object once, whatever the order: readers of JSON disagree about two.
+func TestJSONNamesAreUnique(t *testing.T) {
+	var stderr bytes.Buffer
+	log := NewLog(LogConfig{JSON: true, Stderr: &stderr}).Logger().With("path", "a")
+	one, two := log.With("path", "b"), log.With("path", "c")
+	one.Info("x", "path", "d", "path", "e")
+	two.Info("x")
+	one.Info("x")
+	var got []any
+	for _, object := range objects(t, stderr.String()) {
+		got = append(got, object["path"])
+	}
+	if diff := cmp.Diff([]any{"e", "c", "b"}, got); diff != "" || strings.Count(stderr.String(), `"path"`) != 3 {
+		t.Errorf("%s\n%s", diff, stderr.String())
+	}
+}
+
+// Whatever bytes a text has, it prints, and its bytes can be had again.
+func FuzzReversible(f *testing.F) {
+	for _, text := range []string{"", "/a b", "größe", `"`, `"a"`, `"a\x00"`, "\xff", "a\nb", "\u0085", "\u202e", "\ufffd", "\U0001f600"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var stderr bytes.Buffer
+		NewLog(LogConfig{JSON: true, Stderr: &stderr}).Logger().Info("x", "path", text)
+		var object struct{ Path string }
+		if err := json.Unmarshal(stderr.Bytes(), &object); err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsFunc(object.Path, func(r rune) bool { return !strconv.IsPrint(r) }) {
+			t.Errorf("%q does not print", object.Path)
+		}
+		if strings.HasPrefix(object.Path, `"`) {
+			var err error
+			if object.Path, err = strconv.Unquote(object.Path); err != nil {
+				t.Error(err)
+			}
+		}
+		if object.Path != text {
+			t.Errorf("%q is read for %q", object.Path, text)
+		}
+	})
+}
+
+// The handler keeps the rules of log/slog.
+func TestHandlerRules(t *testing.T) {
+	var stderr bytes.Buffer
+	slogtest.Run(t, func(*testing.T) slog.Handler {
+		stderr.Reset()
+		return NewLog(LogConfig{JSON: true, Stderr: &stderr}).handler("x")
+	}, func(t *testing.T) map[string]any {
+		var object map[string]any
+		if err := json.Unmarshal(stderr.Bytes(), &object); err != nil {
+			t.Fatal(err)
+		}
+		nested := map[string]any{}
+		for name, value := range object {
+			into := nested
+			parts := strings.Split(name, ".")
+			for _, group := range parts[:len(parts)-1] {
+				if into[group] == nil {
+					into[group] = map[string]any{}
+				}
+				into = into[group].(map[string]any)
+			}
+			into[parts[len(parts)-1]] = value
+		}
+		return nested
+	})
+}
+
 func TestFullDisk(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
-		l, stderr, file := openLog(t, func(c *LogConfig) { c.JSON = asJSON })
+		l, stderr, file := openLog(t, LogConfig{JSON: asJSON}, 0, 0)
 		good := l.file.file
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 		if err != nil {
@@ -211,7 +305,7 @@ func TestFullDisk(t *testing.T) {
 		l.file.file = good
 		l.Logger().Info("kept")
 
-		for text, count := range map[string]int{"lost ": 3, "cannot write the log file": 1, "no space left on device": 1, "x.log can be written again": 1, "kept": 1} {
+		for text, count := range map[string]int{"lost ": 3, "cannot write the log file": 1, "x.log can be written again": 1, "kept": 1} {
 			if got := strings.Count(stderr.String(), text); got != count {
 				t.Errorf("stderr has %q %d times, not %d:\n%s", text, got, count, stderr.String())
 			}
@@ -220,6 +314,15 @@ func TestFullDisk(t *testing.T) {
 		if strings.Contains(inFile, "lost ") || !strings.Contains(inFile, "3 log entries are missing here") || !strings.Contains(inFile, "kept") {
 			t.Errorf("the file has\n%s", inFile)
 		}
+		if !asJSON {
+			continue
+		}
+		if said := objects(t, stderr.String())[2]; said["file"] != file || !strings.Contains(fmt.Sprint(said["error"]), "no space left on device") {
+			t.Errorf("said %v", said)
+		}
+		if said := objects(t, inFile)[1]; said["file"] != file || said["count"] != 3.0 {
+			t.Errorf("the file says %v", said)
+		}
 	}
 }
 
@@ -227,7 +330,7 @@ func TestUnusableFile(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "file"), "")
 	for _, path := range []string{dir, filepath.Join(dir, "file", "x.log"), "/proc/nonexistent/x.log"} {
-		_, err := OpenLog(LogConfig{File: path, Program: "zkrsync", Stderr: io.Discard})
+		err := NewLog(LogConfig{Program: "zkrsync", Stderr: io.Discard}).Open(LogFile{Path: path})
 		if err == nil || !strings.HasPrefix(err.Error(), "cannot log to '"+path+"'") {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -235,12 +338,12 @@ func TestUnusableFile(t *testing.T) {
 }
 
 func TestConcurrentRecordsStayWhole(t *testing.T) {
-	l, _, file := openLog(t, func(c *LogConfig) { c.MaxBytes, c.BackupCount = 4000, 100 })
+	l, _, file := openLog(t, LogConfig{}, 4000, 100)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for range 100 {
-				l.Logger().Info("message", "key", "value")
+				l.Logger().Info("message", "path", "/p")
 				fmt.Fprintln(l.Output(), "child")
 			}
 		})
@@ -257,7 +360,7 @@ func TestConcurrentRecordsStayWhole(t *testing.T) {
 		}
 	}
 	delete(counts, "INFO       zkrsync         MainThread  Logging to file "+file+":\n")
-	want := map[string]int{"INFO       zkrsync         MainThread  message key=value\n": 800, "child\n": 800}
+	want := map[string]int{"INFO       zkrsync         MainThread  message\n": 800, "child\n": 800}
 	if diff := cmp.Diff(want, counts); diff != "" {
 		t.Error(diff)
 	}

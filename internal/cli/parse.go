@@ -13,26 +13,33 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Exit is the error of a Parse that has said all there is to say: the program
-// ends with Code. 0: a text was asked for; 1: a config file is wrong; 2: usage.
+// Exit is the error of a Parse that has said all there is to say: the program ends with Code. 0: a
+// text was asked for; 1: a config file is wrong, or a shell asked for completions; 2: usage.
 type Exit struct{ Code int }
 
 func (e *Exit) Error() string { return fmt.Sprintf("exit status %d", e.Code) }
 
 // Parsed is what Parse returns beside the variables of the options.
 type Parsed struct {
-	// Sections of the config files other than [MAIN] and [DEFAULT], in file
-	// order, if Program.KeepSections.
+	// Sections of the config files other than [MAIN] and [DEFAULT], in file order, if
+	// Program.KeepSections.
 	Sections []Section
 
-	// Warnings are to be logged once the log is open.
-	Warnings []string
-
-	set map[string]bool
+	warnings []warning
 }
 
-// IsSet tells whether the option was given anywhere, be it with its default.
-func (r *Parsed) IsSet(name string) bool { return r.set[normal(name)] }
+// warning is a message that waits for the log to be open.
+type warning struct {
+	text   string
+	fields []any
+}
+
+// Warn logs what Parse found odd but not wrong.
+func (r *Parsed) Warn(log *slog.Logger) {
+	for _, w := range r.warnings {
+		log.Warn(w.text, w.fields...)
+	}
+}
 
 // assignment is an option that was given, and its value.
 type assignment struct {
@@ -40,9 +47,9 @@ type assignment struct {
 	value string
 }
 
-// Parse reads the environment, the command line and the config files that these
-// name, and sets the variables of the options. Once something has been written
-// (help to stdout, an error to stderr) it returns an *Exit.
+// Parse reads the environment, the command line and the config files that these name, and sets the
+// variables of the options. Its error, if any, is an *Exit: then it has written what there is to say,
+// help to stdout, mistakes to stderr.
 //
 // A Program parses once.
 func (p *Program) Parse(args, environ []string, stdout, stderr io.Writer) (*Parsed, error) {
@@ -59,7 +66,7 @@ func (p *Program) Parse(args, environ []string, stdout, stderr io.Writer) (*Pars
 		if usage.warn {
 			lineLogger(stderr, "ExtOption").Warn(usage.text)
 		}
-		fmt.Fprintf(stderr, "Usage: %s [options]\n\n%s: error: %s\n", p.name, p.name, usage.text)
+		fmt.Fprintf(stderr, "Usage: %s [options]\n\n%s: error: %s\n", p.name, p.name, printable(usage.text))
 		return nil, &Exit{2}
 	case errors.As(err, new(*Exit)):
 		return nil, err
@@ -73,12 +80,11 @@ func (p *Program) parse(args, environ []string, stdout io.Writer) (*Parsed, erro
 	if p.complete(environ, stdout) {
 		return nil, &Exit{1}
 	}
-	var given []assignment
-	set := func(flag *pflag.Flag, value string) { given = append(given, assignment{flag, value}) }
-	if err := p.readEnvironment(environ, set); err != nil {
+	given, err := p.readEnvironment(environ)
+	if err != nil {
 		return nil, err
 	}
-	w := words{program: p, args: args, set: set}
+	w := words{program: p, args: args}
 	rest, err := w.read()
 	if err != nil {
 		return nil, err
@@ -98,37 +104,31 @@ func (p *Program) parse(args, environ []string, stdout io.Writer) (*Parsed, erro
 	if err != nil {
 		return nil, err
 	}
-	fromFiles, err := p.applyConfig(config)
-	if err != nil {
+	if err := p.applyConfig(config); err != nil {
 		return nil, err
 	}
 
-	// The files came last but count least: what was given elsewhere is set again.
-	// That gives the log level of environment and command line back, too, and
-	// leaves the one of the files if these gave none.
-	for _, a := range given {
+	// The files came last but count least: what was given elsewhere is set again. That gives the log
+	// level of environment and command line back, too, and leaves the one of the files if these gave
+	// none.
+	for _, a := range append(given, w.given...) {
 		if err := a.flag.Value.Set(a.value); err != nil {
 			return nil, err
 		}
 	}
-	parsed := &Parsed{Warnings: warnings, set: make(map[string]bool)}
-	for _, a := range append(fromFiles, given...) {
-		parsed.set[normal(a.flag.Value.(*option).Name)] = true
-	}
+	parsed := &Parsed{warnings: append(warnings, p.inversions()...)}
 	if p.KeepSections {
 		parsed.Sections = sections
 	}
-	parsed.Warnings = append(parsed.Warnings, p.inversions()...)
 	return parsed, nil
 }
 
 // inversions returns the warnings of the inverted options that are off.
-func (p *Program) inversions() []string {
-	var warnings []string
+func (p *Program) inversions() (warnings []warning) {
 	for _, g := range p.allGroups() {
 		for _, opt := range g.options {
 			if opt.Inverted && opt.String() == "false" {
-				warnings = append(warnings, opt.Warning)
+				warnings = append(warnings, warning{opt.Warning, []any{"option", opt.Name}})
 			}
 		}
 	}
@@ -145,5 +145,5 @@ func quoteList(words []string) string {
 
 // lineLogger writes lines of the log before there is one.
 func lineLogger(w io.Writer, name string) *slog.Logger {
-	return slog.New(&handler{log: &Log{level: slog.LevelWarn, stderr: w}, logger: name})
+	return NewLog(LogConfig{Level: slog.LevelWarn, Program: name, Stderr: w}).Logger()
 }

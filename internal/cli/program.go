@@ -121,7 +121,7 @@ func (p *Program) Guide(text string, notes ...string) {
 			p.notes = append(p.notes, block)
 		}
 	}
-	help := p.lookup("help")
+	help := p.flags.Lookup("help").Value.(*option)
 	help.Choices = append(help.Choices, "guide", "guide-man")
 	help.Value = showValue{choices: help.Choices}
 	help.Help += " With guide show the guide instead, with guide-man write it as a man page."
@@ -237,15 +237,6 @@ func (p *Program) prefix() string {
 
 // normal is the spelling under which a name is registered.
 func normal(name string) string { return strings.ReplaceAll(name, "_", "-") }
-
-// lookup finds an option by its exact name.
-func (p *Program) lookup(name string) *option {
-	flag := p.flags.Lookup(name)
-	if flag == nil || flag.Hidden {
-		return nil
-	}
-	return flag.Value.(*option)
-}
 
 // version is set by the linker: -X vsc-zk/internal/cli.version=...
 var version string

@@ -7,14 +7,14 @@ import (
 	"os"
 )
 
-// rotatingFile appends to a file that it renames to path.1 … path.N when it is
-// full, newest first, as Python's RotatingFileHandler does.
+// rotatingFile appends to a file that it renames to path.1 … path.N when it is full, newest first,
+// as Python's RotatingFileHandler does.
 type rotatingFile struct {
 	path     string
 	maxBytes int64
 	backups  int
-	file     *os.File
-	midLine  bool // what was written last did not end its line
+	file     *os.File // nil: to be opened by the next write
+	torn     bool     // the last write has failed within a line
 
 	rotateFailed error // of the last write
 }
@@ -33,9 +33,9 @@ func (f *rotatingFile) open() error {
 	return nil
 }
 
-// write appends b, after rotating if b would bring the file to its limit. If the
-// file cannot be rotated it grows: rotateFailed says why.
-func (f *rotatingFile) write(b []byte, record bool) error {
+// write appends b, after rotating if b would bring the file to its limit. A file that cannot be
+// rotated grows, and rotateFailed says why.
+func (f *rotatingFile) write(b []byte) error {
 	if f.file != nil {
 		f.rotateFailed = f.rotate(int64(len(b)))
 	}
@@ -44,15 +44,16 @@ func (f *rotatingFile) write(b []byte, record bool) error {
 			return err
 		}
 	}
-	n, err := f.file.Write(onOwnLine(b, record && f.midLine))
-	if n > 0 {
-		f.midLine = err != nil || b[len(b)-1] != '\n'
+	if f.torn {
+		b = append([]byte{'\n'}, b...)
 	}
+	n, err := f.file.Write(b)
+	f.torn = err != nil && (f.torn || n > 0)
 	return err
 }
 
-// rotate makes room, and leaves opening the new file to write. The size is asked for each time: other processes may
-// append to the same file, and may have rotated it already.
+// rotate makes room, and leaves opening the new file to write. It asks for the size each time: other
+// processes may append to the same file, and may have rotated it already.
 func (f *rotatingFile) rotate(more int64) error {
 	if f.maxBytes <= 0 || f.backups <= 0 {
 		return nil
@@ -75,11 +76,8 @@ func (f *rotatingFile) rotate(more int64) error {
 			}
 		}
 	}
-	if err := f.close(); err != nil {
-		return err
-	}
-	f.midLine = false
-	return nil
+	f.torn = false
+	return f.close()
 }
 
 func (f *rotatingFile) close() error {

@@ -48,7 +48,7 @@ func TestRotationIsPythons(t *testing.T) {
 		}
 		for i, length := range lengths {
 			record := []byte(strconv.Itoa(i) + " " + strings.Repeat("x", length) + "\n")
-			if err := f.write(record, true); err != nil {
+			if err := f.write(record); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -84,7 +84,7 @@ func TestRotationOfLongRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{"first record\n", "second record\n"} {
-		if err := f.write([]byte(text), true); err != nil {
+		if err := f.write([]byte(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,7 +109,7 @@ func TestRotationByAnother(t *testing.T) {
 		f    *rotatingFile
 		text string
 	}{{one, "111111\n"}, {two, "222222\n"}, {one, "3\n"}, {two, "4\n"}} {
-		if err := w.f.write([]byte(w.text), true); err != nil {
+		if err := w.f.write([]byte(w.text)); err != nil {
 			t.Fatal(i, err)
 		}
 	}
@@ -117,7 +117,7 @@ func TestRotationByAnother(t *testing.T) {
 	if diff := cmp.Diff(want, contents(t, path)); diff != "" {
 		t.Error(diff)
 	}
-	if err := one.write([]byte("55555\n"), true); err != nil {
+	if err := one.write([]byte("55555\n")); err != nil {
 		t.Fatal(err)
 	}
 	want = map[string]string{"": "222222\n4\n55555\n", ".1": "111111\n3\n"}
@@ -128,7 +128,7 @@ func TestRotationByAnother(t *testing.T) {
 
 // A file that cannot be renamed goes on growing, and both sinks say so once.
 func TestRotationFails(t *testing.T) {
-	l, stderr, file := openLog(t, func(c *LogConfig) { c.MaxBytes, c.BackupCount = 200, 1 })
+	l, stderr, file := openLog(t, LogConfig{}, 200, 1)
 	// A directory with content stands in the way of the rename.
 	if err := os.MkdirAll(filepath.Join(file+".1", "x"), 0o700); err != nil {
 		t.Fatal(err)
@@ -150,6 +150,38 @@ func TestRotationFails(t *testing.T) {
 	}
 }
 
+// A record that the disk takes only in part does not spoil the next one's line.
+func TestTornRecord(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	f, err := openRotating(path, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := f.file
+	read, pipe, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	go func() {
+		_, _ = read.Read(make([]byte, 1))
+		_ = read.Close()
+	}()
+	f.file = pipe
+	if err := f.write(bytes.Repeat([]byte("x"), 1<<20)); err == nil {
+		t.Fatal("a closed pipe took all")
+	}
+	f.file = good
+	for _, record := range []string{"one\n", "two\n"} {
+		if err := f.write([]byte(record)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := readFile(t, path); got != "\none\ntwo\n" {
+		t.Errorf("the file has %q", got)
+	}
+}
+
 // What is no regular file is never renamed.
 func TestRotationOfDevices(t *testing.T) {
 	f, err := openRotating("/dev/null", 1, 3)
@@ -157,7 +189,7 @@ func TestRotationOfDevices(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if err := f.write([]byte("record\n"), true); err != nil {
+		if err := f.write([]byte("record\n")); err != nil {
 			t.Fatal(err)
 		}
 	}

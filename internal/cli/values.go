@@ -218,8 +218,8 @@ func checkChoice(text string, choices []string) error {
 	return fmt.Errorf("invalid choice: %s (choose from %s)", quote(text), strings.Join(quoted, ", "))
 }
 
-// parseBool reads a boolean of a config file.
-func parseBool(text string) (bool, error) {
+// ParseBool reads a boolean of a config file.
+func ParseBool(text string) (bool, error) {
 	switch strings.ToLower(text) {
 	case "1", "yes", "true", "on":
 		return true, nil
@@ -237,7 +237,7 @@ func parseEnvBool(text string) (bool, error) {
 	case "n", "":
 		return false, nil
 	}
-	return parseBool(text)
+	return ParseBool(text)
 }
 
 // quote writes text as Python's repr does: the messages of the Python program

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package main
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+
+	"vsc-zk/internal/session"
+)
+
+// problem says what is wrong with what the options say together; empty: nothing. The order and the
+// texts with an exclamation mark are those of the Python program, as is the one about two roles.
+func (o *options) problem() string {
+	switch {
+	case len(o.servers) == 0:
+		return "No servers given!"
+	case o.rsyncPath == "":
+		return "Path is mandatory!"
+	case o.depth <= 0 && o.depth != session.AutoDepth:
+		return "Invalid depth!"
+	case o.source && o.destination:
+		return "Client can not be the source AND the destination"
+	case !o.source && !o.destination && !o.state && !o.pathsOnly:
+		return "cannot start without a role: give --source, --destination, --state or --pathsonly"
+	case o.user == "" || strings.Contains(o.user, ":"):
+		return fmt.Sprintf("cannot use the ZooKeeper user %q: a name has no colon and is not empty", o.user)
+	case o.detaches() && o.pidFile == "":
+		return "No PID file given!"
+	case o.depth == session.AutoDepth && len(o.subpaths) > 0:
+		return "cannot use --rsubpaths with --depth=auto: give a depth, or leave the subpaths out"
+	}
+	if why := badSession(o.session); why != "" {
+		return fmt.Sprintf("cannot use the session name %q: it %s", o.session, why)
+	}
+	for _, name := range []struct{ option, value string }{{"host", o.host}, {"domain", o.domain}} {
+		if strings.ContainsFunc(name.value, func(r rune) bool { return r == ':' || r == '/' || unicode.IsSpace(r) || unicode.IsControl(r) }) {
+			return fmt.Sprintf("cannot use --%s=%q: it must be a host name; an IPv6 address needs a name", name.option, name.value)
+		}
+	}
+	for _, number := range []struct {
+		option      string
+		value       int64
+		least, most int64
+	}{
+		{"walkers", int64(o.walkers), 1, 1024},
+		{"jobs", int64(o.jobs), 0, 1024},
+		{"slots", int64(o.slots), 1, 1024},
+		{"batch", int64(o.batch), 1, 500},
+		{"batch-seconds", int64(o.batchSeconds), 1, 86400},
+		{"prefetch", int64(o.prefetch), 0, 1024},
+		{"rsyncport", int64(o.rsyncPort), 0, 65535},
+		{"startport", int64(o.startPort), 1, 65535},
+		{"timeout", int64(o.timeout), 0, 1<<31 - 1},
+		{"max-delete", int64(o.maxDelete), -1, 1<<31 - 1},
+		{"max_bytes", o.maxBytes, 0, 1<<63 - 1},
+		{"backup_count", int64(o.backupCount), 0, 1<<31 - 1},
+	} {
+		if number.value < number.least || number.value > number.most {
+			return fmt.Sprintf("cannot use --%s=%d: it must be between %d and %d", number.option, number.value, number.least, number.most)
+		}
+	}
+	return ""
+}
+
+// badSession says why a name cannot be a znode, an rsync module and a part of
+// file names all at once, or nothing.
+func badSession(name string) string {
+	switch {
+	case name == "":
+		return "is empty"
+	case name == "." || name == "..":
+		return "is not a znode's name"
+	case strings.ContainsAny(name, "/[]"):
+		return "contains one of / [ ]"
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return "contains a control character"
+	case strings.TrimSpace(name) != name:
+		return "begins or ends with a blank"
+	}
+	return ""
+}
