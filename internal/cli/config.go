@@ -26,11 +26,7 @@ type Section struct {
 }
 
 // Key is one key of a section, its value expanded.
-type Key struct {
-	Name, Value string
-	File        string
-	Line        int
-}
+type Key struct{ Name, Value string }
 
 const (
 	mainSection    = "MAIN"
@@ -260,7 +256,7 @@ func (c *config) section(name string) ([]entry, error) {
 				return nil, fmt.Errorf("cannot use config file %s: %s in [%s]: %w", at, key, name, err)
 			}
 		}
-		entries = append(entries, entry{Key{Name: key, Value: value, File: at.file, Line: at.line}, at, own.HasKey(key), defaults.HasKey(key)})
+		entries = append(entries, entry{Key{key, value}, at, own.HasKey(key), defaults.HasKey(key)})
 	}
 	return entries, nil
 }

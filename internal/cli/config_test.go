@@ -478,11 +478,11 @@ func TestSeveralFiles(t *testing.T) {
 	}
 	want := []Section{
 		{Name: "s", File: "one", Line: 5, Keys: []Key{
-			{Name: "user", Value: "inherited", File: "three", Line: 3},
-			{Name: "k", Value: "2", File: "two", Line: 7},
-			{Name: "l", Value: "3", File: "two", Line: 8},
+			{Name: "user", Value: "inherited"},
+			{Name: "k", Value: "2"},
+			{Name: "l", Value: "3"},
 		}},
-		{Name: "r", File: "two", Line: 4, Keys: []Key{{Name: "user", Value: "inherited", File: "three", Line: 3}}},
+		{Name: "r", File: "two", Line: 4, Keys: []Key{{Name: "user", Value: "inherited"}}},
 	}
 	if diff := cmp.Diff(want, parsed.Sections); diff != "" {
 		t.Error(diff)

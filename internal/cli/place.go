@@ -12,19 +12,10 @@ import (
 	"syscall"
 )
 
-// MakeDir makes a directory and its missing parents, each with mode 0700. What
-// exists is left as it is.
-func MakeDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("cannot make the directory %s: %w", dir, err)
-	}
-	return nil
-}
-
-// PrivateFile makes the directory for a log or pid file and returns the path to
-// use. That is the given one, unless it lies in shared, a directory in /tmp that
-// another user may have made first: if shared is a link or is not this user's,
-// the file goes to shared-<uid>, and note says so.
+// PrivateFile makes the directory for a log or pid file, and its missing parents, each with mode 0700;
+// what exists is left as it is. It returns the path to use. That is the given one, unless it lies in
+// shared, a directory in /tmp that another user may have made first: if shared is a link or is not
+// this user's, the file goes to shared-<uid>, and note says so.
 func PrivateFile(path, shared string) (use, note string, err error) {
 	inside, found := strings.CutPrefix(filepath.Clean(path), shared+"/")
 	if found {
@@ -41,7 +32,11 @@ func PrivateFile(path, shared string) (use, note string, err error) {
 		}
 		path = filepath.Join(dir, inside)
 	}
-	return path, note, MakeDir(filepath.Dir(path))
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", "", fmt.Errorf("cannot make the directory %s: %w", dir, err)
+	}
+	return path, note, nil
 }
 
 // foreignError is about a directory that someone else controls.
