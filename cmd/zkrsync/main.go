@@ -154,6 +154,3 @@ func exitStatus(ctx context.Context, err error, log *slog.Logger) int {
 	log.Error(message, "error", err, "status", exitError)
 	return exitError
 }
-
-// netcatLines is how many paths --netcat makes up, as the original.
-const netcatLines = 15

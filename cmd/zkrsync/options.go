@@ -15,50 +15,53 @@ import (
 //go:embed guide.md
 var guide string
 
-// options are the values of the command line, the environment and the config
-// files. What a zero value means is said where it is not "none" or "off".
+// options are what command line, environment and config files say. Comments tell what a zero value
+// means, unless it is "none" or "off".
 type options struct {
+	// ZooKeeper
 	servers      []string
 	user, passwd string
 
+	// Role
 	source, destination, pathsOnly, state bool
 
+	// Session
 	session    string
 	rsyncPath  string
-	netcat     bool
-	dryRun     bool
 	delete     bool
 	checksum   bool
 	hardLinks  bool
 	inplace    bool
+	dryRun     bool
 	allowEmpty bool
+	maxDelete  int // -1: any number
+	sentinel   string
+	verify     bool
+	netcat     bool
 
-	verify       bool
-	maxDelete    int // -1: any number
-	sentinel     string
+	// Path building
+	depth        int // session.AutoDepth: auto
+	walkers      int
+	subpaths     []string       // "<depth>_<path>"
+	excludeRe    *regexp.Regexp // nil: nothing
 	excludeBelow bool
+	excludeUser  string // "": any owner
 	pathsFrom    string
 
-	depth       int // session.AutoDepth: auto
-	walkers     int
-	subpaths    []string       // "<depth>_<path>"
-	excludeRe   *regexp.Regexp // nil: nothing
-	excludeUser string         // "": any owner
-
-	timeout   int // seconds; 0: rsync's own
-	verbose   bool
-	dropCache bool
-	arbitOpts []string // "key" or "key:value"
-
+	// rsync
 	jobs         int // 0: one, and none beside leading a run
+	slots        int
 	batch        int
 	batchSeconds int
 	prefetch     int
-	slots        int
+	timeout      int // seconds; 0: rsync's own
+	verbose      bool
+	dropCache    bool
+	arbitOpts    []string // "key" or "key:value"
+	rsyncPort    int      // 0: search from startPort
+	startPort    int
 
-	rsyncPort int // 0: search from startPort
-	startPort int
-
+	// Client
 	host       string // "": ask the system
 	domain     string
 	verifyPath bool
@@ -68,13 +71,14 @@ type options struct {
 	daemon     bool
 	pidFile    string // template
 
+	// Logging
 	logFile     string // template; "": none
 	maxBytes    int64
 	backupCount int
 	logFormat   string // text or json
 }
 
-// newProgram registers all options, with their defaults in o.
+// newProgram registers all options, and sets o to their defaults.
 func newProgram(o *options) *cli.Program {
 	*o = options{
 		user:         "root",
@@ -98,7 +102,18 @@ func newProgram(o *options) *cli.Program {
 		logFormat:    "text",
 	}
 	p := cli.New("zkrsync", "Spread the rsync of one large directory tree over many processes and nodes, which ZooKeeper coordinates.")
+	o.zookeeperOptions(p)
+	o.roleOptions(p)
+	o.sessionOptions(p)
+	o.pathOptions(p)
+	o.rsyncOptions(p)
+	o.clientOptions(p)
+	o.logOptions(p)
+	addNotes(p)
+	return p
+}
 
+func (o *options) zookeeperOptions(p *cli.Program) {
 	g := p.Group("ZooKeeper", "How to reach ZooKeeper, the same for all clients.")
 	g.Strings(&o.servers, cli.Opt{Name: "servers", Arg: "LIST",
 		Help: "ZooKeeper servers, separated by commas, each HOST or HOST:PORT (port 2181 if not given); /PATH behind the last one is the root of all names.", Note: "mandatory"})
@@ -106,8 +121,10 @@ func newProgram(o *options) *cli.Program {
 		Help: "ZooKeeper user that may write below /admin/rsync, as set up with zkinitree."})
 	g.String(&o.passwd, cli.Opt{Name: "passwd", Short: "p", Arg: "PASSWORD",
 		Help: "Password of that user. Other users of the host can see the command line: better use a config file or ZKRSYNC_PASSWD.", Secret: true})
+}
 
-	g = p.Group("Role", "What this client does; exactly one of these.")
+func (o *options) roleOptions(p *cli.Program) {
+	g := p.Group("Role", "What this client does; exactly one of these.")
 	g.Bool(&o.source, cli.Opt{Name: "source", Short: "S",
 		Help: "Send: the first source of a session becomes its master, which lists the paths; the others run rsync."})
 	g.Bool(&o.destination, cli.Opt{Name: "destination", Short: "D",
@@ -116,8 +133,10 @@ func newProgram(o *options) *cli.Program {
 		Help: "Show how many paths remain and how many failed, and exit: 0 if there are any, 14 if no session is active."})
 	g.Bool(&o.pathsOnly, cli.Opt{Name: "pathsonly",
 		Help: "Only list the paths, to try --depth, --rsubpaths and --excludere: show their number and the seconds it took, then forget them."})
+}
 
-	g = p.Group("Session", "What is transferred, and how. All clients of a session must agree; on --rsyncpath as far as it says.")
+func (o *options) sessionOptions(p *cli.Program) {
+	g := p.Group("Session", "What is transferred, and how. All clients of a session must agree; on --rsyncpath as far as it says.")
 	g.String(&o.session, cli.Opt{Name: "session", Short: "N", Arg: "NAME",
 		Help: "Name of the session. Clients with the same name work together; sessions with different names do not meet."})
 	g.String(&o.rsyncPath, cli.Opt{Name: "rsyncpath", Short: "r", Arg: "DIR",
@@ -142,8 +161,10 @@ func newProgram(o *options) *cli.Program {
 		Help: "Only compare source and destination, by checksums; write nothing. Sources print each difference, the master logs and counts them, and exits with 23 if there is any."})
 	g.Bool(&o.netcat, cli.Opt{Name: "netcat",
 		Help: "Test the session without rsync: sources send a line for each of fifteen made-up paths, destinations print them."})
+}
 
-	g = p.Group("Path building", "How the tree is cut into pieces; for sources and --pathsonly.")
+func (o *options) pathOptions(p *cli.Program) {
+	g := p.Group("Path building", "How the tree is cut into pieces; for sources and --pathsonly.")
 	g.IntOr("auto", session.AutoDepth, &o.depth, cli.Opt{Name: "depth", Arg: "NUMBER",
 		Help: "Levels of directories below the base that become pieces of their own; everything deeper goes with its piece. At least 1; auto to begin with about a hundred pieces, which are cut further where that is needed."})
 	g.Int(&o.walkers, cli.Opt{Name: "walkers", Arg: "NUMBER", Added: true,
@@ -158,8 +179,10 @@ func newProgram(o *options) *cli.Program {
 		Help: "Do not walk: queue the pieces that this file names, one a line, as --failed has written them."})
 	g.String(&o.excludeUser, cli.Opt{Name: "excl_usr", Arg: "USER",
 		Help: "Apply --excludere only to directories of this user; empty for those of any user."})
+}
 
-	g = p.Group("rsync", "How this client runs rsync.")
+func (o *options) rsyncOptions(p *cli.Program) {
+	g := p.Group("rsync", "How this client runs rsync.")
 	g.Int(&o.jobs, cli.Opt{Name: "jobs", Short: "j", Arg: "NUMBER", Added: true,
 		Help: "Transfers that this source runs at once, each to a destination (slot) of its own. A master that is given it transfers too, so that one source and one destination make a session.", Note: "default: 1, and none for the master"})
 	g.Int(&o.slots, cli.Opt{Name: "slots", Arg: "NUMBER", Added: true,
@@ -182,8 +205,10 @@ func newProgram(o *options) *cli.Program {
 		Help: "Port of the rsync daemon of a destination; it must be free. 0 to search one from --startport."})
 	g.Int(&o.startPort, cli.Opt{Name: "startport", Arg: "PORT",
 		Help: "First port that a destination tries for its rsync daemon."})
+}
 
-	g = p.Group("Client", "What concerns only this client.")
+func (o *options) clientOptions(p *cli.Program) {
+	g := p.Group("Client", "What concerns only this client.")
 	g.String(&o.host, cli.Opt{Name: "host", Arg: "NAME", Added: true,
 		Help: "Name under which this client is known and, if it is a destination, reached.", Note: "default: the full name of the host"})
 	g.String(&o.domain, cli.Opt{Name: "domain", Arg: "DOMAIN",
@@ -201,8 +226,10 @@ func newProgram(o *options) *cli.Program {
 		Help: "Go on in the background once started."})
 	g.String(&o.pidFile, cli.Opt{Name: "pidfile", Arg: "FILE",
 		Help: "Process id of the daemon; %(session)s, %(rstype)s (source, dest or None) and %(pid)s (of the process that started it) are filled in."})
+}
 
-	g = p.Logging()
+func (o *options) logOptions(p *cli.Program) {
+	g := p.Logging()
 	g.String(&o.logFile, cli.Opt{Name: "logfile", Arg: "FILE",
 		Help: "Log here too, beside stderr; filled in as --pidfile. Empty for no file. In a config file % is written %%."})
 	g.Int64(&o.maxBytes, cli.Opt{Name: "max_bytes", Arg: "BYTES",
@@ -211,7 +238,9 @@ func newProgram(o *options) *cli.Program {
 		Help: "Number of renamed log files to keep; with 0 the log file is not renamed but grows."})
 	g.String(&o.logFormat, cli.Opt{Name: "logformat", Arg: "FORMAT", Choices: []string{"text", "json"}, Added: true,
 		Help: "Form of the log: text, or json for one object a line."})
+}
 
+func addNotes(p *cli.Program) {
 	p.Guide(guide, "Exit status")
 	p.Note("Examples", `
 On each node that holds the target, and as often as it has capacity:
@@ -230,5 +259,4 @@ How far it is:
 
     zkrsync --configfiles=/etc/zkrs.conf -N home -r /home --state`)
 	p.Note("See also", "zkrsync(7), or `zkrsync --help=guide`: how to set up, run and watch sessions, what is guarded, and what to know. zkinitree(1), rsync(1)")
-	return p
 }
