@@ -21,16 +21,15 @@ type applier struct {
 	log  *slog.Logger
 
 	found    map[string]bool // nodes that exist already; filled in by check
-	locked   []string        // existing nodes that root must change and may not
+	locked   []string        // existing nodes that root would have to change but may not
 	mistakes []error
 }
 
-// check finds out whether the whole tree can be set up, before anything is
-// written. The error is what kept it from looking, or joins all mistakes, one
-// line each.
+// check finds out whether the whole tree can be set up, before anything is written. Its error says
+// why it could not look, or joins all mistakes, one line each.
 func (a *applier) check(ctx context.Context) error {
 	a.found = make(map[string]bool)
-	ours := make(map[string]bool) // root has all rights by the time the children are made
+	ours := make(map[string]bool) // where root will have all rights when the children are made
 	for _, n := range a.tree.nodes {
 		if err := a.checkNode(ctx, n, ours); err != nil {
 			return err
@@ -44,7 +43,7 @@ func (a *applier) check(ctx context.Context) error {
 	return errors.Join(a.mistakes...)
 }
 
-// checkNode looks at one node; those above it have been looked at.
+// checkNode looks at one node, after those above it.
 func (a *applier) checkNode(ctx context.Context, n node, ours map[string]bool) error {
 	if !n.sequential {
 		found, err := a.look(ctx, n, n.path)
@@ -86,8 +85,8 @@ func (a *applier) look(ctx context.Context, n node, p string) (bool, error) {
 	return found, err
 }
 
-// need notes an existing node on which root would lack a right. It judges by
-// the ACL, so that nothing has to be tried.
+// need notes an existing node if root lacks a right on it. It judges by the ACL, so that nothing
+// has to be tried.
 func (a *applier) need(ctx context.Context, p string, right zkclient.Perms) error {
 	acl, err := a.zk.GetACL(ctx, p)
 	refused := errors.Is(err, zkclient.ErrNoAuth)
@@ -100,8 +99,8 @@ func (a *applier) need(ctx context.Context, p string, right zkclient.Perms) erro
 	return nil
 }
 
-// grants tells whether an ACL gives root a right. Those of other schemes (ip,
-// sasl) are taken to do so: what they mean for us only the server knows.
+// grants tells whether an ACL gives root a right. Entries of other schemes (ip, sasl) are taken to
+// do so, because only the server knows what they mean for us.
 func grants(acl []zkclient.ACL, rootPassword string, right zkclient.Perms) bool {
 	root := zkclient.DigestACL(rootUser, rootPassword, right)
 	return len(acl) == 0 || slices.ContainsFunc(acl, func(e zkclient.ACL) bool {
@@ -109,8 +108,7 @@ func grants(acl []zkclient.ACL, rootPassword string, right zkclient.Perms) bool 
 	})
 }
 
-// write makes the nodes that are missing, parents first, and replaces the ACLs
-// of the others.
+// write makes the nodes that are missing, parents first, and replaces the ACLs of the others.
 func (a *applier) write(ctx context.Context) error {
 	for _, n := range a.tree.nodes {
 		if err := a.writeNode(ctx, n); err != nil {

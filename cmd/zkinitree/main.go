@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// Zkinitree sets up the znodes that the clients of zkrsync work below, with the rights of their users,
-// as config files describe them.
+// Zkinitree sets up the znodes that the clients of zkrsync work below, with the rights of their
+// users, as config files describe them.
 //
-// Exit status: 0 when the tree is there; 1 for a mistake in the files or a failure, with a line that
-// says what to do; 2 for a wrong command line; 128+n when ended by signal n.
+// Exit status: 0 when the tree is there; 1 for a mistake in the files or a failure, with a line
+// that says what to do; 2 for a wrong command line; 128+n when ended by signal n.
 package main
 
 import (
@@ -50,7 +50,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return 1
 }
 
-// initTree does the work. Nothing is written before everything was checked.
+// initTree does the work. It writes nothing before it has checked everything.
 func initTree(ctx context.Context, servers []string, sections []cli.Section, log *slog.Logger) error {
 	t, err := readTree(sections)
 	if len(servers) == 0 {

@@ -38,7 +38,7 @@ type withServer struct{ m *testing.M }
 
 func (s withServer) Run() int { return zktest.Main(s.m, &server) }
 
-// place gives the servers option for a test of its own: a fresh chroot.
+// place makes a chroot for one test, and returns the value of --servers for it.
 func place(t *testing.T) string {
 	t.Helper()
 	anyone := connect(t, server.Addr(), "", "")
@@ -49,8 +49,8 @@ func place(t *testing.T) string {
 	return server.Addr() + chroot
 }
 
-// zkinitree runs the program and gives its exit status and the lines of its
-// log as "LEVEL message". It must print nothing to stdout.
+// zkinitree runs the program, which must print nothing to stdout. It returns the exit status, and
+// the lines of the log as "LEVEL message".
 func zkinitree(t *testing.T, ctx context.Context, args ...string) (code int, lines []string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -71,7 +71,7 @@ func zkinitree(t *testing.T, ctx context.Context, args ...string) (code int, lin
 
 var logLine = regexp.MustCompile(`^[-0-9]{10} [:0-9]{8},\d{3} ([A-Z]+) +(?:zkinitree|ZooKeeper) +MainThread  (.*)$`)
 
-// setUp runs zkinitree over a file, which must succeed with these lines.
+// setUp runs zkinitree with a file, and wants success and these lines.
 func setUp(t *testing.T, servers, text string, want ...string) {
 	t.Helper()
 	code, lines := zkinitree(t, t.Context(), "--servers="+servers, "--configfiles="+configFile(t, text))
@@ -80,7 +80,7 @@ func setUp(t *testing.T, servers, text string, want ...string) {
 	}
 }
 
-// connect logs in; without a user as nobody in particular.
+// connect connects as a user, or as nobody in particular if that is empty.
 func connect(t *testing.T, servers, user, password string) *zkclient.Client {
 	t.Helper()
 	zk, err := zkclient.Connect(t.Context(), zkclient.Config{Servers: []string{servers}, User: user, Password: password})
@@ -91,7 +91,7 @@ func connect(t *testing.T, servers, user, password string) *zkclient.Client {
 	return zk
 }
 
-// dump gives every node at and below /admin as one line.
+// dump returns a line for each node at and below /admin.
 func dump(t *testing.T, servers string) (nodes []string) {
 	t.Helper()
 	addr, chroot, _ := strings.Cut(servers, "/")
@@ -101,7 +101,7 @@ func dump(t *testing.T, servers string) (nodes []string) {
 	return nodes
 }
 
-// line is what dump gives for a node; each ACL ends in its letters.
+// line is what dump returns for a node. Each ACL ends in the letters of its rights.
 func line(path, data string, acl ...string) string {
 	return fmt.Sprintf("%s persistent %q %s", path, data, strings.Join(acl, ","))
 }
@@ -141,7 +141,7 @@ all=alice
 		t.Fatalf("second run: want -, got +:\n%s", diff)
 	}
 
-	// New rights replace the old ones; data and what is no longer named stay.
+	// New rights replace the old ones. Data stays, and so do nodes that the file no longer names.
 	setUp(t, server, users+"[/admin]\nr=bob\n[/admin/x/y/z]\nvalue=other\n", again[0], again[2])
 	want[0] = line("/admin", "", rootAll, digest("bob", "b,ob", "r"))
 	want[3] = line("/admin/x/y/z", "data", rootAll)
@@ -167,13 +167,13 @@ all=alice
 		t.Errorf("sequence nodes: %q, %v", names, err)
 	}
 
-	// A plain node of that name is another one.
+	// A plain node of that name is a node of its own.
 	text = users + "[/admin/new/m-]\nsequence=1\n[/admin/new/m-/x]\nmakepath=1\n"
 	setUp(t, server, text)
 	setUp(t, server, text, "WARNING node /admin/new/m-/x already exists")
 }
 
-// Every letter gives its right and no other to a user who logs in for real.
+// Each letter gives a user who logs in that right and no other.
 func TestRights(t *testing.T) {
 	server := place(t)
 	text := "[root]\npasswd=r00t\n[/admin]\n"
@@ -206,8 +206,8 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// The example is all that its user rsync needs to run sessions, with this
-// client and with kazoo.
+// The example file is all that its user rsync needs to run sessions, with this client and with
+// kazoo.
 func TestExample(t *testing.T) {
 	server := server.Addr()
 	const example = "../../examples/zkinitree.cfg"
@@ -295,7 +295,7 @@ except NoAuthError:
 		t.Errorf("kazoo: %v: %s", err, out)
 	}
 
-	// The placeholders must be seen for what they are.
+	// Nobody must take the placeholders for passwords.
 	b, err := os.ReadFile(example)
 	if err != nil {
 		t.Fatal(err)
@@ -349,7 +349,7 @@ func TestMissingParents(t *testing.T) {
 	setUp(t, server, users+"[/admin/a]\nmakepath=1\n")
 	setUp(t, server, users+"[/admin/a/b/c]\n[/admin/a/b]\n")
 
-	// A name that the server completes is nobody's parent.
+	// A node whose name the server completes is no parent of others.
 	file = configFile(t, users+"[/admin/q]\nsequence=1\n[/admin/q/x]\n")
 	code, lines = zkinitree(t, t.Context(), "--servers="+server, "--configfiles="+file)
 	if code != 1 {
@@ -372,7 +372,7 @@ func TestOtherRootPassword(t *testing.T) {
 	server := place(t)
 	setUp(t, server, users+"[/admin]\n[/admin/x]\n")
 	root := connect(t, server, "root", "r00t")
-	// The ACL of a node that all may read can be looked at with any password.
+	// The ACL of a node that anybody may read can be read with any password.
 	public := []zkclient.ACL{rootAll, {Scheme: "world", ID: "anyone", Perms: zkclient.PermRead}}
 	if err := root.SetACL(t.Context(), "/admin/x", public); err != nil {
 		t.Fatal(err)
@@ -487,7 +487,7 @@ func TestWithoutServersOrFiles(t *testing.T) {
 	}
 	checkLines(t, "nothing", lines, []string{"ERROR cannot connect to ZooKeeper: No servers given!", "ERROR cannot set up a tree: Root user not configured"})
 
-	// Nothing to do is no reason to connect.
+	// Without anything to do it does not connect.
 	file := configFile(t, "[MAIN]\nservers=127.0.0.1:1\n[root]\npasswd=r00t\n")
 	code, lines = zkinitree(t, t.Context(), "--configfiles="+file)
 	if code != 0 {
@@ -511,7 +511,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// A server that takes the connection and says nothing is what a signal most likely has to end.
+// A signal most likely has to end the wait for a server that takes the connection and says nothing.
 func TestSignal(t *testing.T) {
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"vsc-zk/internal/zkclient"
 )
 
-// The scripts run zkinitree as a process of its own, as users do. $SERVERS is
-// the real ZooKeeper, with a chroot of the script's own.
+// The scripts run zkinitree as a process of its own, as users do. $SERVERS is the real ZooKeeper,
+// with a chroot of the script's own.
 func TestScript(t *testing.T) {
 	examples, err := filepath.Abs("../../examples")
 	if err != nil {

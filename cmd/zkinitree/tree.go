@@ -27,7 +27,7 @@ type tree struct {
 	nodes        []node // parents before children, else in file order
 }
 
-// node is one znode to be there in the end.
+// node is one znode that is to be there in the end.
 type node struct {
 	path       string
 	acl        []zkclient.ACL
@@ -42,8 +42,7 @@ func (n node) mistake(why string) error {
 	return fmt.Errorf("cannot set up %s (%s): %s", pathbuilder.Printable(n.path), n.where, why)
 }
 
-// readTree reads the sections other than [MAIN]. The error joins all mistakes,
-// one line each.
+// readTree reads the sections other than [MAIN]. The error joins all mistakes, one line each.
 func readTree(sections []cli.Section) (tree, error) {
 	passwords, mistakes := readUsers(sections)
 	t := tree{rootPassword: passwords[rootUser]}
@@ -59,8 +58,8 @@ func readTree(sections []cli.Section) (tree, error) {
 
 func isNode(s cli.Section) bool { return strings.HasPrefix(s.Name, "/") }
 
-// readUsers gives the password of each user. Users without one are in the map
-// too, so that not every mention of them is a mistake of its own.
+// readUsers returns the password of each user. A user without one is in the map, too: the missing
+// password is one mistake, and no mention of the user is another.
 func readUsers(sections []cli.Section) (passwords map[string]string, mistakes []error) {
 	passwords = make(map[string]string)
 	for _, s := range sections {
@@ -87,7 +86,7 @@ func readUsers(sections []cli.Section) (passwords map[string]string, mistakes []
 	return passwords, mistakes
 }
 
-// nodeReader collects the nodes of the sections that begin with a slash.
+// nodeReader collects the nodes of the sections whose names begin with a slash.
 type nodeReader struct {
 	passwords map[string]string
 	nodes     []node
@@ -157,8 +156,8 @@ func (r *nodeReader) read(s cli.Section) {
 	r.nodes = append(r.nodes, n)
 }
 
-// withParents adds the parents that makepath asks for, with the rights of the
-// node they are made for, and sorts parents first.
+// withParents adds the parents that makepath asks for, with the rights of the node that they are
+// made for, and sorts parents before children.
 func (r *nodeReader) withParents() []node {
 	nodes := slices.Clone(r.nodes)
 	there := make(map[string]bool)
@@ -178,12 +177,12 @@ func (r *nodeReader) withParents() []node {
 	return nodes
 }
 
-// badPath says why a path can be no node of ours, if so.
+// badPath says why zkinitree cannot make a node of this path; empty if it can.
 func badPath(p string) string {
 	switch {
 	case p != topNode && !strings.HasPrefix(p, topNode+"/"):
 		return fmt.Sprintf("path %s not subpath of %s", pathbuilder.Printable(p), topNode)
-	case path.Clean(p) != p: // what it drops is what ZooKeeper refuses
+	case path.Clean(p) != p: // Clean drops what ZooKeeper refuses
 		return "the path must have no empty, . or .. component and no / at its end"
 	case strings.ContainsFunc(p, notInPaths):
 		return "the path has a character that ZooKeeper does not take"
@@ -191,12 +190,13 @@ func badPath(p string) string {
 	return ""
 }
 
-// notInPaths is the server's list, from ZooKeeper's PathUtils.validatePath.
+// notInPaths tells whether ZooKeeper refuses the character in a path. The list is that of its
+// PathUtils.validatePath.
 func notInPaths(r rune) bool {
 	return unicode.IsControl(r) || r >= 0xd800 && r <= 0xf8ff || r >= 0xfff0 && r <= 0xffff
 }
 
-// parsePerms reads the key of a list of users.
+// parsePerms reads a key whose value is a list of users.
 func parsePerms(key string) (zkclient.Perms, error) {
 	if key == "all" {
 		return zkclient.PermAll, nil

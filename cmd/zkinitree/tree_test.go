@@ -124,7 +124,8 @@ func TestPermissionLetters(t *testing.T) {
 	}
 }
 
-// mistakes are files, after the users above, and the lines that they give.
+// mistakes are files, to be put behind the users above, and the lines that zkinitree says about
+// them.
 var mistakes = []struct {
 	name, text string
 	want       []string // one for each line, in order
@@ -170,7 +171,7 @@ func TestReadTreeNeedsRoot(t *testing.T) {
 	}
 }
 
-// checkLines wants as many lines, each containing its part, and no password.
+// checkLines wants as many lines as parts, each with its part in it, and no password.
 func checkLines(t *testing.T, name string, lines, want []string) {
 	t.Helper()
 	if len(lines) != len(want) {

@@ -22,21 +22,20 @@ import (
 	"vsc-zk/internal/cli"
 )
 
-// Daemon mode. The process starts itself again in a session of its own, with a
-// pipe as stdout and stderr. The parent copies to the terminal what the child
-// says there, and passes signals on to it; the child, once it has joined the
-// zkrsync session, goes on with /dev/null and writes a last NUL byte to the pipe.
-// So errors of the start reach the terminal and the parent's exit status, and
-// later ones the log.
+// Daemon mode. The process starts itself again in a session of its own, with a pipe as stdout and
+// stderr. The parent copies to the terminal what comes out of the pipe, and passes signals on to
+// the child. When the child has joined the zkrsync session, it goes on with /dev/null and writes a
+// last NUL byte to the pipe. So errors of the start reach the terminal and the parent's exit
+// status; later ones are in the log.
 
-// upMark is what the child ends its start with.
+// upMark is the byte with which the child ends its start.
 const upMark = 0
 
-// starterVariable tells the child the pid that the names of log and pid file
-// are made from.
+// starterVariable is the environment variable that tells the child the parent's pid, which the
+// names of log and pid file are made from.
 const starterVariable = "_ZKRSYNC_STARTER"
 
-// detachment is the result of going into the background, in both processes.
+// detachment is what came of going into the background; both processes have one.
 type detachment struct {
 	parent  bool
 	code    int // the parent's exit status
@@ -44,10 +43,9 @@ type detachment struct {
 	pidFile string
 }
 
-// detach starts the daemon (in the parent, where it returns when the daemon is
-// up or has failed) or finishes becoming it (in the child). It has to be called
-// before there is any connection or log file: parent and child both do what
-// comes before.
+// detach, in the parent, starts the daemon and returns when that is up or has failed; in the child
+// it becomes the daemon. Both processes do everything that comes before it, so it comes before any
+// connection and before the log file.
 func detach(ctx context.Context, o *options, environ []string, log *slog.Logger, stderr io.Writer) (*detachment, error) {
 	if daemon.WasReborn() {
 		return becomeDaemon(o, log)
@@ -70,8 +68,8 @@ func pidFilePath(o *options, starter int) (path, note string, err error) {
 	return path, note, nil
 }
 
-// startDaemon runs in the parent. A signal that ends ctx, Ctrl-C say, goes to the
-// daemon that is starting.
+// startDaemon runs in the parent. A signal that ends ctx, Ctrl-C for example, goes to the daemon
+// that is starting.
 func startDaemon(ctx context.Context, environ []string, starter int, stderr io.Writer) (*detachment, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -85,7 +83,7 @@ func startDaemon(ctx context.Context, environ []string, starter int, stderr io.W
 	}
 	child, err := c.Reborn()
 	write.Close()
-	// One that has found something wrong may have ended before the library has told it all: it says why.
+	// A child that has ended before the library had told it everything has said why.
 	if err != nil && (child == nil || !errors.Is(err, syscall.EPIPE)) {
 		return nil, fmt.Errorf("cannot start the daemon: %w", err)
 	}
@@ -112,8 +110,8 @@ func startDaemon(ctx context.Context, environ []string, starter int, stderr io.W
 	return nil, fmt.Errorf("the daemon ended at its start: %s", state)
 }
 
-// lastByte passes on all that is written but the mark, and goes on when nobody
-// reads it: the daemon must not be held up.
+// lastByte passes on all that is written except the mark. It goes on when nobody reads it, so that
+// the daemon is not held up.
 type lastByte struct {
 	w  io.Writer
 	up bool
@@ -132,7 +130,7 @@ func becomeDaemon(o *options, log *slog.Logger) (*detachment, error) {
 	if _, err := c.Reborn(); err != nil {
 		return nil, fmt.Errorf("cannot become a daemon: %w", err)
 	}
-	// The library's copy of /dev/null; it would leak into every rsync.
+	// This is the library's copy of /dev/null, which every rsync would inherit.
 	if err := unix.Close(3); err != nil {
 		return nil, fmt.Errorf("cannot become a daemon: %w", err)
 	}
@@ -140,7 +138,7 @@ func becomeDaemon(o *options, log *slog.Logger) (*detachment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot become a daemon: %s is not set rightly: %w", starterVariable, err)
 	}
-	// Children are no daemons of this kind.
+	// A child that inherited these would take itself for a daemon.
 	if err := errors.Join(os.Unsetenv(daemon.MARK_NAME), os.Unsetenv(starterVariable)); err != nil {
 		return nil, fmt.Errorf("cannot become a daemon: %w", err)
 	}
@@ -163,12 +161,12 @@ func becomeDaemon(o *options, log *slog.Logger) (*detachment, error) {
 	return &detachment{starter: starter, pidFile: path}, nil
 }
 
-// files are the options that name a file or directory to be opened later.
+// files are the options that name a file or directory which is opened later.
 func (o *options) files() []*string {
 	return []*string{&o.rsyncPath, &o.pathsFrom, &o.doneFile, &o.report, &o.failed, &o.logFile}
 }
 
-// anchor makes names relative to where the user is absolute ones.
+// anchor makes the names of files absolute: they are meant relative to where the user is.
 func (o *options) anchor() error {
 	for _, name := range o.files() {
 		if *name == "" || filepath.IsAbs(*name) {
@@ -186,12 +184,12 @@ func (o *options) anchor() error {
 	return nil
 }
 
-// up tells the parent, and with it the terminal, good-bye. The mark comes after
-// anything that is written meanwhile.
+// up lets go of the parent and of the terminal. The mark is written last, behind anything that is
+// logged meanwhile.
 func (d *detachment) up() {
 	pipe, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
-		return // the terminal stays, and sees what the log does
+		return // the parent stays, and shows what is logged
 	}
 	parent := os.NewFile(uintptr(pipe), "starter")
 	defer parent.Close()
@@ -229,17 +227,16 @@ func readPidFile(path string) (int, error) {
 	return int(pid), nil
 }
 
-// claimPidFile writes this process's pid file, and replaces that of a process
-// that is gone.
+// claimPidFile writes this process's pid file, unless there is one of a process that still runs.
 func claimPidFile(path string) error {
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("cannot write the pid file: %w", err)
 	}
 	defer dir.Close()
-	// One after the other, or both of two that start at once could find the same
-	// stale file, and the slower one remove the other's. Not every file system
-	// has locks: go on without.
+	// The lock lets daemons that start together look one after the other. Otherwise both could find
+	// the same stale file, and the slower one remove the new file of the other. Not every file
+	// system has locks: then it goes on without.
 	for unix.Flock(int(dir.Fd()), unix.LOCK_EX) == unix.EINTR {
 	}
 	pid, err := readPidFile(path)
@@ -255,8 +252,8 @@ func claimPidFile(path string) error {
 	return writePidFile(path)
 }
 
-// runs tells whether there is such a process. A zombie does not count: in a
-// container nobody may ever wait for it.
+// runs tells whether there is such a process. A zombie does not count, because in a container it
+// may stay for ever.
 func runs(pid int) bool {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return false
@@ -270,8 +267,7 @@ func runs(pid int) bool {
 	return !bytes.HasPrefix(state, []byte("Z")) && !bytes.HasPrefix(state, []byte("X"))
 }
 
-// writePidFile makes the file at once, with its content, and only if there is
-// none.
+// writePidFile makes the file together with its content, and only if there is none.
 func writePidFile(path string) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), ".zkrsync-pid-")
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// A daemon lives in /: every option that names a file is anchored where the user
-// is, also those that are yet to come.
+// A daemon lives in /, so every option that names a file is anchored where the user is, also those
+// that are yet to come.
 func TestAnchoredNames(t *testing.T) {
 	var help bytes.Buffer
 	_, _ = newProgram(new(options)).Parse([]string{"--help"}, []string{"COLUMNS=100"}, &help, &help)
@@ -22,7 +22,7 @@ func TestAnchoredNames(t *testing.T) {
 	for _, match := range found {
 		name := match[1]
 		if name == "pidfile" {
-			continue // claimed before
+			continue // it is opened before
 		}
 		var o options
 		if _, err := newProgram(&o).Parse([]string{"--" + name + "=some name"}, nil, &help, &help); err != nil {

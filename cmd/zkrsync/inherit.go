@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ignoreBrokenPipe lets the process live on when nobody reads its stdout or
-// stderr any more: "zkrsync … | tee log" on Ctrl-C has to clean up, and there is
-// a log file. Unlike signal.Ignore this is not inherited by children.
+// ignoreBrokenPipe lets the process go on when nobody reads its stdout or stderr any more: on
+// Ctrl-C "zkrsync … | tee log" has to clean up after tee has gone, and there is a log file.
+// Children do not inherit this, as they would signal.Ignore.
 func ignoreBrokenPipe() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
-// keepFromChildren sees to it that what the starting shell has open, a lock
-// maybe, stays with this process alone and does not go to every rsync.
+// keepFromChildren sees to it that no rsync inherits what the starting shell has open, a lock
+// perhaps.
 func keepFromChildren() error {
 	names, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

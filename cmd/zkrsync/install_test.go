@@ -22,7 +22,7 @@ func TestInstall(t *testing.T) {
 	root := filepath.Join(dir, "root")
 	cmd := exec.CommandContext(t.Context(), "make", "-C", "../..", "install",
 		"BIN="+filepath.Join(dir, "bin"), "DESTDIR="+root, "PREFIX=/usr", "VERSION=v1.2.3")
-	// Neither this test's own make nor options of the user's get in the way.
+	// Neither a make that runs this test nor options in the environment may get in the way.
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS=") }),
 		"ZKRSYNC_DEPTH=garbage")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -40,7 +40,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	log := cli.NewLog(cli.LogConfig{Level: program.Level(), JSON: o.logFormat == "json", Program: "zkrsync", Stderr: stderr})
 	defer log.Close()
 	refuse := func(why string) int {
-		parsed.Warn(log.Logger()) // it may be because of that
+		parsed.Warn(log.Logger()) // that may be the reason
 		log.Logger().Error(why, "error", why, "status", exitError)
 		return exitError
 	}

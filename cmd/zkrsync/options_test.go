@@ -29,7 +29,7 @@ func parse(t *testing.T, args, environ []string) (options, string) {
 	return o, warnings.String()
 }
 
-// byValue compares regular expressions by what they were made from.
+// byValue compares regular expressions by their text.
 var byValue = cmp.Options{cmp.AllowUnexported(options{}), cmp.Comparer(func(a, b *regexp.Regexp) bool {
 	return a == b || a != nil && b != nil && a.String() == b.String()
 })}
@@ -47,7 +47,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// Every option, by every way to give it, and what it changes.
+// Each option changes what it should, in every way to give it.
 func TestEveryOption(t *testing.T) {
 	for _, c := range []struct {
 		name, value string // as a file has them
@@ -143,8 +143,8 @@ func TestEveryOption(t *testing.T) {
 	}
 }
 
-// Abbreviations that the original knows mean the same here; its own list of
-// names decides, not the options that are new.
+// Abbreviations that the Python program knows mean the same here: new options do not make them
+// ambiguous.
 func TestOldAbbreviations(t *testing.T) {
 	for arg, change := range map[string]func(*options){
 		"--log=x":        func(o *options) { o.logFile = "x" },
@@ -279,7 +279,7 @@ func TestVerifyPathWarns(t *testing.T) {
 	}
 }
 
-// The password must not be in any message about a wrong command line.
+// No message about a wrong command line shows the password.
 func TestPasswordStaysSecret(t *testing.T) {
 	for _, args := range [][]string{{"-p", "-hunter2"}, {"-p-hunter2"}, {"--passwd", "-hunter2"}, {"-p", "n"}} {
 		var o options

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// job is a process that a script has started and has not waited for yet.
+// job is a process that a script has started and not waited for yet.
 type job struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
@@ -155,8 +155,8 @@ func pidOf(ts *testscript.TestScript, name string) int {
 	return pid
 }
 
-// exitStatusOf is how a program ended, by the error of its Wait: a number, or
-// the name of the signal.
+// exitStatusOf says how a program has ended, given the error of its Wait: a number, or the name of
+// the signal that killed it.
 func exitStatusOf(err error) (string, error) {
 	var ended *exec.ExitError
 	switch {
@@ -170,7 +170,7 @@ func exitStatusOf(err error) (string, error) {
 	return strconv.Itoa(ended.ExitCode()), nil
 }
 
-// process is one that /proc knows.
+// process is a process that /proc knows.
 type process struct {
 	pid  int
 	args string
@@ -198,7 +198,7 @@ func (p process) parent() int {
 	return parent
 }
 
-// processes lists those that run and fulfil a condition.
+// processes lists the processes that run and fulfil a condition.
 func processes(want func(process) bool) (found []process) {
 	names, _ := filepath.Glob("/proc/[0-9]*")
 	for _, name := range names {
@@ -217,12 +217,12 @@ func processes(want func(process) bool) (found []process) {
 	return found
 }
 
-// processesWith lists those that were started with an environment variable.
+// processesWith lists the processes that were started with an environment variable.
 func processesWith(variable string) []process {
 	return processes(func(p process) bool { return slices.Contains(p.environ(), variable) })
 }
 
-// files are what the descriptors of a process stand for.
+// files are the files that a process has open, by descriptor.
 func (p process) files() map[int]string {
 	found := map[int]string{}
 	names, _ := filepath.Glob(p.file("fd/*"))
@@ -235,8 +235,8 @@ func (p process) files() map[int]string {
 	return found
 }
 
-// cmdClean checks that a daemon, and each of its children, holds nothing that is
-// not its own.
+// cmdClean checks that neither a daemon nor any of its children has anything open that is not its
+// own.
 func cmdClean(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: clean PIDFILE FILE…")
@@ -244,7 +244,7 @@ func cmdClean(ts *testscript.TestScript, neg bool, args []string) {
 	daemon := process{pid: pidOf(ts, args[0])}
 	held := daemon.files()
 	for fd, file := range held {
-		kind, _, special := strings.Cut(file, ":") // of pipes and the like; others are paths
+		kind, _, special := strings.Cut(file, ":") // pipe:[1] and the like; others are paths
 		switch {
 		case fd <= 2 && file == os.DevNull:
 		case fd > 2 && special && slices.Contains([]string{"socket", "pipe", "anon_inode"}, kind):

@@ -34,39 +34,40 @@ func TestMain(m *testing.M) {
 type withServer struct{ m *testing.M }
 
 func (s withServer) Run() int {
-	// Scripts mostly wait: more of them at once than there are processors.
-	// -parallel on the command line still decides.
+	// Scripts mostly wait, so more of them run at once than there are processors. -parallel on the
+	// command line still decides.
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	return zktest.Main(s.m, &server)
 }
 
-// The scripts run zkrsync as a process of its own, as users do. Each has:
+// The scripts run zkrsync as a process of its own, as users do. Each script has:
 //
 //   - $ZKRSYNC_SERVERS: the real ZooKeeper, with a chroot of the script's own;
 //   - $ZKRSYNC_LOGFILE: empty, so that only scripts about it write a log file;
 //   - $ZKRSYNC_STARTPORT: the first of some ports that are the script's own;
 //   - $ZK: host:port of the ZooKeeper;
-//   - $MUTEPORT: a port of this host that is taken, and never answers.
+//   - $MUTEPORT: a port of this host that is taken and never answers.
 //
 // Beside the commands of testscript there are
 //
 //	usage MESSAGE PROGRAM ARGS…    the usage error, to the letter, and exit status 2
 //	exits STATUS PROGRAM ARGS…     exec, with the exit status it must have
 //	start NAME PROGRAM ARGS…       run it beside the script; its output is in NAME.out and NAME.err. Its
-//	                               environment is that of the beginning: use "env X=Y PROGRAM" for more
-//	signal SIGNAL NAME             send it one
-//	ends STATUS NAME               wait until it has ended, with this status ("killed" if it died of SIGKILL)
+//	                               environment is that of the begin: use "env X=Y PROGRAM"
+//	signal SIGNAL NAME|PIDFILE     send it a signal
+//	ends STATUS NAME               wait until it ends, with this status ("killed" by SIGKILL)
 //	soon STATUS NAME               the same, within the few seconds that a user waits
 //	eventually PROGRAM ARGS…       exec, again and again until it succeeds
 //	[!] alive NAME|PIDFILE         does the process run? (Not: it ends soon)
-//	[!] running PATTERN            does the command line of a process of this script match? (Not: none does soon)
-//	clean PIDFILE FILE…            does a daemon hold nothing but these files, and its children not even these?
+//	[!] running PATTERN            does a process of this script run whose command line matches?
+//	                               (Not: none does soon)
+//	clean PIDFILE FILE…            has a daemon only these files open, and its children none?
 //	znodes FILE                    write the session's znodes into a file, a line each
-//	[!] znode PATTERN              does a znode (a line of the file above) match, now or soon? (Not: none does, now or soon)
+//	[!] znode PATTERN              wait until a znode (a line of that file) matches (or none does)
 //
-// All waits are bounded. A script has to leave no process behind.
+// All waits are bounded. A script must not leave a process behind.
 func TestScript(t *testing.T) {
 	mute, err := net.Listen("tcp", ":0")
 	if err != nil {
@@ -98,11 +99,11 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// patience is how long scripts wait for what should be there in a second or
-// two: the machine may be busy with other tests.
+// patience is how long scripts wait for what should take a second or two: the machine may be busy
+// with other tests.
 const patience = 45 * time.Second
 
-// promptness is within what time a client has to be gone after a signal.
+// promptness is the time in which a client has to end after a signal.
 const promptness = 10 * time.Second
 
 // scriptData is what the commands of one script share.
@@ -142,7 +143,7 @@ func setUp(t *testing.T, env *testscript.Env) error {
 	return nil
 }
 
-// makeChroot makes the znode that a test works below, as anybody may.
+// makeChroot makes the znode that a test works below.
 func makeChroot(path string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -155,9 +156,9 @@ func makeChroot(path string) error {
 	return err
 }
 
-// claimPorts finds free ports in a row for the destinations of one script, and returns the first. No
-// other script gets any of them until the listener, on the port in front of them, is closed. They lie
-// below those of other packages' tests and of outgoing connections.
+// claimPorts finds free ports in a row for the destinations of one script, and returns the first.
+// No other script gets any of them until the listener, on the port in front of them, is closed.
+// They lie below those of other packages' tests and of outgoing connections.
 func claimPorts() (first int, keep net.Listener, err error) {
 	const row, low, high = 10, 6000, 10_000
 	for range 1000 {
@@ -178,7 +179,7 @@ func claimPorts() (first int, keep net.Listener, err error) {
 	return 0, nil, fmt.Errorf("no %d free ports in a row from %d to %d", row, low, high)
 }
 
-// tidy ends what a failed script has left, and lets no other leave anything.
+// tidy ends what a failed script has left. It fails any other script that leaves something.
 func (d *scriptData) tidy(workDir string) {
 	for _, j := range d.jobs {
 		if j.running() {
@@ -248,7 +249,7 @@ func cmdZnode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// znodes gives a line for each znode below /admin, the chroot left out.
+// znodes returns a line for each znode below /admin, without the chroot.
 func (d *scriptData) znodes() string {
 	var b strings.Builder
 	for _, n := range zktest.Dump(d.t, server.Addr(), "root", "admin", d.chroot+"/admin") {
@@ -269,7 +270,8 @@ func eventually(ask func() bool) bool {
 	}
 }
 
-// eventuallyNone asks until there is nothing or patience is at its end, and returns what there is then.
+// eventuallyNone asks until there is nothing or patience is at its end, and returns what there is
+// then.
 func eventuallyNone[T any](ask func() []T) (left []T) {
 	eventually(func() bool { left = ask(); return len(left) == 0 })
 	return left

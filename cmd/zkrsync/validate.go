@@ -10,8 +10,9 @@ import (
 	"vsc-zk/internal/session"
 )
 
-// problem says what is wrong with what the options say together; empty: nothing. The order and the
-// texts with an exclamation mark are those of the Python program, as is the one about two roles.
+// problem says what is wrong with the options taken together; empty: nothing. The order is that of
+// the Python program, and so are the texts that end in an exclamation mark and the one about two
+// roles.
 func (o *options) problem() string {
 	switch {
 	case len(o.servers) == 0:
@@ -64,8 +65,8 @@ func (o *options) problem() string {
 	return ""
 }
 
-// badSession says why a name cannot be a znode, an rsync module and a part of
-// file names all at once, or nothing.
+// badSession says why a name cannot be that of a session, which is a znode, an rsync module and a
+// part of file names at the same time; empty if it can.
 func badSession(name string) string {
 	switch {
 	case name == "":

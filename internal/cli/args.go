@@ -13,8 +13,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// usageError is what is wrong with how the program was called. Its text is the
-// Python program's.
+// usageError says what is wrong with the command line, in the words of the Python program.
 type usageError struct {
 	text string
 	warn bool // also a line in the log
@@ -35,7 +34,7 @@ type words struct {
 	given   []assignment // what was set
 }
 
-// read goes through all words and returns those that are no options.
+// read goes through all words and returns those that are neither options nor their values.
 func (w *words) read() (rest []string, err error) {
 	for w.next < len(w.args) {
 		word := w.args[w.next]
@@ -85,8 +84,8 @@ func (w *words) long(word string) error {
 	return w.withNext(flag, typed)
 }
 
-// short reads a group of one-letter options; the rest of the word, or the next
-// one, is the value of the first of them that takes one.
+// short reads a group of one-letter options. The first one that takes a value ends the group: its
+// value is the rest of the word, or the next word.
 func (w *words) short(word string) error {
 	for rest := word[1:]; rest != ""; {
 		_, size := utf8.DecodeRuneInString(rest)
@@ -141,11 +140,10 @@ func (w *words) format() string {
 	return w.args[w.next-1]
 }
 
-// guard refuses a value that was more likely meant as an option: scripts rely
-// on "-N $EMPTY -S" being an error. The value has just been read from the word
-// before w.next. Nothing is said when the same word stands elsewhere on the
-// command line and is found first: the Python program looks the word up, and
-// takes the first it finds.
+// guard refuses a value that was more likely meant as an option: scripts rely on "-N $EMPTY -S"
+// being an error. The value has just been read, from the word before w.next. An equal word further
+// left hides it, as in the Python program, which looks the value up among all words and takes the
+// first one it finds.
 func (w *words) guard(flag *pflag.Flag, value string) error {
 	if at := slices.Index(w.args, value); at >= 0 && at != w.next-1 {
 		return nil
@@ -168,7 +166,7 @@ func (w *words) guard(flag *pflag.Flag, value string) error {
 	return &usageError{text: fmt.Sprintf("%s. Use '--%s=%s' if the value is correct.", why, display(flag), shown), warn: true}
 }
 
-// assign sets the option. A request for help is an error too: it ends the run.
+// assign sets the option. A request for help comes as an error: it ends the reading.
 func (w *words) assign(flag *pflag.Flag, typed, value string) error {
 	err := flag.Value.Set(value)
 	if err == nil {
@@ -182,8 +180,8 @@ func (w *words) assign(flag *pflag.Flag, typed, value string) error {
 	return usagef("option %s: %s", typed, err)
 }
 
-// match finds the option with this long name or, failing that, the only one
-// whose name begins so.
+// match finds the option with this long name or, if there is none, the only option whose name
+// begins with it.
 func (p *Program) match(name string) (*pflag.Flag, error) {
 	if flag := p.flags.Lookup(name); flag != nil {
 		return flag, nil
@@ -225,20 +223,19 @@ func (p *Program) isOption(word string) bool {
 	return long && p.flags.Lookup(name) != nil
 }
 
-// display is a flag's name as the help and the messages write it, which pflag
-// keeps in normal form.
+// display is a flag's name as the help and the messages write it; pflag keeps the normal form.
 func display(flag *pflag.Flag) string {
 	name := flag.Value.(*option).Name
 	return strings.TrimSuffix(flag.Name, normal(name)) + name
 }
 
-// isFormat tells whether the option takes a value or none: only --help does.
+// isFormat tells whether the option may have a value or none, which only --help may.
 func isFormat(flag *pflag.Flag) bool {
 	return flag.Value.Type() == "show" && flag.Name == "help"
 }
 
-// readEnvironment sets what the environment gives, in the order of the options: the first wrong one
-// is the one reported.
+// readEnvironment sets the options that the environment gives, in their order, so that the first
+// wrong one is the one reported.
 func (p *Program) readEnvironment(environ []string) (given []assignment, err error) {
 	values := environment(environ)
 	for _, flag := range p.environmentOrder() {
@@ -269,8 +266,8 @@ func (p *Program) environmentName(flag *pflag.Flag) string {
 	return p.prefix() + "_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 }
 
-// environmentOrder lists all flags: help first, then the program's own by name,
-// then log and configuration; each option with its enable and disable forms.
+// environmentOrder lists all flags: help first, then the program's own by name, then log and
+// configuration; each option with its enable and disable forms.
 func (p *Program) environmentOrder() []*pflag.Flag {
 	var own []*option
 	for _, g := range p.groups {

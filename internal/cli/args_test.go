@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// sample is a program with an option of every kind, named as zkrsync's are so
-// that the Python program's answers apply.
+// sample is a program with an option of every kind. They are named as zkrsync's are, so that the
+// Python program's answers hold for them.
 type sample struct {
 	servers, rsubpaths, arbitopts      []string
 	user, passwd, session, rsyncpath   string
@@ -82,7 +82,7 @@ func (s *sample) values(p *Program) []string {
 	return got
 }
 
-// split splits at blanks; ” is an empty word and "~" a blank within one.
+// split splits at blanks. Two single quotes are an empty word, "~" is a blank within a word.
 func split(text string) []string {
 	list := strings.Fields(text)
 	for i, w := range list {
@@ -250,7 +250,7 @@ func TestUsageErrors(t *testing.T) {
 		{`--excludere=(?P<n>a)(?P=n)`, `option --excludere: invalid regular expression '(?P<n>a)(?P=n)': back-references are not supported; the syntax is RE2`},
 		{`--excludere=a\Z`, `option --excludere: invalid regular expression 'a\\Z': \Z is written \z; the syntax is RE2`},
 		{`--excludere=(a`, `option --excludere: invalid regular expression '(a': missing closing ): (a; the syntax is RE2`},
-		// the first one counts, and help only where it stands
+		// the first mistake counts, and help only where it stands
 		{"--depth=a --bogus", "option --depth: invalid integer value: 'a'"},
 		{"--bogus --depth=a", "no such option: --bogus"},
 		{"--depth=abc -h", "option --depth: invalid integer value: 'abc'"},
@@ -299,8 +299,8 @@ func TestGuard(t *testing.T) {
 		{"-N --deb", "Value '--deb' starts with a '-'", "--session=--deb"}, // no prefixes here
 		{"-p -secret", "Value '***' starts with a '-'", "--passwd=***"},
 		{"-p n", "'-***' is a valid option", "--passwd=***"},
-		{"-N D foo D", "'-D' is a valid option", "--session=D"},     // an equal word later on is none the wiser
-		{"--domain=D -ND", "'-D' is a valid option", "--session=D"}, // nor is a part of a word
+		{"-N D foo D", "'-D' is a valid option", "--session=D"},     // an equal word further right does not hide it
+		{"--domain=D -ND", "'-D' is a valid option", "--session=D"}, // nor does a part of a word
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			_, p := newSample()
@@ -316,14 +316,14 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// The value is looked up among all words, and nothing is said unless the first
-// one found is the one just read.
+// The value is looked up among all words. Nothing is said unless the first equal word is the one
+// that has just been read.
 func TestGuardQuirk(t *testing.T) {
 	s, p := newSample()
 	if _, err := p.Parse(split("-S --session -S"), nil, &bytes.Buffer{}, &bytes.Buffer{}); err != nil || s.session != "-S" {
 		t.Errorf("session %q, error %v", s.session, err)
 	}
-	// The attached form has no word of its own: any equal word will do.
+	// The attached form has no word of its own, so that any equal word hides it.
 	checkUsage(t, split("-ND -- D"), nil, "Invalid arguments args ['D']")
 }
 

@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// complete answers a shell function that was set up for the Python program: with
-// OPTPARSE_AUTO_COMPLETE in the environment the options that begin like the word
-// at the cursor are printed as an array. It tells whether it was asked.
+// complete answers a shell function that was set up for the Python program: if the environment has
+// OPTPARSE_AUTO_COMPLETE it prints the options that begin like the word at the cursor, as an array.
+// It tells whether it was asked.
 func (p *Program) complete(environ []string, stdout io.Writer) bool {
 	values := environment(environ)
 	if _, asked := values["OPTPARSE_AUTO_COMPLETE"]; !asked {
@@ -63,7 +63,7 @@ func (p *Program) identifier() string {
 // bashCompletion writes a script that needs nothing but bash 4.
 func (p *Program) bashCompletion(b *strings.Builder) {
 	var names, plain []string
-	values := map[string][]string{} // what completes a value -> the options that take it
+	values := map[string][]string{} // call that completes a value -> options with such a value
 	add := func(how string, opt *option) {
 		values[how] = append(values[how], "--"+opt.Name)
 		if opt.Short != "" {
@@ -187,7 +187,7 @@ func (p *Program) zshCompletion(b *strings.Builder) {
 	fmt.Fprintf(b, "\n}\n\nif [[ $funcstack[1] == _%[1]s ]]; then\n\t_%[1]s \"$@\"\nelse\n\tcompdef _%[1]s %[2]s\nfi\n", id, p.name)
 }
 
-// zshValue is the part of a specification that describes the value, if any.
+// zshValue is the part of a specification that describes the option's value, if any.
 func zshValue(opt *option) string {
 	if opt.Type() == "bool" || opt.Type() == "show" && opt.Choices == nil {
 		return ""

@@ -17,7 +17,7 @@ import (
 	"gopkg.in/ini.v1"
 )
 
-// Section is a section of the config files, keys of later files merged in.
+// Section is a section of the config files; the keys of all files are merged.
 type Section struct {
 	Name string
 	Keys []Key // those inherited from [DEFAULT] first, then in file order
@@ -42,16 +42,16 @@ type position struct {
 
 func (p position) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
 
-// entry is a key of a section with what decides how it is used.
+// entry is a key of a section, with what decides whether and when it is used.
 type entry struct {
 	Key
 	at        position
-	own       bool // not inherited
-	inDefault bool // [DEFAULT] has this key, perhaps too
+	own       bool // the section has this key
+	inDefault bool // [DEFAULT] has this key
 }
 
-// isConstant tells whether the key is in [DEFAULT] only for others to refer to,
-// which its upper case says.
+// isConstant tells whether the key is in [DEFAULT] only for others to refer to: then its name is in
+// upper case.
 func (e entry) isConstant() bool { return e.inDefault && e.Name == strings.ToUpper(e.Name) }
 
 // config holds what the config files say, before expansion.
@@ -63,34 +63,34 @@ type config struct {
 
 func newConfig() *config {
 	return &config{
-		// No section is another one's child, whatever its name.
+		// Dots in a name do not make a section the child of another one.
 		ini:      ini.Empty(ini.LoadOptions{ChildSectionDelimiter: "\x00"}),
 		sections: make(map[string]position),
 		keys:     make(map[*ini.Key]position),
 	}
 }
 
-// readConfig reads the files in order into one config. The dialect is that of
-// Python's configparser with its defaults, keys case-sensitive:
+// readConfig reads the files in order into one config. The dialect is that of Python's configparser
+// with its defaults, keys case-sensitive:
 //
-//   - [section], then key = value or key: value, the first "=" or ":" counts,
-//     blanks around it are dropped. What follows the last "]" is ignored.
-//   - A line whose first character is "#" or ";" is a comment. There are no
-//     comments behind a value, and quotes are part of it.
-//   - A line indented deeper than its key goes on with the value; empty lines in
-//     between are kept.
+//   - [section], then key = value or key: value, the first "=" or ":" counts, blanks around it are
+//     dropped. What follows the last "]" is ignored.
+//   - A line whose first character is "#" or ";" is a comment. There are no comments behind a
+//     value, and quotes are part of it.
+//   - A line that is indented deeper than its key continues the value; empty lines in between are
+//     kept.
 //   - A key or section must not come twice in a file; across files they merge.
 //   - [DEFAULT] gives keys to all sections that exist.
-//   - %(key)s is another key of the section or of [DEFAULT]; %% is "%". Sections
-//     named raw_… are not expanded.
+//   - %(key)s is another key of the section or of [DEFAULT]; %% is "%". Sections named raw_… are
+//     not expanded.
 //   - UTF-8 without a byte order mark; lines may end in CR, LF or both.
 //
-// ini.v1 holds the sections and keys, but does not read the lines: it keeps no
-// line numbers, merges what comes twice without a word, gives quotes, backquotes
-// and "-" a meaning of their own, and does not compare indentations.
+// ini.v1 holds the sections and keys, but does not read the lines: it keeps no line numbers, merges
+// what comes twice without a word, gives quotes, backquotes and "-" a meaning of their own, and
+// does not compare indentations.
 //
-// A file that cannot be opened is skipped, and a warning says so. Errors name
-// file and line, not what stands there: it may be a password.
+// A file that cannot be opened is skipped, and a warning says so. Errors name file and line, but
+// not what stands there: it may be a password.
 func readConfig(files []string) (c *config, warnings []warning, err error) {
 	c = newConfig()
 	for i, file := range files {
@@ -111,15 +111,14 @@ func readConfig(files []string) (c *config, warnings []warning, err error) {
 	return c, warnings, nil
 }
 
-// read adds one file. The position is that of the file; errors begin with
-// file and line.
+// read adds one file, whose position is given without a line. Errors begin with file and line.
 func (c *config) read(text []byte, at position) error {
 	if err := checkEncoding(text, at); err != nil {
 		return err
 	}
 	var (
 		section *ini.Section
-		key     *ini.Key           // the one that an indented line goes on with
+		key     *ini.Key           // the one that an indented line continues
 		value   []string           // its lines so far
 		indent  int                // its indentation, in characters
 		seen    = map[string]int{} // lines of the sections and keys of this file
@@ -171,7 +170,7 @@ func (c *config) read(text []byte, at position) error {
 		if name == "" {
 			return fmt.Errorf("%s: there is no key in front of %s", at, quote(content[:1]))
 		}
-		// The option's spelling does not make it another one.
+		// Two spellings of one option are one key.
 		id := "[" + section.Name() + "]" + name
 		if section.Name() == mainSection {
 			id = "[" + section.Name() + "]" + normal(name)
@@ -197,8 +196,8 @@ func cutKey(line string) (key, value string, found bool) {
 	return strings.TrimRightFunc(line[:i], isSpace), strings.TrimLeftFunc(line[i+1:], isSpace), true
 }
 
-// checkEncoding accepts UTF-8 without a byte order mark, and no NUL, which
-// nothing that a value is used for can hold.
+// checkEncoding accepts UTF-8 without a byte order mark and without NUL, which no file name,
+// argument or znode can hold.
 func checkEncoding(text []byte, at position) error {
 	at.line = 1
 	if bytes.HasPrefix(text, []byte("\uFEFF")) {
@@ -220,10 +219,10 @@ func checkEncoding(text []byte, at position) error {
 	return nil
 }
 
-// isSpace is what Python calls white space.
+// isSpace tells whether Python takes the character for white space.
 func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
-// section returns the keys of a section with what it inherits, expanded.
+// section returns the keys of a section, those that it inherits included, with expanded values.
 func (c *config) section(name string) ([]entry, error) {
 	defaults, own := c.ini.Section(defaultSection), c.ini.Section(name)
 	find := func(key string) *ini.Key {
@@ -292,7 +291,7 @@ func (p *Program) applyConfig(c *config) error {
 	if err != nil {
 		return err
 	}
-	// Own keys count more than inherited ones, and later files more than earlier ones, also where
+	// The section's own keys win over inherited ones, and later files over earlier ones, also where
 	// they spell an option differently.
 	slices.SortStableFunc(entries, func(a, b entry) int {
 		switch {

@@ -16,9 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// dialect is read by this package and by Python's configparser; both must read
-// the same, or both refuse. A reason in differs names a difference that is
-// meant.
+// dialect is read by this package and by Python's configparser, which must read the same or both
+// refuse. Where they are meant to differ, differs says why.
 var dialect = []struct {
 	name    string
 	files   []string
@@ -161,9 +160,9 @@ func exploding() string {
 	return text
 }
 
-// pythonReader reads lists of file names, one list a line, and writes what
-// configparser makes of each: null if it refuses, else sections in order, each
-// a name and its keys and values in order.
+// pythonReader reads lists of file names, one list a line, and writes what configparser makes of
+// each: null if it refuses, else the sections in order, each as its name and its keys and values in
+// order.
 const pythonReader = `
 import configparser, json, sys
 for line in sys.stdin:
@@ -351,7 +350,7 @@ func TestConfigUsageErrors(t *testing.T) {
 	} {
 		t.Run(c.want, func(t *testing.T) {
 			file := configFile(t, c.text)
-			// That the command line gives the option, too, does not help.
+			// It does not help that the command line gives the option, too.
 			checkUsage(t, []string{"--depth=1", "--configfiles=" + file}, nil, strings.ReplaceAll(c.want, "FILE", file))
 		})
 	}
@@ -400,8 +399,8 @@ func TestConfigValues(t *testing.T) {
 	}
 }
 
-// Whoever asks for a level on the command line or in the environment silences
-// the files' wishes; whoever only takes one back does not.
+// A level that is asked for on the command line or in the environment wins over those of the files.
+// One that is only taken back there does not.
 func TestLevel(t *testing.T) {
 	for _, c := range []struct{ text, args, env, want string }{
 		{"", "", "", "WARN"},
@@ -507,7 +506,7 @@ func warnings(parsed *Parsed) string {
 	return strings.Join(texts, "|")
 }
 
-// What is read and printed again reads the same, before and after expansion.
+// What is read, printed and read again is the same, before and after expansion.
 func FuzzReadConfig(f *testing.F) {
 	for _, c := range dialect {
 		for _, text := range c.files {

@@ -11,39 +11,40 @@
 // (max_bytes, max-bytes).
 //
 // The syntax is that of Python's optparse, because scripts exist that rely on it. pflag keeps the
-// typed flags; one pass (args.go) rewrites the words of a command line into names and values, by these
-// rules:
+// typed flags; one pass (args.go) rewrites the words of a command line into names and values, by
+// these rules:
 //
-//   - --opt=v, --opt v, -Nv, -N v; -N=v is the value "=v". Short options group, and the last one of a
-//     group may take a value. "--" ends options. A word that is no option is an error.
-//   - A long name may be cut to any prefix that only one option has. An option that the Python program
-//     did not have (Opt.Added) is looked at only when no other matches, so that no known abbreviation
-//     becomes ambiguous.
+//   - --opt=v, --opt v, -Nv, -N v; -N=v is the value "=v". Short options group, and the last one of
+//     a group may take a value. "--" ends options. A word that is no option is an error.
+//   - A long name may be cut to any prefix that only one option has. An option that the Python
+//     program did not have (Opt.Added) is looked at only when no other matches, so that no known
+//     abbreviation becomes ambiguous.
 //   - Every boolean X has --enable-X and --disable-X.
 //   - Integers: 0x, 0b, 0o, a leading 0 is octal, "_" between digits, blanks around. Lists split at
 //     commas, items are trimmed, empty ones dropped.
 //   - A value that is a word of its own, or is attached to a short option, is refused when it looks
 //     like an option: see guard in args.go.
 //
-// A usage error is written to stderr as "Usage: P [options]", an empty line and "P: error: MESSAGE";
-// the exit status is 2. Options act where they stand: a mistake in front of --help is an error, one
-// behind it is not seen.
+// A usage error is written to stderr as "Usage: P [options]", an empty line and "P: error:
+// MESSAGE"; the exit status is 2. Options act where they stand: a mistake in front of --help is an
+// error, one behind it is not seen.
 //
 // # Environment
 //
-// P_NAME sets an option, in upper case, with "_" for "-": ZKRSYNC_DONE_FILE. Booleans: 1, yes, true,
-// on, y switch on; 0, no, false, off, n and empty are as if the variable were absent
+// P_NAME sets an option, in upper case, with "_" for "-": ZKRSYNC_DONE_FILE. Booleans: 1, yes,
+// true, on, y switch on; 0, no, false, off, n and empty are as if the variable were absent
 // (P_DISABLE_NAME=1 switches off what a file switched on); anything else is an error.
 //
 // # Config files
 //
 // Only the files of --configfiles are read, in order; later ones win, key by key. A file that is
-// missing or cannot be read is skipped with a warning: installations name files that only some nodes
-// have. A file that can be read but is wrong is an error that names file and line, exit status 1. A
-// value that its option refuses is a usage error, exit status 2, as on the command line.
+// missing or cannot be read is skipped with a warning: installations name files that only some
+// nodes have. A file that can be read but is wrong is an error that names file and line, exit
+// status 1. A value that its option refuses is a usage error, exit status 2, as on the command
+// line.
 //
-// [MAIN] holds options, by their exact long names. The dialect is that of Python's configparser: see
-// readConfig in config.go.
+// [MAIN] holds options, by their exact long names. The dialect is that of Python's configparser:
+// see readConfig in config.go.
 //
 // # Markup
 //
@@ -73,10 +74,11 @@
 //
 //	2026-11-22 21:01:59,870 INFO       RsyncSource     MainThread  No active session
 //
-// in local time; level padded to 10, logger to 15, thread to 10. The field "logger" fills the logger
-// column; other fields do not appear, so that the lines are those of the Python program. Further lines
-// of a message stand bare, and so does the output of children. A line that does not print (control
-// characters, marks of direction, bytes that are not UTF-8) is quoted as in Go: see pathbuilder.Printable.
+// in local time; level padded to 10, logger to 15, thread to 10. The field "logger" fills the
+// logger column; other fields do not appear, so that the lines are those of the Python program.
+// Further lines of a message stand bare, and so does the output of children. A line that does not
+// print (control characters, marks of direction, bytes that are not UTF-8) is quoted as in Go: see
+// pathbuilder.Printable.
 //
 // With JSON each record is one object a line: time, level, logger and msg, which say what the text
 // form says, then the fields. Each line that a child prints is a record of the logger "output".
@@ -106,9 +108,9 @@
 //	signal       the number of a signal
 //	status       the exit status with which the program ends
 //
-// Numbers are JSON numbers, durations too, in seconds. An error is its text; bytes and types made of a
-// string are texts. A text that does not print, and one that begins with a double quote, is quoted as
-// in Go, all others are as they were: so strconv.Unquote gives the bytes of what begins with a double
-// quote. A group's members have its name and a dot in front of theirs. Of two fields with one name the
-// last one counts.
+// Numbers are JSON numbers, durations too, in seconds. An error is its text; bytes and types made
+// of a string are texts. A text that does not print, and one that begins with a double quote, is
+// quoted as in Go, all others are as they were: so strconv.Unquote gives the bytes of what begins
+// with a double quote. A group's members have its name and a dot in front of theirs. Of two fields
+// with one name the last one counts.
 package cli

@@ -59,7 +59,8 @@ func TestFieldsAreDocumented(t *testing.T) {
 	}
 }
 
-// fieldNames are the names in a call of a logger's method, or of a function that makes an attribute.
+// fieldNames are the names in a call of a logger's method, or of a function that makes an
+// attribute.
 func fieldNames(call *ast.CallExpr) (names []string) {
 	function, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {

@@ -11,16 +11,16 @@ import (
 
 const (
 	maxDepth  = 10      // of references in references, as in Python
-	maxLength = 1 << 20 // bytes of an expanded value, against keys that multiply one another
+	maxLength = 1 << 20 // bytes of an expanded value: keys can multiply one another
 )
 
-// The value is not shown: it may be a password.
+// These do not show the value: it may be a password.
 var (
 	errLonePercent = errors.New("a literal % is written %%, and a reference %(key)s")
 	errNoKey       = errors.New("%(key)s must name a key of the same section or of [" + defaultSection + "]; a literal % is written %%")
 )
 
-// interpolate expands %(key)s, also in what it stands for, and %%.
+// interpolate expands %(key)s, also in the values that are put in, and %%.
 func interpolate(value string, lookup func(key string) (string, bool)) (string, error) {
 	var b strings.Builder
 	if err := expandInto(&b, value, lookup, 1); err != nil {
@@ -61,7 +61,7 @@ func expandInto(b *strings.Builder, value string, lookup func(string) (string, b
 	}
 }
 
-// reference reads what follows a "%": another one (an empty key), or (key)s.
+// reference reads what follows a "%": either another "%", then the key is empty, or "(key)s".
 func reference(text string) (key, rest string, ok bool) {
 	if rest, double := strings.CutPrefix(text, "%"); double {
 		return "", rest, true
@@ -74,7 +74,7 @@ func reference(text string) (key, rest string, ok bool) {
 	return name, rest, true
 }
 
-// Expand fills the template of a file name: %(key)s by the key's value, %% by "%".
+// Expand fills in the template of a file name: the key's value for %(key)s, "%" for %%.
 func Expand(template string, keys map[string]string) (string, error) {
 	var b strings.Builder
 	for value := template; ; {

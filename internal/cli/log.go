@@ -22,8 +22,8 @@ type LogConfig struct {
 
 // LogFile is where the log goes beside stderr.
 type LogFile struct {
-	// Path has its template already expanded; empty: no file. Directories that are missing are made,
-	// for the user alone. PrivateFile says what becomes of a file in the default directory.
+	// Path has its template already expanded; empty: no file. Directories that are missing are
+	// made, for the user alone. PrivateFile says what becomes of a file in the default directory.
 	Path string
 
 	// MaxBytes and BackupCount bound the file: a record that would bring it to MaxBytes or more

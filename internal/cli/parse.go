@@ -48,8 +48,8 @@ type assignment struct {
 }
 
 // Parse reads the environment, the command line and the config files that these name, and sets the
-// variables of the options. Its error, if any, is an *Exit: then it has written what there is to say,
-// help to stdout, mistakes to stderr.
+// variables of the options. Its error, if any, is an *Exit: then it has written what there is to
+// say, help to stdout, mistakes to stderr.
 //
 // A Program parses once.
 func (p *Program) Parse(args, environ []string, stdout, stderr io.Writer) (*Parsed, error) {
@@ -108,9 +108,9 @@ func (p *Program) parse(args, environ []string, stdout io.Writer) (*Parsed, erro
 		return nil, err
 	}
 
-	// The files came last but count least: what was given elsewhere is set again. That gives the log
-	// level of environment and command line back, too, and leaves the one of the files if these gave
-	// none.
+	// The files came last but count least: what was given elsewhere is set again. That gives the
+	// log level of environment and command line back, too, and leaves the one of the files if these
+	// gave none.
 	for _, a := range append(given, w.given...) {
 		if err := a.flag.Value.Set(a.value); err != nil {
 			return nil, err

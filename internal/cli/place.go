@@ -12,10 +12,10 @@ import (
 	"syscall"
 )
 
-// PrivateFile makes the directory for a log or pid file, and its missing parents, each with mode 0700;
-// what exists is left as it is. It returns the path to use. That is the given one, unless it lies in
-// shared, a directory in /tmp that another user may have made first: if shared is a link or is not
-// this user's, the file goes to shared-<uid>, and note says so.
+// PrivateFile makes the directory for a log or pid file, and its missing parents, each with mode
+// 0700; what exists is left as it is. It returns the path to use. That is the given one, unless it
+// lies in shared, a directory in /tmp that another user may have made first: if shared is a link or
+// is not this user's, the file goes to shared-<uid>, and note says so.
 func PrivateFile(path, shared string) (use, note string, err error) {
 	inside, found := strings.CutPrefix(filepath.Clean(path), shared+"/")
 	if found {
@@ -39,7 +39,7 @@ func PrivateFile(path, shared string) (use, note string, err error) {
 	return path, note, nil
 }
 
-// foreignError is about a directory that someone else controls.
+// foreignError says that someone else may control a directory.
 type foreignError struct{ dir, why string }
 
 func (e *foreignError) Error() string { return e.dir + " " + e.why }

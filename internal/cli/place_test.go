@@ -84,7 +84,7 @@ func TestSharedDirectory(t *testing.T) {
 		t.Errorf("%s: %s, %v", deep, use, err)
 	}
 
-	// If even the private name is taken there is nothing left to try.
+	// If the private name is taken, too, there is nothing left to try.
 	taken := filepath.Join(base, "taken")
 	for _, path := range []string{taken, own(taken)} {
 		if err := os.Symlink(fresh, path); err != nil {

@@ -14,12 +14,12 @@ import (
 
 // Program is a command line: its options, in groups, and what its help says.
 type Program struct {
-	// KeepSections makes Parse return the sections of the config files other
-	// than [MAIN]. Without it they are only checked.
+	// KeepSections makes Parse return the sections of the config files other than [MAIN], which it
+	// only checks otherwise.
 	KeepSections bool
 
-	// Version is what --version prints after the name. New fills it with what
-	// the build knows about itself.
+	// Version is what --version prints behind the name. New sets it to what the build knows about
+	// itself.
 	Version string
 
 	name, summary string
@@ -42,14 +42,14 @@ type Group struct {
 	program      *Program
 }
 
-// Opt describes one option. Its default is what the variable holds when the
-// option is registered.
+// Opt describes one option. Its default is the value that the variable has when the option is
+// registered.
 type Opt struct {
 	Name    string   // long name, as the help and the messages write it
 	Short   string   // one letter, or empty
-	Arg     string   // what the help calls the value: FILE, DIR, NUMBER; shells complete FILE, FILES and DIR
+	Arg     string   // the value's name in the help; shells complete FILE, FILES and DIR
 	Help    string   // whole sentences, with the unit
-	Note    string   // what the help says about the default; empty: the default itself
+	Note    string   // what the help says in place of the default
 	Choices []string // the only values, for String
 
 	// Added marks an option that the Python program did not have.
@@ -58,13 +58,13 @@ type Opt struct {
 	// Secret keeps the value out of messages.
 	Secret bool
 
-	// Inverted makes a boolean be switched off by --NAME and on by
-	// --disable-NAME. Giving it returns Warning in Parsed.Warnings.
+	// Inverted reverses a boolean: --NAME switches it off, --disable-NAME on. While it is off
+	// Parsed.Warn says Warning.
 	Inverted bool
 	Warning  string
 }
 
-// option is what is registered in pflag under one or, for booleans, three names.
+// option is an Opt with its value. pflag has it under one name, or under three if it is a boolean.
 type option struct {
 	Opt
 	pflag.Value
@@ -98,8 +98,7 @@ func (p *Program) Group(title, intro string) *Group {
 	return g
 }
 
-// Logging is the group that holds --debug, --info and --quiet, for further
-// options about the log.
+// Logging returns the group of --debug, --info and --quiet, for further options about the log.
 func (p *Program) Logging() *Group { return p.logging }
 
 // Note adds a chapter to the full help and the man page, as markup.
@@ -127,9 +126,8 @@ func (p *Program) Guide(text string, notes ...string) {
 	help.Help += " With guide show the guide instead, with guide-man write it as a man page."
 }
 
-// Level is the log level that --debug, --info and --quiet ask for, in whichever
-// source; the last given wins. Before Parse, and without any, it is
-// slog.LevelWarn.
+// Level is the log level that the last of --debug, --info and --quiet asks for, slog.LevelWarn if
+// none is given.
 func (p *Program) Level() slog.Level { return p.level }
 
 // String registers an option that takes any text, or one of o.Choices.
@@ -141,8 +139,8 @@ func (g *Group) Strings(v *[]string, o Opt) { g.add(o, (*listValue)(v)) }
 // Int registers an integer.
 func (g *Group) Int(v *int, o Opt) { g.add(o, intValue[int]{v}) }
 
-// IntOr registers an integer in place of which a word may be given, for a value
-// that no number of the user's means.
+// IntOr registers an integer in place of which the user may give a word. The word sets the variable
+// to a value that no number sets it to.
 func (g *Group) IntOr(word string, means int, v *int, o Opt) {
 	g.add(o, intOrValue{intValue[int]{v}, word, means})
 }
@@ -150,20 +148,20 @@ func (g *Group) IntOr(word string, means int, v *int, o Opt) {
 // Int64 registers an integer.
 func (g *Group) Int64(v *int64, o Opt) { g.add(o, intValue[int64]{v}) }
 
-// Bool registers a boolean, with --enable- and --disable- forms.
+// Bool registers a boolean, with its --enable- and --disable- forms.
 func (g *Group) Bool(v *bool, o Opt) { g.addBool(o, boolValue{target: v}) }
 
 // Regexp registers a regular expression in RE2 syntax; the empty one sets nil.
 func (g *Group) Regexp(v **regexp.Regexp, o Opt) { g.add(o, regexpValue{v}) }
 
-// add registers an option whose value is given after its name.
+// add registers an option that has a value.
 func (g *Group) add(o Opt, v pflag.Value) {
 	opt := g.append(o, v)
 	g.program.flags.AddFlag(&pflag.Flag{Name: o.Name, Shorthand: o.Short, Usage: o.Help, DefValue: opt.def, Value: opt})
 }
 
-// addBool registers the three names of a boolean. NoOptDefVal is pflag's word
-// for the value that an option without one stands for.
+// addBool registers the three names of a boolean. NoOptDefVal is pflag's name for the value that an
+// option sets when it is given without one.
 func (g *Group) addBool(o Opt, v boolValue) {
 	opt := g.append(o, v)
 	on, off := "true", "false"
@@ -228,14 +226,14 @@ func (p *Program) allGroups() []*Group {
 	return append(append([]*Group{}, p.groups...), p.logging, p.config, p.help)
 }
 
-// prefix begins the names of this program's environment variables, without
-// the underscore; it is also the logger's name for what is wrong in files.
+// prefix begins the names of the program's environment variables, in front of the underscore. It is
+// also the logger of messages about config files.
 func (p *Program) prefix() string {
 	name, _, _ := strings.Cut(p.name, ".")
 	return strings.ToUpper(name)
 }
 
-// normal is the spelling under which a name is registered.
+// normal is the spelling under which pflag knows a name.
 func normal(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
 // version is set by the linker: -X vsc-zk/internal/cli.version=...

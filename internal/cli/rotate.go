@@ -52,8 +52,8 @@ func (f *rotatingFile) write(b []byte) error {
 	return err
 }
 
-// rotate makes room, and leaves opening the new file to write. It asks for the size each time: other
-// processes may append to the same file, and may have rotated it already.
+// rotate makes room, and leaves opening the new file to write. It asks for the size each time:
+// other processes may append to the same file, and may have rotated it already.
 func (f *rotatingFile) rotate(more int64) error {
 	if f.maxBytes <= 0 || f.backups <= 0 {
 		return nil

@@ -61,7 +61,7 @@ func TestRotationIsPythons(t *testing.T) {
 	}
 }
 
-// contents maps the ends of the names of all files of a log to what they hold.
+// contents gives what the files of a log hold, by the end of their names.
 func contents(t *testing.T, path string) map[string]string {
 	t.Helper()
 	names, err := filepath.Glob(path + "*")
@@ -75,8 +75,7 @@ func contents(t *testing.T, path string) map[string]string {
 	return texts
 }
 
-// A record longer than the limit goes to a file of its own, and an empty file is
-// not worth keeping.
+// A record that is longer than the limit gets a file of its own. An empty file is not kept.
 func TestRotationOfLongRecords(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.log")
 	f, err := openRotating(path, 5, 2)
@@ -94,7 +93,7 @@ func TestRotationOfLongRecords(t *testing.T) {
 	}
 }
 
-// Two processes that were told the same file rotate it once, not twice.
+// Two processes that log to one file rotate it once, not twice.
 func TestRotationByAnother(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.log")
 	one, err := openRotating(path, 10, 3)
@@ -126,7 +125,7 @@ func TestRotationByAnother(t *testing.T) {
 	}
 }
 
-// A file that cannot be renamed goes on growing, and both sinks say so once.
+// A file that cannot be renamed grows; stderr and the file say so once.
 func TestRotationFails(t *testing.T) {
 	l, stderr, file := openLog(t, LogConfig{}, 200, 1)
 	// A directory with content stands in the way of the rename.

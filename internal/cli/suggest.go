@@ -4,8 +4,8 @@ package cli
 
 import "fmt"
 
-// suggest returns words that name the option nearest to an unknown name, or
-// nothing when none is near.
+// suggest names the option whose name is nearest to an unknown one, as the end of a message; empty
+// if none is near.
 func (p *Program) suggest(name string) string {
 	if len(name) == 1 {
 		if flag := p.flags.ShorthandLookup(name); flag != nil {
@@ -26,8 +26,8 @@ func (p *Program) suggest(name string) string {
 	return fmt.Sprintf("; did you mean %s?", best)
 }
 
-// editDistance is how many letters must be added, dropped or replaced to make b
-// of a (Levenshtein).
+// editDistance is how many letters must be added, dropped or replaced to make b out of a
+// (Levenshtein).
 func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -15,8 +15,8 @@ import (
 	"unicode/utf8"
 )
 
-// The types below are pflag values. String gives the value as a config file
-// writes it, so that Set(String()) changes nothing.
+// The types below are pflag values. String returns the value as a config file has it, so that
+// Set(String()) changes nothing.
 
 type stringValue struct {
 	target  *string
@@ -85,14 +85,14 @@ func (v intOrValue) Set(text string) error {
 	if err := v.intValue.Set(text); err != nil {
 		return err
 	}
-	if *v.target == v.means { // which only the word may say
+	if *v.target == v.means { // only the word may set that
 		*v.target = math.MinInt
 	}
 	return nil
 }
 
-// parseInt reads an integer as optparse does: a prefix counts only at the very
-// beginning, so that a sign or a blank in front of it makes the number decimal.
+// parseInt reads an integer as optparse does. A prefix counts only at the very beginning: with a
+// sign or a blank in front of it the number is decimal.
 func parseInt(text string) (int64, error) {
 	base, digits := 10, strings.TrimSpace(text)
 	if strings.HasPrefix(text, "0") {
@@ -122,7 +122,7 @@ func parseInt(text string) (int64, error) {
 	return n, nil
 }
 
-// boolValue also tells who wants to know when it is set to true.
+// boolValue is a boolean that calls onTrue, if there is one, when it is switched on.
 type boolValue struct {
 	target *bool
 	onTrue func()
@@ -164,8 +164,8 @@ func (v regexpValue) Set(text string) error {
 	return nil
 }
 
-// explainRegexp says what RE2 misses of the Python dialect that the pattern may
-// have been written in.
+// explainRegexp says what of Python's dialect, in which the pattern may have been written, RE2
+// lacks.
 func explainRegexp(err error) string {
 	var e *syntax.Error
 	if !errors.As(err, &e) {
@@ -182,11 +182,11 @@ func explainRegexp(err error) string {
 	return fmt.Sprintf("%s: %s; the syntax is RE2", e.Code, e.Expr)
 }
 
-// showValue is the value of --help and its like. Setting it is how they act: it
-// returns a request for a text.
+// showValue is the value of --help and its like, which act when they are set: Set returns a request
+// for a text.
 type showValue struct {
 	what    string
-	choices []string // of the value, which then is what to show
+	choices []string // if not nil the value, one of these, says what to show
 }
 
 func (v showValue) String() string { return "" }
@@ -201,7 +201,7 @@ func (v showValue) Set(text string) error {
 	return &request{text}
 }
 
-// request asks for a text in place of a run: one of the choices of --help and
+// request is the error that asks for a text in place of a run: one of the choices of --help and
 // --completion, or "version".
 type request struct{ what string }
 
@@ -229,7 +229,7 @@ func ParseBool(text string) (bool, error) {
 	return false, fmt.Errorf("invalid boolean value: %s (use yes or no)", quote(text))
 }
 
-// parseEnvBool reads a boolean of the environment, where y, n and empty count too.
+// parseEnvBool reads a boolean of the environment, which may also be y, n or empty.
 func parseEnvBool(text string) (bool, error) {
 	switch strings.ToLower(text) {
 	case "y":
@@ -240,8 +240,7 @@ func parseEnvBool(text string) (bool, error) {
 	return ParseBool(text)
 }
 
-// quote writes text as Python's repr does: the messages of the Python program
-// are kept.
+// quote writes text as Python's repr does, because the messages are those of the Python program.
 func quote(text string) string {
 	mark := '\''
 	if strings.Contains(text, "'") && !strings.Contains(text, `"`) {

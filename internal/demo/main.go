@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// Demo is what "make demo" runs: the main job, for real, on one machine. It
-// starts a private ZooKeeper, sets up its tree with zkinitree, runs a master,
-// sources and destinations, compares source and destination in full and says
-// what was moved by whom and how fast. Everything it started is gone when it
-// ends. Exit status 1 if anything went wrong or differs.
+// Demo is what "make demo" runs: a real session on one machine. It starts a private ZooKeeper, sets
+// up its tree with zkinitree, runs a master, sources and destinations, compares source and
+// destination in full, and says who moved what and how fast. When it ends everything that it
+// started is gone. The exit status is 1 if anything went wrong or differs.
 package main
 
 import (
@@ -121,7 +120,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	return nil
 }
 
-// prepareTrees makes a source and a destination where none was given.
+// prepareTrees makes the source and the destination that were not given.
 func prepareTrees(o *options, work string, out io.Writer) error {
 	if o.src == "" {
 		o.src = filepath.Join(work, "src")

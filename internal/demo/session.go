@@ -59,8 +59,7 @@ func (s *session) run(ctx context.Context) error {
 		}
 		return err
 	}
-	// The master first: the first source is the master. The others may come in
-	// any order, at any time.
+	// The master is the first source. The others may come in any order, at any time.
 	if err := start("master", "-S", "-r", s.src, fmt.Sprintf("--depth=%d", s.depth)); err != nil {
 		return err
 	}
@@ -94,8 +93,8 @@ func (s *session) run(ctx context.Context) error {
 	return nil
 }
 
-// initTree runs zkinitree with the example file, so that the run uses the
-// "rsync" user of that file and not root.
+// initTree runs zkinitree with the example file, so that the run uses that file's user "rsync", not
+// root.
 func (s *session) initTree(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "zkinitree"),
 		"--configfiles="+filepath.Join(s.examples, "zkinitree.cfg"), "--servers="+s.servers)
@@ -132,8 +131,8 @@ func (p *process) wait() error {
 	return p.cmd.Wait()
 }
 
-// waitForMaster returns once the session has started, so that the first source
-// is the one that is called master.
+// waitForMaster returns when the session has started. So the first source, which is called master
+// here, is the master.
 func (s *session) waitForMaster(ctx context.Context) error {
 	for range 150 {
 		cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "zkrsync"), s.args("--state", "-r", s.src)...)
@@ -156,7 +155,7 @@ var (
 	trouble  = regexp.MustCompile(`^\S+ \S+ (WARNING|ERROR) `)
 )
 
-// follow reads a client's log: progress and trouble are shown, the rest counted.
+// follow reads a client's log. It shows progress and trouble, and counts the paths that are sent.
 func (s *session) follow(name string, log io.Reader) {
 	lines := bufio.NewScanner(log)
 	lines.Buffer(nil, 1<<20)
@@ -182,7 +181,7 @@ func (s *session) follow(name string, log io.Reader) {
 	io.Copy(io.Discard, log) // a line too long to scan must not stop the client
 }
 
-// report says what was moved by whom and how fast.
+// report says who moved what and how fast.
 func (s *session) report(took time.Duration) error {
 	var files, dirs int
 	var bytes int64
@@ -229,7 +228,7 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// size is n bytes for people.
+// size writes a number of bytes for people.
 func size(n int64) string {
 	const units = "kMGTPE"
 	if n < 1000 {

@@ -13,8 +13,8 @@ import (
 	"syscall"
 )
 
-// changer changes the source during a run, and remembers what cannot be known afterwards. Its methods may be called at
-// the same time.
+// changer changes the source during a run, and remembers what cannot be found out afterwards. Its
+// methods may be called at the same time.
 type changer struct {
 	grower
 	options options
@@ -40,7 +40,7 @@ func newChanger(g grower, o options) *changer {
 	return c
 }
 
-// change makes one change, or none if what it was to be made to is not there.
+// change makes one change, or none if the thing to be changed is not there.
 func (c *changer) change() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,7 +130,7 @@ func (c *changer) tree(path string) {
 	c.ageDirectories(path)
 }
 
-// moveIn puts something new into a directory of the source, whole.
+// moveIn makes something new elsewhere and moves it into a directory of the source.
 func (c *changer) moveIn(dir string, make func(path string)) {
 	rel, err := filepath.Rel(c.at("src"), c.free(c.at("src")+"/"+dir, true))
 	c.must(err)
@@ -145,7 +145,7 @@ func (c *changer) moveTo(rel string, make func(path string)) {
 	c.must(os.Rename(fresh, c.at("src")+"/"+rel))
 }
 
-// fixed tells whether a directory must stay, or, if it is not whole, what is in it.
+// fixed tells whether the directory itself must stay, if whole, or else whether its names must.
 func (c *changer) fixed(rel string, whole bool) bool {
 	if c.guarded != nil && c.guarded.MatchString(rel) {
 		return true
@@ -170,7 +170,7 @@ func (c *changer) fixed(rel string, whole bool) bool {
 	return false
 }
 
-// touched says that the names in a directory of the source have changed.
+// touched notes that the names in a directory of the source have changed.
 func (c *changer) touched(dir string) {
 	c.age(c.at("src") + "/" + dir)
 	if level(dir) > c.options.depthAt(dir) {
@@ -187,7 +187,7 @@ func (c *changer) inode(rel string) uint64 {
 	return info.Sys().(*syscall.Stat_t).Ino
 }
 
-// stayed tells whether something was where it is during all of the run: every rsync has met it.
+// stayed tells whether something was where it is during the whole run, so that every rsync met it.
 func (c *changer) stayed(rel string) bool {
 	if below(rel, c.gone) {
 		return false

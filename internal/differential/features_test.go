@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// features counts what a session made use of to spread its work.
+// features counts the ways in which a session has spread its work.
 type features map[string]int
 
 const (
@@ -25,7 +25,7 @@ const (
 	chosen    = "depths chosen"
 )
 
-// features reads them from the log and the report.
+// features reads the counts from the log and the report.
 func (r *run) features() features {
 	r.t.Helper()
 	log := r.text()
@@ -62,8 +62,8 @@ func (r *run) features() features {
 	return used
 }
 
-// TestSpread has rounds in which each way to spread the work is taken, whatever the machine does meanwhile: what has to be
-// slow is so by its own bound.
+// TestSpread has rounds in which each way to spread the work is taken, whatever else the machine
+// does: what has to be slow is bounded by itself.
 func TestSpread(t *testing.T) {
 	slowly := func(o *options) {
 		o.auto, o.flat, o.window, o.slow, o.maxDelete, o.exclude = false, 0, 0, 50, 0, ""

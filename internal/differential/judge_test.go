@@ -37,7 +37,7 @@ func (r *run) reference() bool {
 	return err == nil
 }
 
-// failedEntries reads what the master says has failed, relative to the source.
+// failedEntries reads which entries have failed by the master's account, relative to the source.
 func (r *run) failedEntries() (recursive, single []string) {
 	r.t.Helper()
 	data, err := os.ReadFile(r.failed)
@@ -85,7 +85,8 @@ func (r *run) plain(data json.RawMessage) string {
 	return string(raw.Base64)
 }
 
-// account checks that the report has each path in one class, and that the sum is the number of those queued.
+// account checks that the report has each path in one class, and that their sum is the number of
+// paths queued.
 func (r *run) account(runErr error) {
 	r.t.Helper()
 	file, err := os.Open(r.report)
@@ -132,7 +133,8 @@ func (r *run) account(runErr error) {
 	}
 }
 
-// judge compares what the run has made with what the one rsync makes. c is nil if nothing was changed during the run.
+// judge compares what the run has made with what the single rsync makes. c is nil if nothing was
+// changed during the run.
 func (r *run) judge(runErr error, c *changer) {
 	r.t.Helper()
 	if runErr != nil && !errors.Is(runErr, wire.ErrIncomplete) {
@@ -177,7 +179,7 @@ func (r *run) judge(runErr error, c *changer) {
 	r.left()
 }
 
-// identical compares without any allowance.
+// identical compares the destination with the reference, without any allowance.
 func (r *run) identical() {
 	r.t.Helper()
 	differences, err := testtree.Compare(r.at("ref"), r.at("dst"))
@@ -189,7 +191,7 @@ func (r *run) identical() {
 	r.left()
 }
 
-// untouched finds what was done to that which links lead to.
+// untouched finds changes to what symlinks lead to.
 func (r *run) untouched() {
 	r.t.Helper()
 	differences, err := testtree.Compare(r.at("outside.before"), r.at("outside"))
@@ -202,8 +204,8 @@ func (r *run) untouched() {
 // difference is one line of Compare.
 type difference struct{ path, what string }
 
-// compare says in what two trees differ. Names that unknown tells of do not count as members of a group of hard links, the
-// others of that group do.
+// compare says in what two trees differ. Of a group of hard links the names that unknown tells of
+// do not count; the others do.
 func (r *run) compare(a, b string, unknown func(name string) bool) []difference {
 	r.t.Helper()
 	lines, err := testtree.Compare(r.at(a), r.at(b), testtree.HardLinks)
@@ -242,8 +244,8 @@ func (r *run) compare(a, b string, unknown func(name string) bool) []difference 
 	return differences
 }
 
-// kept tells whether only an exclude pattern has kept a directory from being deleted, and something in it was: its
-// modification time is when.
+// kept tells whether something in a directory was deleted, and only an exclude pattern has kept the
+// directory: then its modification time is that of the deletion.
 func (r *run) kept(path string) bool {
 	if _, err := os.Lstat(r.at("src") + "/" + path); err == nil || !r.options.delete || r.options.exclude == "" {
 		return false
@@ -256,24 +258,27 @@ func (r *run) kept(path string) bool {
 	return err == nil && len(after) < len(before)
 }
 
-// allowed tells whether the package comment allows a name to be at the destination, or not to be there, in any way.
+// allowed tells whether the package comment allows a name to be at the destination in any form, or
+// not to be there.
 func (r *run) allowed(c *changer, path string) bool {
 	return below(path, c.deep) && !c.stayed(path) || r.leftover(c, path)
 }
 
-// foreign tells whether a name at the destination is none of the session's business: excluded, or not in the source.
+// foreign tells whether a name at the destination is not the session's to care for: because it is
+// excluded, or the source does not have it.
 func (r *run) foreign(name string, excluded []string) bool {
 	_, err := os.Lstat(r.at("src") + "/" + name)
 	return err != nil || below(name, excluded)
 }
 
-// leftover tells whether something has been in the source, is there no longer, and need not be deleted.
+// leftover tells whether something has been in the source and is there no longer, and need not be
+// deleted.
 func (r *run) leftover(c *changer, path string) bool {
 	_, err := os.Lstat(r.at("src") + "/" + path)
 	return !r.options.delete && err != nil && below(path, c.gone)
 }
 
-// left finds znodes of the run that its end has left.
+// left finds znodes that the run has left behind.
 func (r *run) left() {
 	r.t.Helper()
 	zk, err := zkclient.Connect(r.t.Context(), zkclient.Config{Servers: []string{server.Addr()}, User: "root", Password: "admin"})

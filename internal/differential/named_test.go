@@ -15,12 +15,13 @@ import (
 	"vsc-zk/internal/session"
 )
 
-// The ideas of rsync's own test suite (its testsuite directory) that apply to a split copy, each as a small round of its own.
+// Here are the ideas of rsync's own test suite (its testsuite directory) that apply to a split
+// copy, each as a small round.
 
-// scene is a round without chance.
+// scene is a round that leaves nothing to chance.
 type scene struct {
 	*run
-	message string // what the log says when meanwhile is to be done, once
+	message string // part of the message at which then is done, once
 	once    sync.Once
 	then    func()
 	said    bool // the run is to end with ErrIncomplete
@@ -34,7 +35,7 @@ func newScene(t *testing.T, o options) *scene {
 	return &scene{run: newRun(a, o, strings.ReplaceAll(t.Name(), "/", "-"))}
 }
 
-// write makes files, and the directories above them; a name that ends in a slash is a directory.
+// write makes files, and the directories above them. A name that ends in a slash is a directory.
 func (s *scene) write(tree string, names ...string) {
 	s.t.Helper()
 	for _, name := range names {
@@ -75,8 +76,8 @@ func (s *scene) age(tree string) {
 	}
 }
 
-// old gives a directory of the source an old time after it was changed: rsync leaves one alone that differs by less than a
-// second.
+// old gives a directory of the source an old time after it was changed, because rsync leaves a
+// directory alone whose time differs by less than a second.
 func (s *scene) old(rel string) {
 	when := time.Unix(1_100_000_000, 42)
 	s.must(os.Chtimes(s.at("src")+"/"+rel, when, when))
@@ -123,7 +124,7 @@ func (s *scene) prepare() {
 	s.send(false)
 }
 
-// delete.test: what the source has not goes, at each level, whatever it is.
+// delete.test: what the source does not have goes, at each level, whatever it is.
 func TestDelete(t *testing.T) {
 	for _, depth := range []int{0, 1, 3} {
 		t.Run(fmt.Sprint("depth=", depth), func(t *testing.T) {
@@ -147,7 +148,8 @@ func TestNoDelete(t *testing.T) {
 	s.play()
 }
 
-// replace: everything becomes something else. Without --delete rsync removes no directory that has something in it.
+// replace: each type becomes each other type. Without --delete rsync does not remove a directory
+// that has something in it.
 func TestTypesChange(t *testing.T) {
 	kinds := []string{"file", "dir", "link", "full"}
 	for _, del := range []bool{true, false} {
@@ -179,7 +181,7 @@ func TestTypesChange(t *testing.T) {
 	}
 }
 
-// files-from.test: the entries that are listed, and nothing else.
+// files-from.test: the entries that are listed are sent, and nothing else.
 func TestPathsFrom(t *testing.T) {
 	s := newScene(t, options{})
 	s.write("src", "top", "dir/file", "dir/sub/file", "dir/sub/sub/file", "other/file", "other/sub/file", "#x/file", "new\nline/a/file", " /file", "left out/file")
@@ -196,7 +198,8 @@ func TestPathsFrom(t *testing.T) {
 	s.identical()
 }
 
-// hardlinks.test: groups within and across directories; at the destination parted ones, and ones that are too large.
+// hardlinks.test: groups within and across directories. At the destination some groups have too few
+// names, and some too many.
 func TestHardLinks(t *testing.T) {
 	s := newScene(t, options{depth: 2, delete: true, hardLinks: true, checksum: true})
 	s.write("src", "name1", "single", "a/own", "a/b/c/own")
@@ -208,13 +211,14 @@ func TestHardLinks(t *testing.T) {
 	s.play()
 }
 
-// A file gets more names after the path of the first one is done, whether it had several names by then or not.
+// A file gets more names after the path of the first one is done, whether it had several names by
+// then or not.
 func TestHardLinksAreMadeMeanwhile(t *testing.T) {
 	s := newScene(t, options{depth: 1, delete: true, hardLinks: true})
 	s.write("src", "one", "two", "late/x")
 	s.link("src", "two", "a/two")
 	s.write("src", "a/alone")
-	s.message = "Completed Path 1_" + s.at("src/a") // the others need not be
+	s.message = "Completed Path 1_" + s.at("src/a") // the other paths need not be completed
 	s.then = func() {
 		s.link("src", "one", "late/one")
 		s.link("src", "two", "late/two")
@@ -224,7 +228,7 @@ func TestHardLinksAreMadeMeanwhile(t *testing.T) {
 	s.play()
 }
 
-// The path of some names fails for another reason; the names are linked all the same.
+// The path of some names fails for another reason. The names are linked all the same.
 func TestHardLinksOfAFailedPath(t *testing.T) {
 	s := newScene(t, options{depth: 1, hardLinks: true})
 	s.said = true
@@ -234,7 +238,8 @@ func TestHardLinksOfAFailedPath(t *testing.T) {
 	s.play()
 }
 
-// A destination has links where the source has directories, at each level; what they lead to is left alone.
+// A destination has links where the source has directories, at each level; what they lead to is
+// left alone.
 func TestLinksInPlaceOfDirectories(t *testing.T) {
 	for _, del := range []bool{true, false} {
 		t.Run(fmt.Sprint("delete=", del), func(t *testing.T) {
@@ -249,8 +254,9 @@ func TestLinksInPlaceOfDirectories(t *testing.T) {
 	}
 }
 
-// Symlink races: a directory becomes a link to a place outside, when the slave has looked
-// at the entry for the last time. With --delete what was sent from there has gone when the run is over.
+// Symlink races: a directory becomes a link to a place outside after the slave has looked at the
+// entry for the last time. With --delete, what was sent from there has gone again when the run is
+// over.
 func TestDirectoryIsSwappedWithALink(t *testing.T) {
 	for _, swapped := range []string{"a", "a/b", "a/b/c"} {
 		for sending, rel := range map[string]string{"itself": swapped, "its parent": filepath.Dir(swapped), "a child": "a/b/c"} {
@@ -268,7 +274,7 @@ func TestDirectoryIsSwappedWithALink(t *testing.T) {
 	}
 }
 
-// longdir.test: a path as long as the system takes.
+// longdir.test: a path may be as long as the system takes it.
 func TestLongPaths(t *testing.T) {
 	for _, depth := range []int{1, 40} {
 		t.Run(fmt.Sprint("depth=", depth), func(t *testing.T) {
@@ -285,7 +291,7 @@ func TestLongPaths(t *testing.T) {
 	}
 }
 
-// exclude.test: the names that are excluded have every character that means something in a pattern.
+// exclude.test: the excluded names have every character that means something in a pattern.
 func TestExclude(t *testing.T) {
 	for _, below := range []bool{true, false} {
 		t.Run(fmt.Sprint("below=", below), func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"vsc-zk/internal/session"
 )
 
-// options are what a run is asked for.
+// options are the options of a run that the single rsync has, too, and how the work is spread.
 type options struct {
 	depth        int
 	subpaths     []string
@@ -29,12 +29,12 @@ type options struct {
 	excludeUser  string
 	excludeBelow bool
 	allowEmpty   bool
-	maxDelete    int // more than there can be, 0: no bound
+	maxDelete    int // more than there can be; 0: no bound
 
 	spread
 }
 
-// spread is how the work is divided among the clients: nothing of it may be seen at the destination.
+// spread is how the work is divided among the clients. The destination must not show it.
 type spread struct {
 	auto      bool // the depth is found by looking at the tree
 	leads     int  // jobs of the master
@@ -45,7 +45,7 @@ type spread struct {
 	window    int
 	flat      int
 	prefetch  int
-	slow      int // kB/s, 0: as fast as it can
+	slow      int // kB/s; 0: as fast as rsync can
 	idle      time.Duration
 	after     time.Duration
 	settle    time.Duration
@@ -70,7 +70,7 @@ func (s spread) set(c *session.Config) {
 
 func randomSpread(r *rand.Rand) spread {
 	var s spread
-	few := func(least int) []int { // for each client
+	few := func(least int) []int { // a number for each client
 		var n []int
 		for range 1 + r.IntN(3) {
 			n = append(n, max(least, pick(r, []int{0, 1, 1, 2, 2, 3, 4})))
@@ -104,7 +104,7 @@ func randomSpread(r *rand.Rand) spread {
 	return s
 }
 
-// hasten lets idle jobs be given work soon.
+// hasten has idle jobs ask for work soon, and get it soon.
 func (s *spread) hasten(r *rand.Rand) {
 	s.idle = time.Duration(1+r.IntN(60)) * time.Millisecond
 	s.after = time.Duration(1+r.IntN(200)) * time.Millisecond
@@ -127,7 +127,8 @@ func (o options) set(c *session.Config) {
 	o.spread.set(c)
 }
 
-// protecting is the pattern that also says what only the destination has.
+// protecting is the pattern from which the session also learns what to keep at the destination
+// only.
 const protecting = "/skip(/.*|$)"
 
 func randomOptions(r *rand.Rand) options {
@@ -149,7 +150,7 @@ func randomOptions(r *rand.Rand) options {
 	return o
 }
 
-// addSubpath makes the walk go deeper in one of the source's directories.
+// addSubpath has the walk go deeper in one of the source's directories.
 func (o *options) addSubpath(r *rand.Rand, src string, dirs []string) {
 	excluded := o.excluded(src)
 	for range 10 {
@@ -178,7 +179,7 @@ func below(rel string, dirs []string) bool {
 	return slices.ContainsFunc(dirs, func(dir string) bool { return inside(rel, dir) })
 }
 
-// depthAt is the level at which entries at and below rel are recursive.
+// depthAt is the level at which the entries at and below rel are recursive.
 func (o options) depthAt(rel string) int {
 	depth := o.depth
 	for _, subpath := range o.subpaths {
@@ -190,7 +191,8 @@ func (o options) depthAt(rel string) int {
 	return depth
 }
 
-// excluded names the directories that are left out, relative. It reads the tree in its own, slow way.
+// excluded returns the directories that are left out, relative to root. It reads the tree in its
+// own, slow way.
 func (o options) excluded(root string) (dirs []string) {
 	if o.exclude == "" {
 		return nil
@@ -223,11 +225,12 @@ func (o options) excluded(root string) (dirs []string) {
 	return dirs
 }
 
-// rsyncArgs are the options of the one rsync that does the same.
+// rsyncArgs are the options of the single rsync that does the same.
 func (o options) rsyncArgs(src string) []string {
 	args := []string{"-a", "--numeric-ids"}
 	if o.hardLinks {
-		args = append(args, "--no-inc-recursive") // else 3.5.0 hangs if the first of several names cannot be made
+		// Without it rsync 3.5.0 hangs if it cannot make the first of several names.
+		args = append(args, "--no-inc-recursive")
 	}
 	for option, wanted := range map[string]bool{"--delete": o.delete, "--checksum": o.checksum, "--hard-links": o.hardLinks, "--inplace": o.inplace} {
 		if wanted {

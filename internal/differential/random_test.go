@@ -14,7 +14,7 @@ import (
 	"vsc-zk/internal/session"
 )
 
-// TestRandom runs rounds, each with a seed of its own. Several at a time, as they mostly wait.
+// TestRandom runs rounds, each with a seed of its own.
 func TestRandom(t *testing.T) {
 	first := *seed
 	if first == 0 {
@@ -40,7 +40,8 @@ func TestRandom(t *testing.T) {
 	}
 }
 
-// round is one round; force changes the options. It returns what of the session was made use of.
+// round is one round, with options that force has changed. It returns how the session has spread
+// its work.
 func round(t *testing.T, seed uint64, force func(*options)) features {
 	r := rand.New(rand.NewPCG(seed, 0))
 	a := newArea(t)
@@ -57,7 +58,7 @@ func round(t *testing.T, seed uint64, force func(*options)) features {
 	s := &script{Rand: rand.New(rand.NewPCG(seed, 2)), run: run, faults: map[int]func(){}, changes: map[int]int{}}
 	if seed%2 == 1 {
 		s.changer = newChanger(g, o)
-		s.changer.Rand = rand.New(rand.NewPCG(seed, 1)) // all are used at the same time
+		s.changer.Rand = rand.New(rand.NewPCG(seed, 1)) // its own, as r is used at the same time
 		for range 2 + r.IntN(10) {
 			s.changes[1+r.IntN(25)]++
 		}
@@ -81,7 +82,7 @@ func round(t *testing.T, seed uint64, force func(*options)) features {
 	return used
 }
 
-// source makes the source, and what the destinations hold before, of which it returns a description.
+// source makes the source and what the destinations hold before, and describes the latter.
 func (a *area) source(g grower, o options) string {
 	src := a.at("src")
 	g.grow(src, 0)
@@ -116,13 +117,13 @@ func (a *area) source(g grower, o options) string {
 	}
 }
 
-// seed copies the prior destination to both.
+// seed copies the prior destination to both destinations.
 func (a *area) seed() {
 	a.copy("prior", "dst")
 	a.copy("prior", "ref")
 }
 
-// part makes copies of the names of a file that has several.
+// part breaks hard links: each name gets a file of its own.
 func (a *area) part(root string) {
 	_, files := a.list(root)
 	for _, rel := range files {
@@ -141,7 +142,7 @@ func (a *area) part(root string) {
 	}
 }
 
-// cast starts the clients, and has some of them fail. It returns a description.
+// cast starts the clients, plans the fault of one, and describes both.
 func (r *run) cast(random *rand.Rand, s *script) string {
 	slaves, dests := len(r.options.jobs), len(r.options.slots)
 	fault := "nothing fails"

@@ -24,10 +24,11 @@ import (
 	"vsc-zk/internal/zktest"
 )
 
-// deadline is for one run on a busy machine; what takes longer hangs.
+// deadline bounds one run on a busy machine: what takes longer hangs.
 const deadline = 2 * time.Minute
 
-// run is a session at work. Its clients are in this process; they have different hosts, as they have the same pid.
+// run is a session at work. Its clients are in this process and have the same pid, so they have
+// different hosts.
 type run struct {
 	*area
 	options options
@@ -41,7 +42,7 @@ type run struct {
 	log     bytes.Buffer
 	mu      sync.Mutex
 	changed *sync.Cond
-	watch   func(message string) // sees each message, before the client goes on
+	watch   func(message string) // called with each message, before the client goes on
 
 	clients int
 	master  *client
@@ -122,7 +123,7 @@ func (r *run) hang(why string) {
 	r.t.Fatalf("after %v %s; log:\n%s\ngoroutines:\n%s", deadline, why, r.text(), &stacks)
 }
 
-// start starts a client with so many jobs or slots; frail is one that can lose its ZooKeeper session.
+// start starts a client with so many jobs or slots. A frail one can lose its ZooKeeper session.
 func (r *run) start(role func(context.Context, session.Config) error, path string, jobs int, frail bool) *client {
 	r.clients++
 	number := r.clients
@@ -183,7 +184,7 @@ func (r *run) receive(frail bool) {
 	r.dests = append(r.dests, r.start(session.Destination, "dst", share(r.options.slots, len(r.dests)), frail))
 }
 
-// share is what a client is given.
+// share is a client's number of jobs or slots.
 func share(of []int, client int) int {
 	if client < len(of) {
 		return of[client]
@@ -197,7 +198,7 @@ func (r *run) replace(old *client, role func(context.Context, session.Config) er
 	r.spares = append(r.spares, r.start(role, path, 1, false))
 }
 
-// wait gives what a client has returned.
+// wait returns what a client has returned.
 func (r *run) wait(c *client) error {
 	r.t.Helper()
 	select {
@@ -209,7 +210,7 @@ func (r *run) wait(c *client) error {
 	}
 }
 
-// finish waits for all, and gives the master's error.
+// finish waits for all clients, and returns the master's error.
 func (r *run) finish() error {
 	r.t.Helper()
 	err := r.wait(r.master)
@@ -225,13 +226,13 @@ func (r *run) finish() error {
 	return err
 }
 
-// script acts on what slaves are about to do.
+// script makes changes and faults when slaves are about to do something.
 type script struct {
 	*rand.Rand
 	run     *run
 	changer *changer
-	changes map[int]int    // at which entry, counted from 1 in the order they are sent: how many
-	faults  map[int]func() // likewise: what happens to whom
+	changes map[int]int    // how many changes, by the number of the message, from 1
+	faults  map[int]func() // what happens to a client, likewise
 
 	mu    sync.Mutex
 	sent  int
@@ -239,15 +240,15 @@ type script struct {
 	late  sync.RWMutex // read-locked by changes that are under way
 }
 
-// stirs tells whether changes and faults may come with a message: something is about to be sent, stopped or cut. It will
-// have to be sent to its end after that.
+// stirs tells whether changes and faults may come with a message: something is about to be sent,
+// stopped or cut, and will have to be sent to its end after that.
 func stirs(message string) bool {
 	return slices.ContainsFunc([]string{
 		" is sending path ", " is sending files from ", " is sending deletions in path ", " is handed back,", " is cut into ", " are shared with idle jobs",
 	}, func(part string) bool { return strings.Contains(message, part) })
 }
 
-// lastWalk is the last one after which there may be changes: another one follows.
+// lastWalk is the last walk during which there may be changes: another one follows it.
 const lastWalk = 3
 
 func (s *script) watch(message string) {
@@ -257,8 +258,8 @@ func (s *script) watch(message string) {
 		s.walks++
 		s.mu.Unlock()
 	case strings.Contains(message, " Path "):
-		// The master tells the end of an entry before it takes the pass for over: what came up with that entry must
-		// have been done by then.
+		// The master tells the end of an entry before it takes the pass for over. By then the
+		// changes that began with that entry must be made.
 		s.late.Lock()
 		s.late.Unlock()
 	case stirs(message):
@@ -276,7 +277,7 @@ func (s *script) watch(message string) {
 		if changes == 0 {
 			return
 		}
-		if wait { // after the slave has looked at the entry, before rsync does
+		if wait { // the slave has looked at the entry, rsync has not
 			for range changes {
 				s.changer.change()
 			}

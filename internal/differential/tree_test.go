@@ -17,12 +17,12 @@ import (
 	"time"
 )
 
-// area is the directory of one round. Beside the trees it holds what they must not reach: outside.
+// area is the directory of one round:
 //
 //	src, dst, ref   the trees
 //	prior           what dst and ref are at first
-//	outside         what symlinks lead to
-//	spare           from where things are moved into src, and to where they are moved away
+//	outside         what symlinks lead to, and nothing may change
+//	spare           from where things are moved into src, and where they are moved away to
 type area struct {
 	t       *testing.T
 	dir     string
@@ -63,8 +63,8 @@ func (a *area) copy(from, to string) {
 type grower struct {
 	*rand.Rand
 	*area
-	skip  bool // directories with names that options.exclude matches may be made
-	blind bool // files may change without another size or time
+	skip  bool // it may make directories with names that options.exclude matches
+	blind bool // it may change files so that size and time stay the same
 }
 
 func chance(r *rand.Rand, percent int) bool { return r.IntN(100) < percent }
@@ -79,7 +79,8 @@ var oddNames = []string{
 	strings.Repeat("n", 255), strings.Repeat("é", 127),
 }
 
-// skipNames are matched by the patterns of options.exclude, and hard to write as a pattern of rsync.
+// skipNames are names that the patterns of options.exclude match, and that are hard to write as
+// patterns of rsync.
 var skipNames = []string{"skip", "skip one", `skip*\`, `skip\`, "skip[x]?", "skip\nline"}
 
 func (g *grower) name(directory bool) string {
@@ -94,7 +95,7 @@ func (g *grower) name(directory bool) string {
 	return fmt.Sprintf("f%d", g.IntN(100))
 }
 
-// free gives a path in dir that nothing has yet.
+// free returns a path in dir that does not exist.
 func (g *grower) free(dir string, directory bool) string {
 	for {
 		path := dir + "/" + g.name(directory)
@@ -123,7 +124,7 @@ func (g *grower) grow(dir string, level int) {
 	}
 }
 
-// directory makes one, and has it filled before it gets its owner and mode.
+// directory makes a directory and fills it before it gets its owner and mode.
 func (g *grower) directory(path string, fill func(string)) {
 	g.must(os.Mkdir(path, 0o755))
 	fill(path)
@@ -131,7 +132,7 @@ func (g *grower) directory(path string, fill func(string)) {
 	g.must(syscall.Chmod(path, pick(g.Rand, []uint32{0o755, 0o755, 0o755, 0o700, 0o2775, 0o1777, 0o555, 0})))
 }
 
-// deep makes a chain of directories as long as a path may be.
+// deep makes a chain of directories nearly as long as a path may be.
 func (g *grower) deep(dir string) {
 	for len(dir) < 2500 { // leaves room for more below
 		dir += "/" + strings.Repeat(string(rune('a'+g.IntN(26))), 100+g.IntN(156))
@@ -145,7 +146,7 @@ func (g *grower) deep(dir string) {
 	}
 }
 
-// files makes some of all kinds but directories.
+// files makes files of all types but directories.
 func (g *grower) files(dir string, count int) {
 	for range count {
 		path := g.free(dir, false)
@@ -165,7 +166,7 @@ func (g *grower) files(dir string, count int) {
 	}
 }
 
-// link gives a file of the source a further name.
+// link gives a file of the source one more name.
 func (g *grower) link(path string) bool {
 	_, files := g.list(g.at("src"))
 	return len(files) > 0 && os.Link(g.at("src")+"/"+pick(g.Rand, files), path) == nil
@@ -202,13 +203,13 @@ func (g *grower) own(path string) {
 	}
 }
 
-// age gives a modification time of long ago.
+// age sets a modification time of long ago.
 func (g *grower) age(path string) {
 	when := time.Unix(600_000_000+g.Int64N(900_000_000), g.Int64N(1_000_000_000))
 	g.must(os.Chtimes(path, time.Time{}, when))
 }
 
-// ageDirectories gives all directories new times, from the bottom up.
+// ageDirectories sets the times of all directories, from the bottom up.
 func (g *grower) ageDirectories(root string) {
 	dirs, _ := g.list(root)
 	for _, rel := range slices.Backward(dirs) {
@@ -216,7 +217,8 @@ func (g *grower) ageDirectories(root string) {
 	}
 }
 
-// crowd gives some directories more files than so many, and returns them. Some others have exactly as many.
+// crowd gives some directories about as many files as make a directory flat, or more, and returns
+// them.
 func (g *grower) crowd(root string, most int) (crowded []string) {
 	dirs, _ := g.list(root)
 	dirs = slices.DeleteFunc(dirs, func(rel string) bool { return len(rel) > 500 })
@@ -230,7 +232,7 @@ func (g *grower) crowd(root string, most int) (crowded []string) {
 	return crowded
 }
 
-// load adds what takes a slow rsync some time, in one tree and in many.
+// load adds trees with files that keep a slow rsync busy.
 func (g *grower) load(root string) {
 	dirs, _ := g.list(root)
 	for range 1 + g.IntN(2) {
@@ -250,7 +252,7 @@ func (g *grower) load(root string) {
 	g.ageDirectories(root)
 }
 
-// noise is what cannot be sent in less.
+// noise is data that does not compress.
 func (g *grower) noise(size int) []byte {
 	data := make([]byte, 0, size+8)
 	for len(data) < size {
@@ -259,7 +261,8 @@ func (g *grower) noise(size int) []byte {
 	return data[:size]
 }
 
-// list gives what is in a tree, relative, parents first: its directories, "." included, and all else.
+// list returns what is in a tree, relative to root and parents first: the directories, "."
+// included, and everything else.
 func (a *area) list(root string) (dirs, files []string) {
 	a.t.Helper()
 	a.must(filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
@@ -277,7 +280,7 @@ func (a *area) list(root string) (dirs, files []string) {
 	return dirs, files
 }
 
-// edit changes a tree as time does: what a copy of it then is, is an older one.
+// edit changes a tree as time does, so that a copy made before is an older copy.
 func (g *grower) edit(root string) {
 	dirs, files := g.list(root)
 	for _, rel := range files {
@@ -317,7 +320,7 @@ func (g *grower) edit(root string) {
 	g.ageDirectories(root)
 }
 
-// other puts something of any type where nothing is.
+// other makes something of any type where nothing is.
 func (g *grower) other(path string) {
 	switch g.IntN(4) {
 	case 0:
@@ -332,7 +335,7 @@ func (g *grower) other(path string) {
 	}
 }
 
-// spoil makes a destination of a copy: things that do not belong there, and things of another type.
+// spoil turns a copy into a destination with things that do not belong there or have another type.
 func (g *grower) spoil(root string) {
 	dirs, files := g.list(root)
 	for _, rel := range slices.Backward(dirs) {
