@@ -101,9 +101,30 @@
 //	bytes        bytes sent
 //	seconds      how long something took or will take
 //	count        how many of what the message is about
+//	event        what has happened, one word for each kind of message that somebody may wait for:
+//	             no-destination, set-aside, base-away, cut, end, ...
+//	paths        how many paths the message is about, or a run carries
+//	queued       paths that were queued so far
 //	remaining    paths that are not done yet
+//	completed    paths that were sent
 //	failed       paths that have failed
+//	vanished     paths that were gone before they could be sent
+//	changed      paths that are no directories any more, or directories that a walk found changed
+//	unfinished   paths that nobody has ended
+//	deleted      entries deleted at the destination
+//	sources      how many are connected
+//	destinations how many are connected
+//	clients      who is connected
+//	walk         the number of a walk through the tree, from 1
 //	depth        levels of directories that become paths of their own
+//	pieces       paths into which one was cut
+//	entries      entries of a queue
+//	files        files that the message is about
+//	idle         jobs without work
+//	split        entries in work that are wanted to be cut
+//	share        entries in work that are wanted to be shared
+//	change       what rsync would change, as it itemizes it
+//	difference   a difference between source and destination
 //	error        what went wrong
 //	signal       the number of a signal
 //	status       the exit status with which the program ends

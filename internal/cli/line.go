@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"vsc-zk/internal/pathbuilder"
@@ -121,7 +120,7 @@ func levelName(level slog.Level) string {
 func shown(v slog.Value) slog.Value {
 	switch v.Kind() {
 	case slog.KindString:
-		return slog.StringValue(reversible(v.String()))
+		return slog.StringValue(pathbuilder.Printable(v.String()))
 	case slog.KindDuration:
 		return slog.Float64Value(v.Duration().Seconds())
 	case slog.KindAny:
@@ -130,36 +129,30 @@ func shown(v slog.Value) slog.Value {
 	}
 	switch x := v.Any().(type) {
 	case error, fmt.Stringer:
-		return slog.StringValue(reversible(fmt.Sprint(x))) // which survives a nil pointer
+		return slog.StringValue(pathbuilder.Printable(fmt.Sprint(x))) // which survives a nil pointer
 	case []byte:
-		return slog.StringValue(reversible(string(x)))
+		return slog.StringValue(pathbuilder.Printable(string(x)))
 	case []string:
 		texts := make([]string, len(x))
 		for i, text := range x {
-			texts[i] = reversible(text)
+			texts[i] = pathbuilder.Printable(text)
 		}
 		return slog.AnyValue(texts)
 	}
 	if x := reflect.ValueOf(v.Any()); x.Kind() == reflect.String {
-		return slog.StringValue(reversible(x.String()))
+		return slog.StringValue(pathbuilder.Printable(x.String()))
 	}
 	return v
 }
 
-// reversible is a text that prints and from which its bytes can be had again: what begins with a
-// double quote is quoted, all else is as it was.
-func reversible(text string) string {
-	if strings.HasPrefix(text, `"`) {
-		return strconv.Quote(text)
-	}
-	return pathbuilder.Printable(text)
-}
-
-// printable makes each line of a text printable.
+// printable makes each line of a message printable. A line may begin with a double quote: it is not to
+// be read back.
 func printable(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		lines[i] = pathbuilder.Printable(line)
+		if with := "." + line; pathbuilder.Printable(with) != with {
+			lines[i] = pathbuilder.Printable(line)
+		}
 	}
 	return strings.Join(lines, "\n")
 }

@@ -45,12 +45,6 @@ func (c *crowd) leave() {
 	c.mu.Unlock()
 }
 
-func (c *crowd) now() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.here
-}
-
 // top is the most there were, since the last time.
 func (c *crowd) top() int {
 	c.mu.Lock()

@@ -58,6 +58,7 @@ func (l *Leader) begun(ctx context.Context, m *member.Member) (bool, error) {
 	if meta, ok := wire.DecodeMeta(data); err == nil && ok && meta.ID == l.id {
 		return true, nil
 	}
+	//lint:ignore ST1005 the text is the Python program's, which logs are searched for
 	return false, fmt.Errorf("%w: watchnode %s already exists!", ErrUnclean, m.Tree.Ready())
 }
 

@@ -5,7 +5,6 @@ package leader
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -72,11 +71,4 @@ func logStats(ctx context.Context, m *member.Member) error {
 	}
 	m.Log.Info("progress stats: {"+strings.Join(texts, ", ")+"}", fields...)
 	return nil
-}
-
-// others is the sorted list of names without self.
-func others(names []string, self string) string {
-	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == self })
-	slices.Sort(names)
-	return strings.Join(names, ", ")
 }
