@@ -121,6 +121,26 @@ func TestDoubt(t *testing.T) {
 				swallowed: open,
 			}
 		},
+		"a new node": func(t *testing.T, c *zkclient.Client, path string) doubtful {
+			_, err := c.Create(t.Context(), path+"/x", []byte("ours"), zkclient.Persistent)
+			check(t, err)
+			return doubtful{
+				call:    func(ctx context.Context) error { return c.Delete(ctx, path+"/x") },
+				applied: func() bool { return !exists(t, watcher, path+"/x") },
+				meanwhile: func() {
+					if exists(t, watcher, path+"/x") {
+						check(t, watcher.Delete(t.Context(), path+"/x"))
+					}
+					_, err := watcher.Create(t.Context(), path+"/x", []byte("theirs"), zkclient.Persistent)
+					check(t, err)
+				},
+				after: func(bool) {
+					if got := read(t, watcher, path+"/x"); got != "theirs" {
+						t.Errorf("data %q", got)
+					}
+				},
+			}
+		},
 		"an equal entry": func(t *testing.T, c *zkclient.Client, path string) doubtful {
 			q, theirs := c.Queue(path), watcher.Queue(path)
 			check(t, q.Ensure(t.Context()))

@@ -202,5 +202,7 @@ func (l *link) reply() int64 {
 			break
 		}
 	}
-	return int64(binary.BigEndian.Uint64(l.head[8:]))
+	zxid := int64(binary.BigEndian.Uint64(l.head[8:]))
+	l.s.saw(zxid)
+	return zxid
 }

@@ -88,16 +88,18 @@ func (c *Client) sync(ctx context.Context, path string) error {
 	})
 }
 
-// remove deletes path.
+// remove deletes path. A node there that is younger than all that this client has seen is not the
+// one that it meant, but another client's in its place.
 func (c *Client) remove(ctx context.Context, path string) error {
+	seen := c.seen()
 	return c.settle(ctx, ctx, func() error {
 		return c.once(ctx, func() error { return c.conn.Delete(c.full(path), -1) })
 	}, func(ctx context.Context) (bool, error) {
 		if err := c.sync(ctx, path); err != nil {
 			return false, err
 		}
-		_, found, err := c.exists(ctx, path)
-		return !found && err == nil, err
+		st, found, err := c.exists(ctx, path)
+		return err == nil && (!found || st.Czxid > seen), err
 	})
 }
 
@@ -235,8 +237,8 @@ func (c *Client) GetACL(ctx context.Context, path string) ([]ACL, error) {
 
 // Delete deletes path, which must have no children. [ErrNoNode]: it was not there.
 //
-// Lost reply: settled. A node that another client makes in the place of one that is just gone may
-// go with it.
+// Lost reply: settled. A node that another client makes in its place meanwhile is left alone; it is
+// told by being younger than all that this client has seen.
 func (c *Client) Delete(ctx context.Context, path string) error {
 	return c.fail("delete", path, c.do(ctx, func() error { return c.remove(ctx, path) }))
 }

@@ -34,6 +34,7 @@ type session struct {
 	id      int64
 	timeout time.Duration // negotiated
 	last    time.Time     // when the last request that has been answered was sent
+	zxid    int64         // the last transaction that a reply tells of
 	up      chan struct{} // closed while a connection stands
 	down    chan struct{} // closed while none does
 	isUp    bool
@@ -200,6 +201,20 @@ func (s *session) greeted(id int64, timeout time.Duration, sent time.Time) {
 		return
 	}
 	s.last, s.timeout = sent, timeout
+}
+
+// saw takes the number of a transaction that is over.
+func (s *session) saw(zxid int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.zxid = max(s.zxid, zxid)
+}
+
+// seen is the last transaction that this client can know of.
+func (s *session) seen() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.zxid
 }
 
 func (s *session) answered(sent time.Time) {
