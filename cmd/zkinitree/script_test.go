@@ -4,7 +4,6 @@ package main
 
 import (
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -25,8 +24,8 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			chroot := "/" + strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
-			if _, err := anyone.Create(t.Context(), chroot, nil, zkclient.Persistent); err != nil {
+			chroot, err := anyone.Create(t.Context(), "/"+filepath.Base(env.WorkDir)+"-", nil, zkclient.Sequential)
+			if err != nil {
 				return err
 			}
 			env.Setenv("SERVERS", server.Addr()+chroot)

@@ -119,8 +119,8 @@ type dataKey struct{}
 func dataOf(ts *testscript.TestScript) *scriptData { return ts.Value(dataKey{}).(*scriptData) }
 
 func setUp(t *testing.T, env *testscript.Env) error {
-	chroot := "/" + strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
-	if err := makeChroot(chroot); err != nil {
+	chroot, err := makeChroot(filepath.Base(env.WorkDir))
+	if err != nil {
 		return err
 	}
 	port, keep, err := claimPorts()
@@ -143,17 +143,16 @@ func setUp(t *testing.T, env *testscript.Env) error {
 	return nil
 }
 
-// makeChroot makes the znode that a test works below.
-func makeChroot(path string) error {
+// makeChroot makes the znode that a script works below.
+func makeChroot(script string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	zk, err := zkclient.Connect(ctx, zkclient.Config{Servers: []string{server.Addr()}})
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer zk.Close()
-	_, err = zk.Create(ctx, path, nil, zkclient.Persistent)
-	return err
+	return zk.Create(ctx, "/"+script+"-", nil, zkclient.Sequential)
 }
 
 // claimPorts finds free ports in a row for the destinations of one script, and returns the first.
