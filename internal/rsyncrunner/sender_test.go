@@ -371,7 +371,7 @@ func pids(t *testing.T, out *buffer, count int) []int {
 // A group that ignores SIGTERM is killed, all of it, and Run waits for that.
 func TestEndOfContextKillsGroup(t *testing.T) {
 	out := &buffer{}
-	sender := Sender{StopGrace: 200 * time.Millisecond, Output: out, program: script(t, `
+	sender := Sender{StopGrace: 3 * time.Second, Output: out, program: script(t, `
 trap 'echo told' TERM
 sh -c 'trap "echo told" TERM; echo pid $$; while :; do sleep 60; done' &
 echo pid $$
