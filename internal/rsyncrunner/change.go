@@ -9,31 +9,29 @@ import (
 	"strings"
 )
 
-// Change is one difference between source and destination that a run mends, or
-// would mend.
+// Change is one difference between source and destination that a run removes, or would remove.
 type Change struct {
 	Code string // rsync's %i without blanks at its end: "<f.st......", "*deleting"
 	Path string // below Base, as raw bytes; directories end in "/", Base itself is "./"
 }
 
-// changeReader picks the lines that report changes out of rsync's output. Each
-// begins with a word that this run has made up, so that no file name and no
-// message can look like one. A nil changeReader reports nothing.
+// changeReader picks the lines that report changes out of rsync's output. Each begins with a word
+// that this run has made up, so that no file name and no message can look like one. A nil
+// changeReader reports nothing.
 type changeReader struct {
 	mark   []byte
 	report func(Change)
-	show   bool // leave them, without the mark, in the output
+	show   bool // leave the lines, without the word, in the output
 }
 
 func newChangeReader(report func(Change), show bool) *changeReader {
 	return &changeReader{mark: []byte(rand.Text()), report: report, show: show}
 }
 
-// args make rsync write the lines. The last option undoes one the user may
-// have added, to list unchanged files too. Bytes from 0x80 on come as they are,
-// because rsync's way to escape them leaves names ambiguous: it writes them in
-// pieces of 1024 bytes, and overlooks a backslash at the end of one that has to
-// be escaped itself.
+// args returns the options that make rsync write the lines. The last one undoes an option of the
+// user's that lists unchanged files too. Bytes from 0x80 on come as they are, because rsync's way
+// to escape them leaves names ambiguous: it writes a name in pieces of 1024 bytes, and at the end
+// of a piece it overlooks a backslash that has to be escaped itself.
 func (c *changeReader) args() []string {
 	if c == nil {
 		return nil
@@ -41,8 +39,7 @@ func (c *changeReader) args() []string {
 	return []string{"--out-format=" + string(c.mark) + "%i|%n", "--8-bit-output", "--no-itemize-changes"}
 }
 
-// edit takes a line, and returns what is left of it for those who do not look
-// for changes.
+// edit takes a line and returns what is left of it for those who do not look for changes.
 func (c *changeReader) edit(line []byte) []byte {
 	report, found := bytes.CutPrefix(line, c.mark)
 	if !found {
@@ -59,8 +56,8 @@ func (c *changeReader) edit(line []byte) []byte {
 	return escape8Bit(bytes.Join([][]byte{code, name}, []byte(" ")))
 }
 
-// unescape undoes rsync's \#ooo. rsync escapes a backslash that is followed by #
-// and three digits, so there is one way to read every name.
+// unescape undoes rsync's \#ooo. rsync also escapes a backslash that is followed by # and three
+// digits, so there is one way to read every name.
 func unescape(name []byte) string {
 	var plain strings.Builder
 	for len(name) > 0 {

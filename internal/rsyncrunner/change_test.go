@@ -57,8 +57,8 @@ var deceptive = []string{
 	`\#012\#`, `\#134#012`, `\#0123`, `\\#012`, `\#99`, `\#999`, `\#400`, "x -> y", "x => y", "\x7f", "\x80\x9f", "tab\t", "\x1b[31m",
 }
 
-// deceptiveTree has them, and a path in which every piece of 1024 bytes ends in
-// the middle of what looks like an escape.
+// deceptiveTree has them, and a path in which every piece of 1024 bytes ends in the middle of what
+// looks like an escape.
 func deceptiveTree(t *testing.T) string {
 	t.Helper()
 	source := t.TempDir()
@@ -74,8 +74,8 @@ func deceptiveTree(t *testing.T) string {
 	return source
 }
 
-// below lists all paths below dir as rsync writes them, with the code of a file,
-// a link and a directory.
+// below lists all paths below dir as rsync writes them, with the code of a file, a link and a
+// directory.
 func below(t *testing.T, dir, file, link, directory string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -372,8 +372,8 @@ func TestVerify(t *testing.T) {
 	sameChanges(t, got, nil)
 }
 
-// A directory in the way of a file goes with Delete; without, it is an error,
-// in a comparison as in a real run.
+// A directory in the way of a file goes with Delete; without, it is an error, in a comparison as in
+// a real run.
 func TestVerifyDirectoryInTheWay(t *testing.T) {
 	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()

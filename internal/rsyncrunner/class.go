@@ -9,20 +9,20 @@ import (
 	"syscall"
 )
 
-// Class says what the end of a run means for what to do next.
+// Class says what the end of a run means for the next step.
 type Class int
 
 const (
 	Fine           Class = iota // everything was done
 	Vanished                    // done, but for files that vanished from the source meanwhile
-	Partial                     // some files were not transferred; Errors says which and why
+	Partial                     // some files were not transferred; Result.Errors says which and why
 	DeletesStopped              // everything was transferred; MaxDelete stopped the deletions
-	Destination                 // this destination's fault: another one may do
-	Fatal                       // options or versions that do not fit: it will not go better anywhere
+	Destination                 // the destination is at fault: another one may do
+	Fatal                       // options or versions do not fit: it goes no better elsewhere
 	Failed                      // anything else
 )
 
-// Class sorts the exit statuses; doc.go has the table and the exceptions.
+// Class returns the class of the exit status; doc.go has the table and the exceptions.
 func (r Result) Class() Class {
 	if r.Signal != 0 {
 		return Failed
@@ -57,16 +57,16 @@ func (r Result) Class() Class {
 	return Failed
 }
 
-// endedByDestination matches the last words of an rsync at the destination. It
-// sends them, and its exit status becomes the one of the rsync here.
+// endedByDestination matches the last words of an rsync at the destination. It sends them, and its
+// exit status becomes that of the rsync here.
 var endedByDestination = regexp.MustCompile(`^rsync error: .*\[(?:server|Receiver|receiver|generator)=[^]]*\]$`)
 
-// destinationError matches an error of the destination with the number of
-// what the system said.
+// destinationError matches an error of the destination that has the number of an error of the
+// system.
 var destinationError = regexp.MustCompile(`^rsync: \[(?:Receiver|receiver|generator)\] .*\((\d+)\)$`)
 
-// brokenErrors are those of a file system that no path can be written to. The
-// numbers are Linux's, on either side.
+// brokenErrors are those of a file system to which no path can be written. The numbers are Linux's,
+// on either side.
 var brokenErrors = []syscall.Errno{
 	syscall.EIO, syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT, syscall.ESTALE, syscall.ENOTCONN,
 }

@@ -55,8 +55,8 @@ func open(t *testing.T, dir string) {
 	}
 }
 
-// onTmpfs is an rsync that sees a tmpfs of its own at dir, mounted with options.
-// It goes with the last process that sees it.
+// onTmpfs is an rsync that sees a tmpfs of its own at dir, mounted with options. It goes with the
+// last process that sees it.
 func onTmpfs(t *testing.T, dir, options string) string {
 	t.Helper()
 	return script(t, fmt.Sprintf(`user=
@@ -97,8 +97,7 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// transferring starts sending a file that takes long, and returns when the
-// daemon is receiving it.
+// transferring starts sending a file that takes long, and returns when the daemon is receiving it.
 func transferring(t *testing.T, options Options, destination, url string) <-chan Result {
 	t.Helper()
 	source := t.TempDir()
@@ -129,8 +128,7 @@ func TestDaemonKilledInTheMiddle(t *testing.T) {
 	wants(t, <-ended, Destination, 10, 12)
 }
 
-// A destination that leaves as it should: 20 is what rsync also says when its
-// own end is asked for.
+// A destination that leaves as it should: 20 is what rsync also says when its own end is asked for.
 func TestDaemonStoppedInTheMiddle(t *testing.T) {
 	t.Parallel()
 	destination := t.TempDir()
@@ -140,7 +138,7 @@ func TestDaemonStoppedInTheMiddle(t *testing.T) {
 	wants(t, <-ended, Destination, 10, 12, 20)
 }
 
-// The same, as it is when no connection is cut off: the end is told.
+// The same when no connection is cut off: the other side tells that it ends.
 func TestDaemonSaysThatItEnds(t *testing.T) {
 	t.Parallel()
 	destination := t.TempDir()
@@ -152,8 +150,8 @@ func TestDaemonSaysThatItEnds(t *testing.T) {
 	wants(t, <-ended, Destination, 20)
 }
 
-// receiver is the process that writes, of the two that serve a transfer: the
-// one that is no child of the listener.
+// receiver is the process that writes, of the two that serve a transfer: the one that is no child
+// of the listener.
 func receiver(t *testing.T, daemon *Daemon) int {
 	t.Helper()
 	listener := daemon.process.cmd.Process.Pid
@@ -261,8 +259,8 @@ func TestUnknownModuleOrNoDaemon(t *testing.T) {
 	wants(t, run(t, Options{}, wholeJob(t.TempDir(), url)), Destination, 5)
 }
 
-// A full disk: rsync gives up (11) when it cannot write a file, but goes on (23)
-// when it cannot make one.
+// A full disk: rsync gives up (11) when it cannot write a file, but goes on (23) when it cannot
+// make one.
 func TestDestinationIsFull(t *testing.T) {
 	t.Parallel()
 	source := t.TempDir()
@@ -286,7 +284,7 @@ func TestDestinationIsReadOnly(t *testing.T) {
 	wants(t, run(t, Options{}, wholeJob(source, url)), Destination, 23)
 }
 
-// What the daemon may not do with one file it may with others.
+// An error with one file is no reason to leave out the others.
 func TestDestinationRefusesAFile(t *testing.T) {
 	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
@@ -300,7 +298,7 @@ func TestDestinationRefusesAFile(t *testing.T) {
 	}
 }
 
-// The daemon's errors of permission are no broken file system.
+// Errors of permission at the daemon do not mean that its file system is broken.
 func TestDestinationMayNotWrite(t *testing.T) {
 	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
@@ -351,7 +349,7 @@ func TestSourceFileCannotBeRead(t *testing.T) {
 	}
 }
 
-// A file goes between the moment rsync lists it and the one it opens it.
+// A file goes between the moment when rsync lists it and the moment when it opens it.
 func TestFileVanishesDuringRun(t *testing.T) {
 	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
@@ -373,7 +371,7 @@ func TestOptionsNobodyKnows(t *testing.T) {
 	source, destination := t.TempDir(), t.TempDir()
 	_, url := serve(t, destination)
 	wants(t, run(t, Options{Extra: []string{"no-such-option"}}, wholeJob(source, url)), Fatal, 1)
-	// Only the rsync here can be asked; the daemon's refusal comes as 4.
+	// Only the rsync here can tell before it starts; a refusal by the daemon comes as 4.
 	wants(t, run(t, Options{Extra: []string{"checksum-choice:no-such"}}, wholeJob(source, url)), Fatal, 1, 4)
 }
 
@@ -404,8 +402,8 @@ func TestOwnProcessEnded(t *testing.T) {
 	}
 }
 
-// When a directory above a path goes while rsync makes its list, the rsync at the other end finds the list invalid and ends
-// with the status of two that do not fit together.
+// When a directory above a path goes while rsync makes its list, the rsync at the other end finds
+// the list invalid and ends with the status of two that do not fit together.
 func TestDirectoryAboveVanishes(t *testing.T) {
 	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// States of a connection as in /proc/net/tcp; Linux's include/net/tcp_states.h.
+// States of a connection in /proc/net/tcp, from Linux's include/net/tcp_states.h.
 const (
 	tcpEstablished = "01"
 	tcpListen      = "0A"
@@ -29,14 +29,13 @@ type connection struct {
 // socket is a TCP socket of a process.
 type socket struct {
 	inode string
-	table string // that it is in, while it has a connection: tcp or tcp6
+	table string // tcp or tcp6: where it stands while it has a connection
 }
 
-// connections returns the TCP sockets at a local port by their inode numbers, in
-// the network of a process, from those tables. A socket whose connection was
-// reset is not among them. The format is proc(5)'s. Reading a table takes 5 ms
-// of CPU time, however few connections there are: the kernel looks through
-// its whole hash table.
+// connections returns the TCP sockets at a local port by their inode numbers. It reads the given
+// tables, tcp and tcp6, of the network that a process sees; proc(5) has their format. A socket
+// whose connection was reset is not in them. Reading a table takes 5 ms of CPU time, however few
+// connections there are, because the kernel looks through its whole hash table.
 func connections(pid, port int, tables map[string]bool) (map[string]connection, error) {
 	found := map[string]connection{}
 	end := fmt.Appendf(nil, ":%04X ", port)
@@ -59,8 +58,8 @@ func connections(pid, port int, tables map[string]bool) (map[string]connection, 
 	return found, nil
 }
 
-// kernelAddr reads the address in "0100007F:0369": words of 32 bits in the
-// machine's byte order.
+// kernelAddr reads the address in "0100007F:0369", which is in words of 32 bits in the machine's
+// byte order.
 func kernelAddr(text string) netip.Addr {
 	text, _, _ = strings.Cut(text, ":")
 	raw, err := hex.DecodeString(text)
@@ -74,8 +73,7 @@ func kernelAddr(text string) netip.Addr {
 	return addr.Unmap()
 }
 
-// tcpSockets returns the TCP sockets that a process has open, those without a
-// connection too.
+// tcpSockets returns the TCP sockets that a process has open, also those without a connection.
 func tcpSockets(pid int) ([]socket, error) {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := readNames(dir)

@@ -35,7 +35,7 @@ type DaemonConfig struct {
 	program      string        // "": rsync
 	startTimeout time.Duration // until it must answer; 0: 10 s
 	stopGrace    time.Duration // between SIGTERM and SIGKILL; 0: 2 s
-	lookEvery    time.Duration // pause between two looks for receivers whose source is gone; 0: 200 ms
+	lookEvery    time.Duration // between two looks for receivers without a source; 0: 200 ms
 }
 
 // Daemon is a running rsync daemon.
@@ -51,8 +51,8 @@ type Daemon struct {
 	end       string // how it ended by itself
 }
 
-// StartDaemon starts a daemon and returns when it answers for its module. It
-// runs until Stop or until ctx ends. An error has what the daemon printed.
+// StartDaemon starts a daemon and returns when it answers for its module. The daemon runs until
+// Stop or until ctx ends. An error says what the daemon printed.
 func StartDaemon(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 	if err := checkModule(cfg.Module); err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func StartDaemon(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 	return launch(ctx, cfg)
 }
 
-// launch is StartDaemon after the checks. The port may have been lost since.
+// launch is StartDaemon after the checks. The port may have been lost since then.
 func launch(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 	path, err := cleanModulePath(cfg.Path)
 	if err != nil {
@@ -98,7 +98,7 @@ func launch(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 
 func (d *Daemon) start(cfg DaemonConfig, path string) error {
 	program := programName(cfg.program)
-	// rsync opens the log again for every connection, before the chroot.
+	// rsync opens the log again for every connection, before the chroot, so a path will do.
 	args := []string{"--daemon", "--no-detach", "--config=" + d.config, "--port=" + strconv.Itoa(cfg.Port), "--log-file=/dev/stderr"}
 	if cfg.DropCache {
 		args = append(args, "--drop-cache")
@@ -118,7 +118,7 @@ func (d *Daemon) start(cfg DaemonConfig, path string) error {
 	return nil
 }
 
-// own waits for the end, whatever brings it, and tidies up.
+// own waits for the end of the daemon, whatever its cause, and tidies up.
 func (d *Daemon) own(ctx context.Context) {
 	defer close(d.done)
 	watching, unwatch := context.WithCancel(ctx)
@@ -144,8 +144,7 @@ func (d *Daemon) own(ctx context.Context) {
 	}
 }
 
-// awaitAnswer polls until the daemon answers for its module on every address
-// family it has.
+// awaitAnswer polls until the daemon answers for its module in every address family that it has.
 func (d *Daemon) awaitAnswer(ctx context.Context, cfg DaemonConfig, comment string) error {
 	timeout := cfg.startTimeout
 	if timeout <= 0 {
@@ -181,8 +180,8 @@ func (d *Daemon) awaitAnswer(ctx context.Context, cfg DaemonConfig, comment stri
 // family is an address family and its loopback address.
 type family struct{ network, loopback string }
 
-// families are those of this host; one without its loopback address counts as
-// missing, though rsync can listen in it.
+// families returns those of this host. One without its loopback address counts as missing, although
+// rsync can listen in it.
 func families() []family {
 	var found []family
 	for _, f := range []family{{"tcp4", "127.0.0.1"}, {"tcp6", "::1"}} {
@@ -194,10 +193,9 @@ func families() []family {
 	return found
 }
 
-// probeLoopback returns nil when the daemon answers on the loopback addresses.
-// rsync goes on when it could bind only one address family. That is fine if it
-// does not know the other, not if another program holds the port there:
-// sources would meet that one.
+// probeLoopback returns nil when the daemon answers on the loopback addresses. rsync goes on when
+// it could bind only one address family. That is fine if the host does not have the other one, but
+// not if another program holds the port there: sources would meet that program.
 func probeLoopback(ctx context.Context, port int, module, comment string) error {
 	ask := func(f family) error {
 		return probe(ctx, net.JoinHostPort(f.loopback, strconv.Itoa(port)), module, comment)
@@ -228,14 +226,14 @@ func probeLoopback(ctx context.Context, port int, module, comment string) error 
 		if err := bindable(f.network, port); err != nil {
 			return fmt.Errorf("%w: %w", ErrStranger, err)
 		}
-		if f.network == "tcp4" { // which every rsync knows: somebody had the port for a moment
+		if f.network == "tcp4" { // every rsync knows it, so somebody had the port for a moment
 			return fmt.Errorf("%w, or did when the daemon started, which does not answer at %s", ErrStranger, f.loopback)
 		}
 	}
 	return nil
 }
 
-// privileges asks the kernel: uid 0 alone does not make a chroot possible.
+// privileges asks the kernel, as uid 0 alone does not make a chroot possible.
 func privileges() privilege {
 	root := os.Geteuid() == 0
 	return privilege{root: root, chroot: root && hasCapability(unix.CAP_SYS_CHROOT)}
@@ -260,8 +258,8 @@ func notPreserved(may privilege) string {
 // Done is closed when the daemon has ended.
 func (d *Daemon) Done() <-chan struct{} { return d.done }
 
-// Err says why the daemon ended by itself; nil while it runs, and after Stop
-// or the end of its context.
+// Err says why the daemon ended by itself. It is nil while the daemon runs, and after Stop or the
+// end of its context.
 func (d *Daemon) Err() error {
 	select {
 	case <-d.done:
@@ -273,8 +271,7 @@ func (d *Daemon) Err() error {
 	return nil
 }
 
-// Stop ends the daemon and every transfer it is serving, and returns when they
-// are gone.
+// Stop ends the daemon and every transfer that it serves, and returns when they are gone.
 func (d *Daemon) Stop() {
 	d.once.Do(func() { close(d.stop) })
 	<-d.done

@@ -206,8 +206,8 @@ func TestURL(t *testing.T) {
 	}
 }
 
-// Links must arrive as they are where a chroot can be had; elsewhere a
-// warning has to say that they do not.
+// Links must arrive as they are where a chroot can be had; elsewhere a warning has to say that they
+// do not.
 func TestDaemonAndLinks(t *testing.T) {
 	if os.Getenv(innerVariable) == "" && os.Geteuid() == 0 {
 		inner(t, "nobody", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}})
@@ -328,9 +328,8 @@ func stranger(conn net.Conn) {
 	_, _ = io.WriteString(conn, "other          \tcomment\n@RSYNCD: EXIT\n")
 }
 
-// The daemon binds what it can and lives on. Neither the look before the start
-// nor the one after it may take that for success, as the port can be lost in
-// between.
+// The daemon binds what it can and lives on. Neither the look before the start nor the one after it
+// may take that for success, as the port can be lost in between.
 func TestPortTakenInOneFamily(t *testing.T) {
 	for family, network := range map[string]string{"127.0.0.1": "tcp4", "::1": "tcp6"} {
 		for what, serve := range map[string]func(net.Conn){"daemon": stranger, "silent": func(net.Conn) {}} {

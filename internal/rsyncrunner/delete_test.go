@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// stale makes five files and directories at the destination that the source
-// has not.
+// stale makes five files and directories at the destination that the source has not.
 func stale(t *testing.T) (source, destination string) {
 	t.Helper()
 	source, destination = t.TempDir(), t.TempDir()
@@ -85,8 +84,8 @@ func sameNames(t *testing.T, source, destination string) {
 	}
 }
 
-// A file cannot replace a directory whose content must stay: some files were
-// not transferred, and that weighs more than the deletions.
+// A file cannot replace a directory whose content must stay: some files were not transferred, and
+// that weighs more than the deletions.
 func TestMaxDeleteAndSomethingInTheWay(t *testing.T) {
 	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
@@ -135,7 +134,7 @@ func TestDeletedIsNotGuessed(t *testing.T) {
 		"echo 'Number of deleted files: 1,234 (reg: 1,233, dir: 1)'":                    1234,
 		"echo 'Number of deleted files: 7'; echo 'Number of deleted files: 0'; exit 23": 0,
 		"echo 'Number of deleted files: 7'; exit 24":                                    7,
-		"echo 'Number of deleted files: 7'; exit 12":                                    -1, // a file's name
+		"echo 'Number of deleted files: 7'; exit 12":                                    -1, // of a file
 		"echo 'Number of deleted files: 7'; kill -9 $$":                                 -1,
 		"echo 'Number of deleted files: 7'; echo 'Number of deleted files: 1.23K'":      -1,
 		"echo 'Number of files: 7'":                                                     -1,
@@ -147,8 +146,8 @@ func TestDeletedIsNotGuessed(t *testing.T) {
 	}
 }
 
-// nobodysTree has a directory that a sender without rights cannot read. All of
-// its names are at the destination too, each with a file more.
+// nobodysTree has a directory that a sender without rights cannot read. All of its names are at the
+// destination too, each with a file more.
 func nobodysTree(t *testing.T) (source, destination string) {
 	t.Helper()
 	source, destination = t.TempDir(), t.TempDir()
@@ -234,7 +233,7 @@ func TestRefusedOptionsDelete(t *testing.T) {
 	}
 }
 
-// The limit is Job's alone: rsync would take the last of two.
+// The limit is the Job's alone: of two rsync would take the last.
 func TestMaxDeleteArg(t *testing.T) {
 	for limit, want := range map[int]string{-1: "-1", 0: "-1", 1: "1", 1000: "1000"} {
 		args := (&Sender{}).args(Job{Base: "/b", MaxDelete: &limit})

@@ -2,135 +2,130 @@
 
 // Package rsyncrunner runs rsync: the client that sends paths (Sender) and the daemon that receives
 // them (Daemon). In a test run without files LineSender and Netcat stand in for the two: they send
-// and print a line for each path. It knows nothing of ZooKeeper.
+// and print a line for each path. The package knows nothing of ZooKeeper.
 //
 // # Child processes
 //
-// Programs are started from an argument list, never through a shell. Each one
-// leads a session of its own, and so a process group of its own. A session
-// rather than a mere group, because a program without a controlling terminal
-// can neither ask for a password there nor be stopped for trying.
+// Programs are started from an argument list, never through a shell. Each one leads a session of
+// its own, and so a process group of its own. It is a session rather than a mere group because a
+// program without a controlling terminal can neither ask for a password there nor be stopped for
+// trying.
 //
-// A child is ended by SIGTERM to its group, a wait of StopGrace at most, and
-// SIGKILL to the group. rsync itself takes 0.4 s for SIGTERM. When the leader has
-// gone the rest of the group is killed too, before the leader is reaped, so
-// that the group's number cannot have passed to somebody else; the daemon's
-// transfers get SIGTERM and their time first, or their temporary files would
-// stay. Only then does a call return.
+// A child is ended by SIGTERM to its group, a wait of StopGrace at most, and SIGKILL to the group.
+// rsync itself takes 0.4 s for SIGTERM. When the leader has gone the rest of the group is killed
+// too, before the leader is reaped, so that the group's number cannot have passed to somebody else.
+// A daemon's transfers get SIGTERM and their time first, or their temporary files would stay. A
+// call returns when all that is over.
 //
-// The kernel kills a child whose zkrsync was killed (PR_SET_PDEATHSIG). That
-// signal is tied to the thread that made the child, so the goroutine that
-// starts a child keeps its thread until the child has ended: one thread for a
-// child. It does not reach the processes an rsync daemon makes, one for every
-// connection: after a SIGKILL of zkrsync the transfers under way end with their
-// connections, and nothing new is accepted.
+// The kernel kills a child whose zkrsync was killed (PR_SET_PDEATHSIG). That signal is tied to the
+// thread that made the child, so the goroutine that starts a child keeps its thread until the child
+// has ended: one thread for a child. The signal does not reach the processes that an rsync daemon
+// makes, one for every connection. So after a SIGKILL of zkrsync the transfers under way end with
+// their connections, and nothing new is accepted.
 //
-// A child inherits no descriptors but 0, 1 and 2, and the environment with
-// these changes:
-//   - LC_ALL=C, and no other LC_ variable nor LANGUAGE: statistics and error lines can be
-//     read, file names in them are escaped.
-//   - Every RSYNC_ variable is dropped, so that all nodes of a session run the
-//     same command (RSYNC_ICONV would rename files, RSYNC_CHECKSUM_LIST could
-//     switch verification off, RSYNC_PARTIAL_DIR, RSYNC_OLD_ARGS and
-//     RSYNC_PROTECT_ARGS change what an option means, RSYNC_PASSWORD is for
-//     daemons that are not ours). Kept are RSYNC_PROXY and RSYNC_CONNECT_PROG:
-//     they say how this node reaches others, not what is copied.
+// A child inherits no descriptors but 0, 1 and 2, and the environment with these changes:
+//   - LC_ALL=C, and no other LC_ variable nor LANGUAGE: statistics and error lines can be read,
+//     file names in them are escaped.
+//   - Every RSYNC_ variable is dropped, so that all nodes of a session run the same command
+//     (RSYNC_ICONV would rename files, RSYNC_CHECKSUM_LIST could switch verification off,
+//     RSYNC_PARTIAL_DIR, RSYNC_OLD_ARGS and RSYNC_PROTECT_ARGS change what an option means,
+//     RSYNC_PASSWORD is for daemons that are not ours). RSYNC_PROXY and RSYNC_CONNECT_PROG are
+//     kept: they say how this node reaches others, not what is copied.
 //
 // # What a sender runs
 //
 //	rsync --stats --numeric-ids -lptgoD --sockopts=TCP_NODELAY --from0 --files-from=-
-//	      [-r] [--filter=- PATTERN ...]
+//	      [-r] [--filter=- PATTERN ...] [--filter=RULE ...]
 //	      [--delete] [--checksum] [--drop-cache] [--hard-links] [--inplace]
 //	      [--timeout=N] [--verbose] [-n] [--KEY[=VALUE] ...] [--no-inc-recursive] [-n --checksum]
 //	      [--max-delete=N] [--out-format=... --8-bit-output --no-itemize-changes] -- BASE/ URL
 //
-// The list is written to rsync's standard input: entries end in NUL and begin
-// with "./", so that no byte of a name has a meaning (a line "#x" would be a
-// comment, "a\nb" two names). A recursive entry is "./a/b", without a slash at
-// its end: a directory that has been replaced by a symbolic link is then sent
-// as that link, not followed. One that is not recursive is "./a/b/". The base
-// itself is "./". Standard input rather than a file: nothing stays behind
-// after a kill, a full /tmp does not matter, and rsync 3.5 refuses list files
-// below links that somebody else owns.
+// The list is written to rsync's standard input. Its entries end in NUL and begin with "./", so
+// that no byte of a name has a meaning: a line "#x" would be a comment, "a\nb" two names. Standard
+// input is better than a file because nothing stays behind after a kill, a full /tmp does not
+// matter, and rsync 3.5 refuses list files below links that somebody else owns.
 //
-// The "--" keeps an option of the user's that lacks its value ("exclude") from
-// taking BASE for it: rsync would then list the destination and report success.
+// The "--" keeps an option of the user's that lacks its value ("exclude") from taking BASE for it:
+// rsync would then list the destination and report success.
 //
-// With HardLinks the whole list is made first (--no-inc-recursive): otherwise
-// rsync 3.5.0 hangs, and no --timeout ends it, when it cannot make the first of
-// the names that a file has, as where a directory with something in it stands there.
+// With HardLinks the whole list is made first (--no-inc-recursive). Otherwise rsync 3.5.0 hangs,
+// and no --timeout ends it, when it cannot make the first of the names that a file has, as where a
+// directory that is not empty has that name.
 //
-// Components above a listed name are followed where they are links, by rsync
-// itself. Who calls Run checks them right before (spec: "re-check every
-// component").
+// # Kinds of runs
 //
-// A job with Files lists single files, a range of those of one directory or hard
-// links: its entries are "./a/b" without -r, so a file is sent alone, and a name
-// that has become a directory without its content. One such run with HardLinks
-// that names every member of a group makes links of the copies the destination
-// has, and sends no content. The
-// directories above a name get mode and time from the source, as in every run;
-// nothing in them is deleted.
+// Job.Kind says what the names are, and with Options it decides on everything else:
+//
+//	Shallow     "./a/b/"    the directory's own entries
+//	Recursive   "./a/b"     -r: everything below it
+//	NameRange   "./a/b"     the file; --ignore-missing-args; --force instead of --delete
+//	LinkGroups  "./a/b"     the file; no --delete; --existing if the user has rules
+//	Leftovers   "./a/b/"    --existing --ignore-existing: deletions in the directory
+//
+// The base itself is "./" in every list. A recursive entry has no slash at its end, so that a
+// directory which has been replaced by a symbolic link is sent as that link, not followed.
+// Components above a listed name are followed where they are links, by rsync itself. Whoever calls
+// Run checks them right before.
+//
+// The directories above a name get mode and time from the source in every run; nothing in them is
+// deleted.
+//
+// A name of a file that has become a directory is sent without its content. A run of LinkGroups,
+// with HardLinks and every member of a group among its names, makes links of the copies that the
+// destination has, and sends no content.
 //
 // # Excluding
 //
-// Job.Filters are exclude patterns, relative to Base where they begin with a
-// slash. What they match below a name is neither sent nor created empty nor
-// deleted, by recursive runs and by others; a name in the list itself is sent
-// although a pattern matches it. A directory at the destination that is
-// deleted keeps what they match, and so itself, which rsync says and ends
-// with 0. They are the first rules, and the first that matches counts, so none
-// of the user's can undo them.
+// Job.Filters are exclude patterns, relative to Base where they begin with a slash. What they match
+// below a name is neither sent nor created empty nor deleted, whatever the kind of the run; a name
+// in the list itself is sent although a pattern matches it. A directory that is to be deleted at
+// the destination keeps what they match, and so itself; rsync says so and ends with 0. They are the
+// first rules, and the first that matches counts, so none of the user's can undo them.
 //
-// Each is an argument of its own. Run refuses a pattern of 4096 bytes or more,
-// which rsync would leave out; when all are too much for a command line (about
-// 2 MB with the environment) it returns an error that is E2BIG.
+// Each pattern is an argument of its own. Run refuses a pattern of 4096 bytes or more, which rsync
+// would leave out. When all are too much for a command line (about 2 MB with the environment) it
+// returns an error that is E2BIG.
 //
 // # Deleting
 //
-// rsync deletes nothing any more in a run after it could not read a directory
-// of the source, or could not stat something in it, and never in that
-// directory; such a run ends with 23. Options that take this away, or delete
-// what nobody asked to, are refused (see refusal).
+// When rsync could not read a directory of the source, or could not stat something in it, it
+// deletes nothing any more in that run, and never anything in that directory; the run ends with 23.
+// Options that take this away, or delete what nobody asked to, are refused (see refusal).
 //
-// Job.MaxDelete counts everything deleted because the source lacks it, each
-// file of a directory singly, and the content of a directory that a file
-// replaces. What is itself replaced by something of another type is not
-// counted, neither by the limit nor in Result.Deleted.
+// Job.MaxDelete counts everything that is deleted because the source lacks it, each file of a
+// directory singly, and the content of a directory that a file replaces. What is itself replaced by
+// something of another type is not counted, neither by the limit nor in Result.Deleted.
 //
 // # Changes
 //
-// Sender.Changes gets each change when rsync reports it, whatever their number;
-// it is called in turn within one run. The lines are told from all others by a
-// random word in front (--out-format=WORDcode|name). With Verbose they are also
-// in Output and FileList, without the word. A Code is rsync's %i: "<f.st......" a
-// file with other size and time, "<f+++++++++" a new one, ".d...p....." a
-// directory with another mode, "cL+++++++++" a link, "hf+++++++++" a hard link,
-// "hf" one in place of an equal copy, "*deleting". With DryRun or Verify they
-// say what would be done.
+// Job.Changes gets each change when rsync reports it, however many there are, one after the other.
+// A random word in front tells the lines from all others (--out-format=WORDcode|name). With Verbose
+// they are also in Output and FileList, without the word. A Code is rsync's %i: "<f.st......" is a
+// file with other size and time, "<f+++++++++" a new one, ".d...p....." a directory with another
+// mode, "cL+++++++++" a link, "hf+++++++++" a hard link, "hf" one in place of an equal copy,
+// "*deleting" a deletion. With DryRun or Verify they say what would be done.
 //
-// With Options.Verify nothing is written, and a change is a difference. rsync
-// compares
-//   - of files the content (by checksum, if the size is the same), mode, owner, group, and the time in whole seconds;
-//   - of directories, symbolic links and special files the same without content, of links also the target;
-//   - with HardLinks whether files are linked that the source has linked, but
-//     not whether the destination links more;
+// With Options.Verify nothing is written, and a change is a difference. rsync compares
+//   - of files the content (by checksum, if the size is the same), mode, owner, group, and the time
+//     in whole seconds;
+//   - of directories, symbolic links and special files the same without content, of links also the
+//     target;
+//   - with HardLinks whether files are linked that the source has linked, but not whether the
+//     destination links more;
 //   - with Delete what the destination has and the source has not.
 //
-// Times in the same second are the same, unless the user gives
-// modify-window:-1. The directories above a name are compared in each run that
-// has a name below them, Base in every run. Options of the user's that make a
-// run pass over files (update, existing, append, max-size, no-owner, ...) make
-// the comparison pass over them. A destination's owners are compared only if
-// its daemon runs as root. MaxDelete is left out.
+// Times in the same second are the same, unless the user gives modify-window:-1. The directories
+// above a name are compared in each run that has a name below them, Base in every run. Options of
+// the user's that make a run pass over files (update, existing, append, max-size, no-owner, ...)
+// make the comparison pass over them. A destination's owners are compared only if its daemon runs
+// as root. MaxDelete is left out.
 //
 // # What is read back
 //
-// The exit status is rsync's own, with one change: a client that pushes to a
-// daemon ends with 0 when --max-delete stopped the deletions; the runner sees the
-// message and makes it 25. A child ended by a signal has Code -1 and Signal.
-// Statistics are in the units rsync prints: numbers of files, and bytes.
-// Everything kept in memory is bounded, whatever the child prints.
+// The exit status is rsync's own, with one change: a client that pushes to a daemon ends with 0
+// when --max-delete stopped the deletions; the runner sees the message and makes it 25. A child
+// that a signal ended has Code -1 and Signal. Statistics are in the units that rsync prints:
+// numbers of files, and bytes. Everything kept in memory is bounded, whatever the child prints.
 //
 // Result.Class says what the end means:
 //
@@ -142,62 +137,55 @@
 //	Fatal           1, 2, 4
 //	Failed          3, 11, 20 and all others, and signals
 //
-// Three things are known from rsync's error lines, which name the side they come
-// from. A daemon that is stopped in the middle ends with 20, one with a full disk
-// with 11, one that cannot enter its path with 3, and the rsync here takes that
-// status over: it is Destination, not Failed, when the other side says that
-// it ended. And 23 is Destination when the other side had one of EIO,
-// ENOSPC, EROFS, EDQUOT, ESTALE, ENOTCONN. Other errors there (no permission, a
-// name too long) are the path's own: Partial. 23 with the limit on
-// deletions hit is Partial too; Result.DeletesStopped says the rest. And 2 or 4 is
-// Partial, not Fatal, when the other side found a path in the list without the
-// directory above it: that went, or became a link, while the list was made.
+// rsync's error lines name the side that they come from, and make four exceptions.
+//   - A daemon that is stopped in the middle ends with 20, one with a full disk with 11, one that
+//     cannot enter its path with 3, and the rsync here takes that status over. When the other side
+//     says that it ended, the class is Destination, not Failed.
+//   - 23 is Destination when the other side had one of EIO, ENOSPC, EROFS, EDQUOT, ESTALE,
+//     ENOTCONN. Its other errors (no permission, a name too long) are the path's own: Partial.
+//   - 23 is Partial also when the limit on deletions was hit; Result.DeletesStopped says the rest.
+//   - 2 or 4 is Partial, not Fatal, when the other side found a path in the list without the
+//     directory above it: that went, or became a link, while the list was made.
 //
 // Without Options.Timeout rsync waits for a silent destination for ever.
 //
 // # The daemon
 //
-// One module in a config file of mode 0600 in TempDir, which rsync reads again
-// for each connection, so it stays until the end. The module's path is handed
-// over in the environment (path = %ZKRS_MODULE_PATH%), because the file's own
-// syntax cannot carry every name: rsync has no way to write a percent sign
-// there, and trims blanks.
+// One module stands in a config file of mode 0600 in TempDir, which rsync reads again for each
+// connection, so it stays until the end. The module's path is handed over in the environment (path
+// = %ZKRS_MODULE_PATH%), because the file's own syntax cannot carry every name: rsync has no way to
+// write a percent sign there, and trims blanks.
 //
-// As root with CAP_SYS_CHROOT the module is served in a chroot and symbolic
-// links arrive unchanged. Otherwise rsync confines paths itself and rewrites
-// absolute link targets and those that lead out of the module; one WARNING says so.
+// As root with CAP_SYS_CHROOT the module is served in a chroot, and symbolic links arrive
+// unchanged. Otherwise rsync confines paths itself and rewrites absolute link targets and those
+// that lead out of the module; one WARNING says so.
 //
-// rsync notices that its peer is gone only when it reads or writes. While it
-// deletes it does neither: the receiving side of a client that was killed went
-// on for 8 s, while another source could be given the same path. --delete-delay
-// changes nothing, and a low --timeout would also end healthy transfers that wait for
-// a slow file system. So every LookEvery (200 ms) the Daemon looks at the
-// processes of its group: one that has a connection, but none that is
-// established, in two looks in a row gets SIGUSR1, and SIGKILL after a second
-// more. SIGUSR1 is how rsync's processes end each other; at SIGTERM the server
-// side goes on deleting after 0.4 s, until it reads or writes. Deletions stop
-// with the signal: 2 LookEvery (0.4 s), the time of two looks and one system
-// call at most after the client's connection was closed. The processes are gone
-// 0.1 s later, or 1.2 s later if only SIGKILL ends them.
-// A process that hangs in the kernel stays until that lets it go. A WARNING says
-// what was ended: "receiver of HOST ended: its source is gone", HOST the address.
+// rsync notices that its peer is gone only when it reads or writes, and while it deletes it does
+// neither: the receiving side of a client that was killed went on for 8 s, while another source
+// could be given the same path. --delete-delay changes nothing, and a low --timeout would also end
+// healthy transfers that wait for a slow file system. So the Daemon looks at the processes of its
+// group every 200 ms. One that has a connection, but none that is established, in two looks in a
+// row gets SIGUSR1, and SIGKILL after a second more. rsync's processes end each other with SIGUSR1;
+// at SIGTERM the server side goes on deleting until it reads or writes. Deletions stop with the
+// signal, that is 0.4 s and one system call at most after the client's connection was closed. The
+// processes are gone 0.1 s later, or 1.2 s later if only SIGKILL ends them. A process that hangs in
+// the kernel stays until the kernel lets it go. A WARNING says what was ended: "receiver of HOST
+// ended: its source is gone", HOST being the address.
 //
-// A connection is seen to be closed when this host's kernel knows. A source
-// whose host dies or is cut off sends nothing, and its receiver works on until
-// it has to wait; then Options.Timeout ends it. What is looked at is /proc:
-// stat, fd and net/tcp (proc(5)), and the extended attribute
-// system.sockprotoname of a descriptor, for sockets that are reset are in no
-// table. Where these cannot be read nothing is ended.
+// A connection is closed when this host's kernel knows it. A source whose host dies or is cut off
+// sends nothing, and its receiver works on until it has to wait; then Options.Timeout ends it. The
+// Daemon looks at /proc: stat, fd and net/tcp (proc(5)), and the extended attribute
+// system.sockprotoname of a descriptor, for sockets that are reset are in no table. Where these
+// cannot be read nothing is ended.
 //
-// A daemon counts as started when it answers rsync's own handshake on the
-// loopback addresses and lists the module with a comment only this daemon
-// knows. So neither a stranger on the port nor the daemon of an earlier run is
-// taken for it.
+// A daemon counts as started when it answers rsync's own handshake on the loopback addresses and
+// lists the module with a comment that only this daemon knows. So neither a stranger on the port
+// nor the daemon of an earlier run is taken for it.
 //
 // # Errors
 //
-// They begin with "cannot" and name the program, path or port. A context that
-// ended is wrapped (context.Cause), so errors.Is works.
+// They begin with "cannot" and name the program, path or port. A context that ended is wrapped
+// (context.Cause), so errors.Is works.
 //
 // Sources: rsync(1) and rsyncd.conf(5) of 3.5.0, and trials with that version.
 package rsyncrunner

@@ -4,7 +4,7 @@ package rsyncrunner
 
 import "strings"
 
-// childEnviron is the environment of every child; doc.go says why.
+// childEnviron returns the environment of every child; doc.go says why.
 func childEnviron(environ []string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, entry := range environ {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// On a host without IPv6 addresses rsync still listens on [::], and must not
-// be taken for a stranger there.
+// On a host without IPv6 addresses rsync still listens on [::], and must not be taken for a
+// stranger there.
 func TestDaemonOnHostWithoutIPv6(t *testing.T) {
 	if os.Getenv(innerVariable) == "" {
 		attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
@@ -55,8 +55,8 @@ func loopbackWithoutIPv6(t *testing.T) {
 	}
 }
 
-// A daemon that has lost the port to somebody for the moment of its start, and
-// listens in the other address family only, is not taken for one that works.
+// A daemon that has lost the port to somebody for the moment of its start, and listens in the other
+// address family only, is not taken for one that works.
 func TestDaemonInOneFamilyOnly(t *testing.T) {
 	program := script(t, `exec rsync --ipv6 "$@"`)
 	d, err := StartDaemon(t.Context(), DaemonConfig{Module: "m", Path: t.TempDir(), Port: freePort(t), TempDir: t.TempDir(), program: program})

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// maxPattern is the longest exclude pattern, in bytes. rsync drops a longer
-// one, says so, and ends with 0.
+// maxPattern is the length of the longest exclude pattern, in bytes. rsync drops a longer one, says
+// so, and ends with 0.
 const maxPattern = 4095
 
-// filterArgs carries exclude patterns. After "- " every byte belongs to the
+// filterArgs returns the arguments for exclude patterns. After "- " every byte belongs to the
 // pattern; --exclude=PATTERN would read "+ x", "- x" and "!" as something else.
 func filterArgs(patterns []string) []string {
 	args := make([]string, len(patterns))
@@ -33,7 +33,7 @@ func checkFilters(patterns []string) error {
 	return nil
 }
 
-// size is how many bytes all strings have together.
+// size returns how many bytes all strings have together.
 func size(texts []string) int {
 	total := 0
 	for _, text := range texts {

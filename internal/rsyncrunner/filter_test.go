@@ -68,8 +68,7 @@ func TestFiltersWithOddNames(t *testing.T) {
 	}
 }
 
-// Patterns as they come from a regex: for directories only, at any depth, and
-// with wildcards.
+// Patterns as they come from a regex: for directories only, at any depth, and with wildcards.
 func TestFilterKinds(t *testing.T) {
 	t.Parallel()
 	for filter, want := range map[string]string{
@@ -119,7 +118,7 @@ func TestFiltersComeFirst(t *testing.T) {
 	}
 }
 
-// A directory that goes with all in it stops at what is excluded.
+// Deleting a directory with all in it stops at what is excluded.
 func TestFilterBelowDeletedDirectory(t *testing.T) {
 	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()

@@ -55,8 +55,8 @@ func linked(t *testing.T, dir, first, second string) bool {
 	return os.SameFile(a, b)
 }
 
-// The runs of single directories make copies. One run over all names of a group
-// makes them links, sends no content, and leaves all around them as it is.
+// The runs of single directories make copies. One run over all names of a group makes them links,
+// sends no content, and leaves all around them as it is.
 func TestHardLinkPass(t *testing.T) {
 	t.Parallel()
 	source, members := linkedTree(t)
@@ -111,8 +111,7 @@ func TestHardLinkPassDeletesNothing(t *testing.T) {
 	}
 }
 
-// A name that is a directory meanwhile: neither what is in it nor anything else
-// is sent or deleted.
+// A name that has become a directory: neither what is in it nor anything else is sent or deleted.
 func TestFilesThatAreDirectories(t *testing.T) {
 	t.Parallel()
 	source, destination := t.TempDir(), t.TempDir()
@@ -142,8 +141,8 @@ func TestFilesList(t *testing.T) {
 	}
 }
 
-// The first name of a file cannot be made. rsync 3.5.0 with incremental recursion
-// waits for it for ever, and so do the other names.
+// The first name of a file cannot be made. rsync 3.5.0 with incremental recursion waits for it for
+// ever, and so do the other names.
 func TestHardLinkWhoseFirstNameIsTaken(t *testing.T) {
 	t.Parallel()
 	source, members := linkedTree(t)

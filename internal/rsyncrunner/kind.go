@@ -22,8 +22,8 @@ const (
 // become a directory is sent without its content. Other names are those of directories.
 func (k Kind) Files() bool { return k == NameRange || k == LinkGroups }
 
-// of returns the options of a run: the session's, as far as they suit its kind, and what the kind
-// needs beside them.
+// of returns the options of a run of a kind: the session's, as far as they suit the kind, and what
+// the kind needs beside them.
 func (o Options) of(kind Kind) Options {
 	add := func(extra ...string) { o.Extra = append(slices.Clip(o.Extra), extra...) }
 	switch kind {
@@ -41,8 +41,8 @@ func (o Options) of(kind Kind) Options {
 	case Leftovers:
 		add("existing", "ignore-existing")
 	}
-	// Beside files nothing is deleted: that is what Leftovers are for. And nothing makes way for the
-	// names of LinkGroups, which are copies that are there already.
+	// Beside files nothing is deleted: that is what Leftovers are for. And nothing makes way for
+	// the names of LinkGroups, which are copies that are there already.
 	o.Delete = o.Delete && !kind.Files()
 	return o
 }

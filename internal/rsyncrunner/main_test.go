@@ -22,8 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// helperVariable makes the test binary do something else than test: what it
-// says is done by helper.
+// helperVariable makes the test binary do something else than test: what it says is done by helper.
 const helperVariable = "RUNNER_TEST_HELPER"
 
 func TestMain(m *testing.M) {
@@ -85,7 +84,8 @@ func (b *buffer) String() string {
 func script(t *testing.T, text string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "rsync")
-	// A child made meanwhile would have it open for writing for a moment, and nobody could run it: "text file busy".
+	// A child made meanwhile would have it open for writing for a moment, and nobody could run it:
+	// "text file busy".
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(name, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
@@ -94,14 +94,15 @@ func script(t *testing.T, text string) string {
 	return name
 }
 
-// freePort returns a port that this test alone has until it ends. A socket is bound to it that never
-// listens: the daemons and listeners of the test can, because they share the address as it does, one
-// after the other; connections are refused while none does; and whoever else looks for a port like
-// this passes it over. It is below those the kernel gives to outgoing connections, and below those of
-// other packages' tests, which only look whether somebody listens.
+// freePort returns a port that only this test has until it ends. A socket is bound to the port and
+// never listens. Daemons and listeners of the test can listen there all the same, one after the
+// other, because they share the address with the socket (SO_REUSEADDR); while none does,
+// connections are refused. Whoever else looks for a port in this way finds it taken. It is below
+// the ports that the kernel gives to outgoing connections, and below those of other packages'
+// tests, which look only for listeners.
 func freePort(t *testing.T) int {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // for both families
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // and AF_INET
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,8 +143,7 @@ func serveAs(t *testing.T, cfg DaemonConfig) (*Daemon, string) {
 	return daemon, URL("127.0.0.1", cfg.Port, cfg.Module)
 }
 
-// startPlainDaemon starts an rsync daemon with module m that is not ours, and
-// returns what ends it.
+// startPlainDaemon starts an rsync daemon with module m that is not ours, and returns what ends it.
 func startPlainDaemon(t *testing.T, program, config string, port int) func() {
 	t.Helper()
 	cmd := exec.Command(program, "--daemon", "--no-detach", "--config="+config, "--port="+strconv.Itoa(port), "--log-file=/dev/null")
@@ -197,8 +197,8 @@ func write(t *testing.T, dir, name, content string) {
 	}
 }
 
-// tree describes all below dir: type, mode, content or target, and for
-// directories and files the time.
+// tree describes all below dir: type, mode, content or target, and for directories and files the
+// time.
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}

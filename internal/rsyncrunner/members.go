@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// member is a process, told from a later one with the same number by its start.
+// member is a process. Its start tells it from a later one with the same number.
 type member struct {
 	pid   int
-	start string // in clock ticks since the machine's
+	start string // in clock ticks since the machine started
 }
 
-// members returns the processes of a group that run. Zombies do not count:
-// whoever inherited them may reap them late, or never.
+// members returns the processes of a group that run. Zombies do not count: whoever inherited them
+// may reap them late, or never.
 func members(group int) []member {
 	names, _ := readNames("/proc")
 	var found []member
@@ -38,7 +38,7 @@ func members(group int) []member {
 	return found
 }
 
-// running reads a process of a group; false if it has ended.
+// running returns a process of a group; false if it has ended.
 func running(pid, group int) (member, bool) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -52,7 +52,7 @@ func running(pid, group int) (member, bool) {
 	return member{pid: pid, start: fields[19]}, true
 }
 
-// readNames returns the names in a directory, unsorted, without a look at them.
+// readNames returns the names in a directory, unsorted, without looking at what they name.
 func readNames(dir string) ([]string, error) {
 	file, err := os.Open(dir)
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 	"unicode"
 )
 
-// modulePathVariable carries the module's path to the daemon. It must begin
-// with an upper-case letter (rsync expands no other) and not with RSYNC_.
+// modulePathVariable carries the module's path to the daemon. Its name must begin with an
+// upper-case letter (rsync expands no other) and not with RSYNC_.
 const modulePathVariable = "ZKRS_MODULE_PATH"
 
-// maxModulePath is what rsync's expansion of a variable has room for.
+// maxModulePath is the number of bytes that rsync has room for when it expands a variable.
 const maxModulePath = 2000
 
-// URL is the address of a module for rsync. An IPv6 address may be given with
-// or without brackets.
+// URL returns the address of a module for rsync. host may be an IPv6 address, with or without
+// brackets.
 func URL(host string, port int, module string) string {
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	return "rsync://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/" + module
@@ -49,8 +49,8 @@ func checkModule(module string) error {
 	return nil
 }
 
-// cleanModulePath removes empty and "." components, since rsync takes "/./"
-// for the border of its chroot. ".." stays, links may be before it.
+// cleanModulePath removes empty and "." components, since rsync takes "/./" for the border of its
+// chroot. ".." stays, as what is before it may be a link.
 func cleanModulePath(path string) (string, error) {
 	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
 		return "", fmt.Errorf("cannot serve %q: the path is not absolute", path)
@@ -76,11 +76,11 @@ type privilege struct {
 	chroot bool
 }
 
-// moduleConfig is the daemon's config file. comment tells this daemon from any other.
+// moduleConfig returns the daemon's config file. comment tells this daemon from any other.
 func moduleConfig(module, comment string, may privilege) string {
 	lines := []string{
 		"reverse lookup = no",
-		"listen backlog = 128", // of 60 connections at once 52 took a second with rsync's own 5
+		"listen backlog = 128", // with rsync's own 5, 52 of 60 connections at once took a second
 		"[" + module + "]",
 		"comment = " + comment,
 		"path = %" + modulePathVariable + "%",

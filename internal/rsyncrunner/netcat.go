@@ -18,8 +18,7 @@ import (
 // sendTimeout bounds SendLine.
 const sendTimeout = 10 * time.Second
 
-// Netcat copies the lines of any number of connections to a writer, as
-// `nc -l -k PORT` does.
+// Netcat copies the lines of any number of connections to a writer, as `nc -l -k PORT` does.
 type Netcat struct {
 	listener net.Listener
 	out      io.Writer
@@ -81,8 +80,8 @@ func (n *Netcat) copy(ctx context.Context, conn net.Conn) {
 // Done is closed when the listener has ended.
 func (n *Netcat) Done() <-chan struct{} { return n.done }
 
-// Err says why it ended by itself; nil while it runs, and after Stop or the
-// end of its context.
+// Err says why the listener ended by itself. It is nil while the listener runs, and after Stop or
+// the end of its context.
 func (n *Netcat) Err() error {
 	select {
 	case <-n.done:
@@ -98,15 +97,15 @@ func (n *Netcat) Stop() {
 	<-n.done
 }
 
-// LineSender does for Netcat what Sender does for Daemon: it sends a line for each name of a job, as
-// the name is given, and looks at no file. Its methods may be called at the same time.
+// LineSender is to Netcat what Sender is to Daemon: it sends a line for each name of a job, as the
+// name is given, and looks at no file. Its methods may be called at the same time.
 type LineSender struct {
 	Who string // begins each line: "WHO is sending NAME"
 }
 
-// Run sends the lines to the host and port of the job's URL. It tells what rsync would: a Netcat that
-// cannot be reached is the destination's fault (10), a name that fits no line a partial transfer
-// (23). An error says that ctx ended; which lines have arrived is not known then.
+// Run sends the lines to the host and port of the job's URL. The result is what rsync's would be:
+// 10, the destination's fault, if no Netcat can be reached, and 23 if a name does not fit into a
+// line. An error says that ctx ended; which lines have arrived is not known then.
 func (s *LineSender) Run(ctx context.Context, job Job) (Result, error) {
 	start := time.Now()
 	addr, _, _ := strings.Cut(strings.TrimPrefix(job.URL, "rsync://"), "/")

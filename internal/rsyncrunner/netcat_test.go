@@ -48,8 +48,8 @@ func TestNetcatCopiesLines(t *testing.T) {
 	}
 }
 
-// Connections stay open for as long as they like, also between the pieces of a
-// line, and a last line needs no end.
+// Connections stay open for as long as they like, also between the pieces of a line, and a last
+// line needs no end.
 func TestNetcatAndSlowConnections(t *testing.T) {
 	_, out, port := netcat(t, t.Context())
 	addr := net.JoinHostPort("localhost", strconv.Itoa(port))

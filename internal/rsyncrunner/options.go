@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// Options are rsync's options, the same for every run of a session.
+// Options are what a session wants of rsync, the same for all its runs.
 type Options struct {
 	Delete    bool
 	Checksum  bool
 	HardLinks bool
 	Inplace   bool
 	DryRun    bool
-	Verify    bool // compare only, by checksums: nothing is written, each difference is a Change
+	Verify    bool // only compare, by checksums: each difference is a Change
 	Verbose   bool
 	DropCache bool     // a patched rsync only
 	Timeout   int      // seconds without data; 0: none
@@ -48,7 +48,7 @@ func (o Options) Validate(ctx context.Context) error {
 	return nil
 }
 
-// args are the options between the fixed ones and the operands.
+// args returns the options between the fixed ones and the operands.
 func (o Options) args() []string {
 	var args []string
 	add := func(wanted bool, arg string) {
@@ -71,17 +71,17 @@ func (o Options) args() []string {
 		}
 		args = append(args, "--"+key)
 	}
-	// With incremental recursion rsync 3.5.0 waits for ever when the first name of a
-	// group cannot be made, whatever --timeout says.
+	// With incremental recursion rsync 3.5.0 waits for ever when it cannot make the first name of a
+	// group, whatever --timeout says.
 	add(o.HardLinks, "--no-inc-recursive")
 	if o.Verify {
-		// Last, as one of the user's may be no-checksum.
+		// These come last, as one of the user's may be no-checksum.
 		args = append(args, "-n", "--checksum")
 	}
 	return args
 }
 
-// longName is what a long option of rsync looks like.
+// longName matches the name of a long option.
 var longName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]+$`)
 
 func (o Options) checkExtra(extra string) error {

@@ -51,8 +51,8 @@ func TestValidateRefuses(t *testing.T) {
 	}
 }
 
-// The names above are those of the real program: an option it does not know
-// any more, or never did, guards nothing.
+// The names above are those of the real program: an option it does not know any more, or never did,
+// guards nothing.
 func TestRefusedOptionsExist(t *testing.T) {
 	var args []string
 	for _, name := range []string{

@@ -10,15 +10,15 @@ import (
 	"sync"
 )
 
-// maxLine bounds a line that is kept or waited for; longer ones are cut up. A
-// path of 4 KiB fits, even if rsync writes five bytes for each of its own.
+// maxLine bounds a line that is kept or waited for; longer ones are cut up. A path of 4 KiB fits,
+// even if rsync writes five bytes for each of its bytes.
 const maxLine = 32 << 10
 
-// lineWriter cuts a stream into lines, hands each to line (without its end) and
-// copies the stream to out in whole lines, so that two streams do not mix
-// within one. It never fails: a child must not die of a full log disk.
+// lineWriter cuts a stream into lines, hands each to line (without its end) and copies the stream
+// to out in whole lines, so that two streams do not mix within a line. It never fails, because a
+// child must not die of a log disk that is full.
 type lineWriter struct {
-	edit    func([]byte) []byte // what out and line get instead of a line with its end; nil: the same
+	edit    func([]byte) []byte // what out and line get instead of a line; nil: the line
 	out     io.Writer           // nil: no copy
 	line    func([]byte)
 	pending []byte
@@ -132,7 +132,7 @@ func (e *excerpt) lines() []string {
 	return append(lines, e.tail...)
 }
 
-// said is what the child printed, for an error's text.
+// said tells what the child printed, for an error's text.
 func (e *excerpt) said() string {
 	lines := e.lines()
 	if len(lines) == 0 {

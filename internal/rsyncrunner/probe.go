@@ -21,13 +21,13 @@ const probeTimeout = 2 * time.Second
 // maxProbeAnswer bounds, in bytes, what is read of an answer.
 const maxProbeAnswer = 1 << 20
 
-// ErrStranger: another program has the port, or had it for the moment of the
-// daemon's start, so that the daemon does not answer everywhere. Waiting does not
-// help then, another port does.
+// ErrStranger says that another program has the port, or had it for the moment of the daemon's
+// start, so that the daemon does not answer everywhere. Waiting does not help then, another port
+// does.
 var ErrStranger = errors.New("another program answers there")
 
-// Probe asks the rsync daemon at addr ("host:port") for its modules and
-// returns nil if module is among them.
+// Probe asks the rsync daemon at addr ("host:port") for its modules and returns nil if module is
+// among them.
 func Probe(ctx context.Context, addr, module string) error {
 	return probe(ctx, addr, module, "")
 }
@@ -56,10 +56,9 @@ func probe(ctx context.Context, addr, module, comment string) error {
 	return nil
 }
 
-// askModules speaks the text part of rsync's daemon protocol: both sides send
-// their version, the client "#list", the daemon a line for each module and
-// "@RSYNCD: EXIT". It names version 31: from 32 on a digest list is expected
-// with it, and for a list of modules nothing newer is needed.
+// askModules speaks the text part of rsync's daemon protocol: both sides send their version, the
+// client "#list", the daemon a line for each module and "@RSYNCD: EXIT". The version that it names
+// is 31, which is enough for a list of modules; from 32 on a list of digests has to come with it.
 func askModules(conn net.Conn, module, comment string) (bool, error) {
 	answer := bufio.NewScanner(io.LimitReader(conn, maxProbeAnswer))
 	if !answer.Scan() {
@@ -100,8 +99,8 @@ func endError(err error) error {
 
 func cut(text string, limit int) string { return text[:min(len(text), limit)] }
 
-// PortFree returns nil if a daemon could listen on port now, on every address
-// and in every address family this host has.
+// PortFree returns nil if a daemon could listen on port now, on every address and in every address
+// family that this host has.
 func PortFree(port int) error {
 	if port < 1 || port > 65535 {
 		return fmt.Errorf("cannot listen on port %d: ports are 1 to 65535", port)
@@ -114,10 +113,10 @@ func PortFree(port int) error {
 	return nil
 }
 
-// bindable tries to bind port on all addresses of one family. A family that the host does not have is
-// no hindrance.
+// bindable tries to listen on port on all addresses of one family. A family that the host does not
+// have is no hindrance.
 func bindable(network string, port int) error {
-	// A child that is made meanwhile would have the listener too, until it becomes its program, and
+	// A child that is made meanwhile would have the listener too, until its program runs, and would
 	// keep the daemon from the port that was found free.
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()

@@ -22,17 +22,17 @@ const defaultStopGrace = 2 * time.Second
 // process is a running child and the group it leads.
 type process struct {
 	cmd     *exec.Cmd
-	workers bool // the leader has made others whose work deserves a proper end
+	workers bool // the leader makes others, whose work deserves a proper end
 	grace   time.Duration
-	done    chan struct{} // closed when the group is gone and its output read
+	done    chan struct{} // closed when the group is gone and its output was read
 
 	mu       sync.Mutex
 	stopping bool // SIGTERM has been sent
 	gone     bool // the leader has exited and its group was killed: signal no more
 }
 
-// startProcess starts cmd as the leader of a session. grace bounds the wait
-// after SIGTERM, and the wait for output that a stray descendant keeps open.
+// startProcess starts cmd as the leader of a session. grace bounds the wait after SIGTERM, and the
+// wait for output that a stray descendant keeps open.
 func startProcess(cmd *exec.Cmd, workers bool, grace time.Duration) (*process, error) {
 	if grace <= 0 {
 		grace = defaultStopGrace
@@ -53,14 +53,14 @@ func mergeSysProcAttr(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 		attr = &syscall.SysProcAttr{}
 	}
 	attr.Setsid = true
-	// SIGKILL: neither a sending client nor a listening daemon has anything
-	// to tidy up, and nothing can hold it back.
+	// It is SIGKILL because neither a sending client nor a listening daemon has anything to tidy
+	// up, and nothing can hold SIGKILL back.
 	attr.Pdeathsig = syscall.SIGKILL
 	return attr
 }
 
-// own starts the child and stays with it. The thread is locked because the
-// kernel sends Pdeathsig when the thread that made the child ends.
+// own starts the child and stays with it. It locks its thread because the kernel sends Pdeathsig
+// when the thread that made the child ends.
 func (p *process) own(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -73,8 +73,8 @@ func (p *process) own(started chan<- error) {
 
 	awaitExit(p.cmd.Process.Pid)
 	if p.workers {
-		// rsync's listener ends before those that receive files, and these
-		// have to remove their temporary ones.
+		// rsync's listener ends before the processes that receive files, and these have to remove
+		// their temporary files.
 		p.terminate()
 		p.awaitGroup()
 	}
@@ -82,14 +82,14 @@ func (p *process) own(started chan<- error) {
 	p.kill(syscall.SIGKILL)
 	p.gone = true
 	p.mu.Unlock()
-	// The exit status is in ProcessState; what else Wait may say (a stray
-	// descendant held the output open) does not change it.
+	// The exit status is in ProcessState. What else Wait may say, as that a stray descendant held
+	// the output open, does not change it.
 	_ = p.cmd.Wait()
 	p.awaitGroup()
 }
 
-// awaitExit waits for the end of pid without reaping it, so that its number,
-// which is also the group's, stays taken.
+// awaitExit waits for the end of pid without reaping it, so that its number, which is also the
+// group's, stays taken.
 func awaitExit(pid int) {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
@@ -99,9 +99,8 @@ func awaitExit(pid int) {
 	}
 }
 
-// awaitGroup waits until nothing of the group runs any more. The wait is
-// bounded: after SIGTERM because some ignore it, after SIGKILL because a
-// process that hangs in the kernel (a dead file server) cannot be killed.
+// awaitGroup waits until nothing of the group runs any more. The wait is bounded: some processes
+// ignore SIGTERM, and one that hangs in the kernel (a dead file server) cannot even be killed.
 func (p *process) awaitGroup() {
 	end := time.Now().Add(p.grace)
 	for groupRuns(p.cmd.Process.Pid) && time.Now().Before(end) {
@@ -114,7 +113,7 @@ func groupRuns(group int) bool {
 	return syscall.Kill(-group, 0) == nil && len(members(group)) > 0
 }
 
-// othersRun is groupRuns for the members beside the leader.
+// othersRun reports whether a process of a group beside its leader still runs.
 func othersRun(group int) bool {
 	return slices.ContainsFunc(members(group), func(m member) bool { return m.pid != group })
 }
@@ -124,11 +123,11 @@ func (p *process) kill(sig syscall.Signal) {
 	_ = syscall.Kill(-p.cmd.Process.Pid, sig) // ESRCH: nobody is left
 }
 
-// signal signals one member of the group, and reports whether it did. It leaves
-// a group alone that is being ended as a whole.
+// signal signals one member of the group and reports whether it did. It does nothing to a group
+// that is being ended as a whole.
 func (p *process) signal(m member, sig syscall.Signal) bool {
-	// A handle first and then the look, so that the signal cannot reach a
-	// later process with this number.
+	// The handle comes before the look, so that the signal cannot reach a later process with this
+	// number.
 	handle, err := os.FindProcess(m.pid)
 	if err != nil {
 		return false
@@ -145,8 +144,8 @@ func (p *process) signal(m member, sig syscall.Signal) bool {
 	return handle.Signal(sig) == nil
 }
 
-// terminate asks the group to end. Once: a second SIGTERM can make rsync skip
-// a step of its tidying.
+// terminate asks the group to end, once: a second SIGTERM can make rsync skip a step of its
+// tidying.
 func (p *process) terminate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -156,8 +155,8 @@ func (p *process) terminate() {
 	}
 }
 
-// stop ends the group and returns when it is gone. A leader without workers has
-// nothing to tidy up, and is spared the 0.4 s that rsync takes for that.
+// stop ends the group and returns when it is gone. A daemon that serves nobody has nothing to tidy
+// up and is killed at once, which saves the 0.4 s that rsync takes for SIGTERM.
 func (p *process) stop() {
 	if p.workers && !othersRun(p.cmd.Process.Pid) {
 		p.mu.Lock()
@@ -185,8 +184,8 @@ func (p *process) stop() {
 	<-p.done
 }
 
-// wait returns when the child has ended; when ctx ends first it stops the
-// group and returns the reason.
+// wait returns when the child has ended. When ctx ends first it stops the group and returns the
+// cause.
 func (p *process) wait(ctx context.Context) error {
 	select {
 	case <-p.done:
@@ -197,8 +196,8 @@ func (p *process) wait(ctx context.Context) error {
 	}
 }
 
-// status is how the child ended: its exit status, or -1 and the signal.
-// Only after done.
+// status returns how the child ended: its exit status, or -1 and the signal. It may be called after
+// done.
 func (p *process) status() (int, syscall.Signal) {
 	ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if ok && ws.Signaled() {

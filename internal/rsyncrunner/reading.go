@@ -12,15 +12,15 @@ import (
 // deletedLabel begins the statistics line with the number of deleted files.
 const deletedLabel = "Number of deleted files:"
 
-// maxDeleteMessage is how rsync says on stderr that --max-delete stopped it.
+// maxDeleteMessage begins the line on stderr that says that --max-delete stopped rsync.
 const maxDeleteMessage = "Deletions stopped due to --max-delete limit"
 
-// listInvalidMessage is how the rsync at the destination refuses a list that has a
-// path without the directory above it.
+// listInvalidMessage begins the line with which the rsync at the destination refuses a list that
+// has a path without the directory above it.
 const listInvalidMessage = "ABORTING due to invalid path from sender: "
 
-// reading is what has been read of a run's output. Its two streams come from
-// two goroutines, so each has fields of its own.
+// reading is what was read of a run's output. The two streams come from two goroutines, so each has
+// fields of its own.
 type reading struct {
 	logger *slog.Logger
 
@@ -72,8 +72,8 @@ func (r *reading) result(code int, signal syscall.Signal) Result {
 		}
 	case codePartial, codeVanished, codeMaxDelete:
 	default:
-		// rsync has not come to its statistics: what looks like the number
-		// of deleted files is the name of a listed one.
+		// rsync has not come to its statistics: what looks like the number of deleted files is the
+		// name of a listed file.
 		result.Deleted = -1
 	}
 	return result

@@ -17,20 +17,18 @@ const (
 	lostGrace = time.Second
 )
 
-// receivers ends the processes of a daemon whose peer is gone. rsync notices
-// that only when it reads or writes, and while it deletes it does neither.
+// receivers ends the processes of a daemon whose peer is gone. rsync notices that only when it
+// reads or writes, and while it deletes it does neither.
 //
-// A transfer that goes well is not disturbed, because the client leaves last:
-// rsync's protocol ends with a goodbye that the server sends when deletions,
-// times of directories and all else are done (do_recv in its main.c, after
-// generate_files), and that the client waits for (read_final_goodbye). All the
-// server has to do then is to end. It has one look of time for that; after it
-// a signal would still not harm.
+// A transfer that goes well is not disturbed, because the client leaves last. rsync's protocol ends
+// with a goodbye, which the server sends when deletions, times of directories and all else are done
+// (do_recv in its main.c, after generate_files), and for which the client waits
+// (read_final_goodbye). All that the server has to do then is to end. It has the time of one look
+// for that, and a signal after it would still do no harm.
 //
-// The signal is SIGUSR1, with which rsync's processes end each other: temporary
-// files are removed and the process ends. At SIGTERM its server side waits for
-// 0.4 s, sets a flag that is looked at when it reads or writes, and goes on
-// deleting (sig_int in rsync.c of 3.5.0).
+// The signal is SIGUSR1, with which rsync's processes end each other: temporary files are removed
+// and the process ends. At SIGTERM rsync's server side waits for 0.4 s, sets a flag that is looked
+// at when it reads or writes, and goes on deleting (sig_int in rsync.c of 3.5.0).
 type receivers struct {
 	process *process
 	port    int
@@ -40,11 +38,11 @@ type receivers struct {
 	known   map[member]*served
 }
 
-// served is a process with a connection of the daemon's. A transfer has two
-// of them, rsync's generator and receiver, with the same one.
+// served is a process that has a connection of the daemon's. A transfer has two, rsync's generator
+// and its receiver, which share one connection.
 type served struct {
-	peer  netip.Addr // the zero value: it was never seen connected
-	lost  bool       // in the last look
+	peer  netip.Addr // the zero value: the process was never seen connected
+	lost  bool       // it had no peer in the last look
 	ended time.Time  // when it got SIGUSR1
 }
 
@@ -59,7 +57,7 @@ func newReceivers(process *process, cfg DaemonConfig) *receivers {
 	return r
 }
 
-// watch looks until ctx ends, with the whole pause between two looks.
+// watch looks until ctx ends. The pause is from the end of one look to the begin of the next.
 func (r *receivers) watch(ctx context.Context) {
 	timer := time.NewTimer(r.every)
 	defer timer.Stop()
@@ -74,8 +72,8 @@ func (r *receivers) watch(ctx context.Context) {
 	}
 }
 
-// look ends every process that has no peer in this look and had none in the
-// one before. Where /proc cannot be read nothing is ended.
+// look ends every process that has no peer in this look and had none in the one before. Where /proc
+// cannot be read nothing is ended.
 func (r *receivers) look() {
 	leader := r.process.cmd.Process.Pid
 	held, tables := map[member][]socket{}, map[string]bool{}
@@ -98,12 +96,12 @@ func (r *receivers) look() {
 	if len(held) == 0 {
 		return
 	}
-	// Read after the descriptors, so that what these refer to is in it.
+	// The table is read after the descriptors, so that it has what these refer to.
 	table, err := connections(leader, r.port, tables)
 	if err != nil {
 		return
 	}
-	said := map[netip.Addr]bool{} // one line for the two processes of a transfer
+	said := map[netip.Addr]bool{} // the two processes of a transfer make one line
 	for m, sockets := range held {
 		one, connected := r.judge(m, sockets, table)
 		if one == nil {
@@ -120,8 +118,8 @@ func (r *receivers) look() {
 	}
 }
 
-// judge returns what is known of a process and whether it has a peer; nil if
-// it serves no connection.
+// judge returns what is known of a process and whether it has a peer; nil if it serves no
+// connection.
 func (r *receivers) judge(m member, sockets []socket, table map[string]connection) (one *served, connected bool) {
 	one = r.known[m]
 	for _, socket := range sockets {
@@ -130,8 +128,8 @@ func (r *receivers) judge(m member, sockets []socket, table map[string]connectio
 			return nil, false
 		}
 		if one == nil {
-			// Also one never seen connected: its peer may have gone before the
-			// first look, and a reset connection is in no table any more.
+			// A process that was never seen connected counts too: its peer may have gone before the
+			// first look, and a connection that was reset is in no table any more.
 			one = &served{}
 			r.known[m] = one
 		}
@@ -143,7 +141,7 @@ func (r *receivers) judge(m member, sockets []socket, table map[string]connectio
 	return one, connected
 }
 
-// end takes the next step with a process, and reports whether it was the first.
+// end takes the next step towards the end of a process, and reports whether it was the first.
 func (r *receivers) end(m member, one *served, connected bool) bool {
 	was := one.lost
 	one.lost = !connected

@@ -264,7 +264,7 @@ func inodeOf(t *testing.T, socket syscall.Conn) string {
 	return strings.TrimSuffix(strings.TrimPrefix(target, "socket:["), "]")
 }
 
-// What is on the way of ending must not get a second SIGTERM.
+// What is being ended must not get a second SIGTERM.
 func TestSignalSparesWhatIsBeingEnded(t *testing.T) {
 	process, err := startProcess(exec.Command("sleep", "60"), false, 0)
 	if err != nil {

@@ -4,7 +4,7 @@ package rsyncrunner
 
 import "strings"
 
-// refusal says why an option cannot be used; "" for those that can.
+// refusal says why an option cannot be used, "" if it can.
 func (o Options) refusal(key, value string) string {
 	switch key {
 	case "files-from", "from0", "no-from0":
@@ -69,8 +69,8 @@ const clearing = "it would clear the rules that keep excluded directories out"
 
 const nulSeparated = "rsync would expect NUL instead of line ends in its file, as it does in the list of paths, and so not find the rules: give them one by one (exclude:PATTERN, include:PATTERN)"
 
-// readsRuleFile reports whether a filter rule names a file with more rules:
-// merge or dir-merge, or their short forms . and :
+// readsRuleFile reports whether a filter rule names a file with more rules: merge or dir-merge, or
+// their short forms, a full stop and a colon.
 func readsRuleFile(rule string) bool {
 	rule = strings.TrimLeft(rule, " ")
 	return strings.HasPrefix(rule, "merge") || strings.HasPrefix(rule, "dir-merge") ||

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Exit statuses the callers tell apart.
+// Exit statuses that this package tells apart.
 const (
 	codeNetwork   = 10
 	codePartial   = 23
@@ -21,16 +21,21 @@ type Result struct {
 	Code     int            // rsync's exit status; -1 when a signal ended it
 	Signal   syscall.Signal // 0: it exited by itself
 	Stats    Stats
-	Errors   []string      // lines of stderr: the first and the last ones
-	FileList string        // what was printed before the statistics: with Verbose the files sent; bounded, says how many lines it lacks
+	Errors   []string      // lines of stderr, the first and the last ones
 	Duration time.Duration // of the whole run
 
-	Deleted        int  // files, directories and all else deleted (in a dry run: that would be); -1 when rsync has not said it
+	// FileList is what was printed before the statistics: with Verbose the files that were sent. It
+	// is bounded and says how many lines it lacks.
+	FileList string
+
+	// Deleted is the number of files, directories and all else that were deleted, or in a dry run
+	// would be; -1 when rsync has not said it.
+	Deleted        int
 	DeletesStopped bool // Job.MaxDelete left some undeleted, whatever Code is
 
 	destinationBroken  bool // an error line says that the destination's file system takes nothing
 	endedByDestination bool // the rsync at the other end gave up
-	listInvalid        bool // it did because a directory vanished while the list was made
+	listInvalid        bool // it gave up because a directory vanished while the list was made
 }
 
 // String says in words how the run ended: "exit status 23 (some files were not transferred)".

@@ -22,7 +22,7 @@ import (
 // Sender runs the rsync client. Its methods may be called at the same time.
 type Sender struct {
 	Options   Options
-	Output    io.Writer     // gets what rsync prints, in whole lines, from all runs at once; nil: nobody
+	Output    io.Writer     // gets whole lines of what all runs print, at once; nil: nobody
 	Logger    *slog.Logger  // nil: none
 	StopGrace time.Duration // between SIGTERM and SIGKILL; 0: 2 s
 
@@ -34,17 +34,16 @@ type Job struct {
 	Kind      Kind
 	Base      string       // absolute path of the tree
 	Names     []string     // below Base, as raw bytes; "": Base itself
-	Filters   []string     // exclude patterns of rsync's, as raw bytes; they come before all other rules
+	Filters   []string     // exclude patterns, as raw bytes; before all other rules
 	Rules     []string     // further filter rules, as --filter takes them
 	MaxDelete *int         // how many may be deleted; 0 or less: none; nil: any number
 	URL       string       // of the module, see URL
 	Changes   func(Change) // gets each change as it comes, in turn, and holds rsync up; nil: nobody
 }
 
-// Run sends a job and waits for its end. An error says that rsync could not be
-// run, or that ctx ended, in which case nothing of rsync is left running and
-// the job has to be taken as not done. That rsync failed is no error but a
-// Result that is not OK.
+// Run sends a job and waits for its end. An error says that rsync could not be run, or that ctx
+// ended: then nothing of rsync is left running, and the job has to be taken as not done. That rsync
+// failed is no error but a Result of another class than Fine.
 func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	list, err := pathList(job)
 	if err != nil {
@@ -96,7 +95,7 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	return result, nil
 }
 
-// args is the command line; doc.go explains it.
+// args returns the command line; doc.go explains it.
 func (s *Sender) args(job Job, last ...string) []string {
 	args := []string{"--stats", "--numeric-ids", "-lptgoD", "--sockopts=TCP_NODELAY", "--from0", "--files-from=-"}
 	if job.Kind == Recursive {
@@ -114,8 +113,8 @@ func (s *Sender) args(job Job, last ...string) []string {
 	return append(args, "--", strings.TrimRight(job.Base, "/")+"/", job.URL)
 }
 
-// maxDeleteArg writes a limit. -1 is how every version understands "none": to
-// old ones 0 meant no limit.
+// maxDeleteArg writes a limit. Every version understands -1 as "none"; to old ones 0 meant no
+// limit.
 func maxDeleteArg(limit int) string {
 	if limit <= 0 {
 		limit = -1
@@ -123,17 +122,17 @@ func maxDeleteArg(limit int) string {
 	return "--max-delete=" + strconv.Itoa(limit)
 }
 
-// runLine is a log line for a command, without the exclude patterns: there can
-// be megabytes of them.
+// runLine returns a log line for a command, without the exclude patterns: there can be megabytes of
+// them.
 func runLine(args []string, job Job) string {
 	shown := slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return strings.HasPrefix(arg, "--filter=- ") })
 	return fmt.Sprintf("running %q with %d paths and %d exclude patterns", shown, len(job.Names), len(job.Filters))
 }
 
-// pathList is the list for --files-from.
+// pathList returns the list for --files-from.
 func pathList(job Job) ([]byte, error) {
 	if !filepath.IsAbs(job.Base) || strings.ContainsRune(job.Base, 0) {
-		// A relative one with a colon would be a remote host.
+		// A relative path with a colon would be a remote host.
 		return nil, fmt.Errorf("cannot send from %q: the base path is not absolute", job.Base)
 	}
 	if len(job.Names) == 0 {
@@ -151,8 +150,8 @@ func pathList(job Job) ([]byte, error) {
 	return list.Bytes(), nil
 }
 
-// listEntry writes one name for the list. Empty and "." components go: rsync
-// takes a "/./" for the point where the path to keep begins.
+// listEntry returns a name as it stands in the list. Empty and "." components go, as rsync takes
+// "/./" for the point where the path that it keeps begins.
 func listEntry(name string, kind Kind) (string, error) {
 	if strings.HasPrefix(name, "/") || strings.ContainsRune(name, 0) {
 		return "", fmt.Errorf("cannot send %q: it is not a path below the base path", name)

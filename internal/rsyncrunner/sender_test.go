@@ -225,8 +225,8 @@ func TestSendOptions(t *testing.T) {
 	}
 }
 
-// An option without its value must not take the base path for it: rsync would
-// list the destination and report success.
+// An option without its value must not take the base path for it: rsync would list the destination
+// and report success.
 func TestSendOptionWithoutValue(t *testing.T) {
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "dir/file", "x")

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// StatNames are the nine counters of a session, as rsync --stats names them
-// with spaces replaced by underscores. They are znode names.
+// StatNames are the nine counters of a session. They have the names of rsync --stats, with
+// underscores for spaces, and are names of znodes.
 var StatNames = [...]string{
 	"Number_of_files",
 	"Number_of_regular_files_transferred",
@@ -21,11 +21,12 @@ var StatNames = [...]string{
 	"Total_bytes_received",
 }
 
-// Stats are counters by name: numbers of files, and bytes.
+// Stats are counters by name. They count files, or bytes.
 type Stats map[string]int64
 
-// read takes one line. It reports false for a line that names a counter but
-// has no number that can be read.
+// read takes one line of rsync --stats. Of a counter that is there twice the last one counts, as a
+// listed file may have a name that looks like a counter. It returns false for a line that names a
+// counter but has no number that can be read.
 func (s Stats) read(line string) bool {
 	name, value, found := strings.Cut(line, ":")
 	if !found {
@@ -51,7 +52,7 @@ func isStatName(name string) bool {
 	return false
 }
 
-// readNumber reads the first word of value, digits with commas in them.
+// readNumber reads the first word of value, which is digits with commas in them.
 func readNumber(value string) (int64, bool) {
 	fields := strings.Fields(value)
 	if len(fields) == 0 {

@@ -112,8 +112,7 @@ func TestResultInWords(t *testing.T) {
 	}
 }
 
-// BenchmarkStats reads the end of an rsync's output, and a long list of files
-// before it.
+// BenchmarkStats reads the end of an rsync's output, and a long list of files before it.
 func BenchmarkStats(b *testing.B) {
 	stats := []byte(realStatistics)
 	list := bytes.Repeat([]byte("some/directory/with a file: of a name\n"), 1000)
