@@ -12,11 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Isolate gives the process a mount namespace of its own, so that nobody else sees its mounts, and the kernel unmounts them
-// when it and its children have ended, even if they were killed. It runs the program again, in the same process, so call it
-// before anything else; the second call returns at once. Only root can do it, for others it does nothing.
+// Isolate gives the process a mount namespace of its own. Nobody else sees its mounts, and the
+// kernel unmounts them when the process and its children have ended, even if they were killed.
+// Isolate runs the program again, in the same process, so call it before anything else; the second
+// call returns at once. Only root can do it, for others it does nothing.
 func Isolate() error {
-	const marker = "SLOWFS_ISOLATED" // the process that has been here; children inherit the variable, not the number
+	// The variable holds the process that has been here. Children inherit it, but have other
+	// numbers.
+	const marker = "SLOWFS_ISOLATED"
 	pid := strconv.Itoa(os.Getpid())
 	if os.Geteuid() != 0 || os.Getenv(marker) == pid {
 		return nil
@@ -25,7 +28,7 @@ func Isolate() error {
 	if err != nil {
 		return fmt.Errorf("cannot find the program: %w", err)
 	}
-	runtime.LockOSThread() // for good: the namespace is this thread's alone until it becomes the program
+	runtime.LockOSThread() // for good: only this thread has the namespace
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("cannot make a mount namespace: %w", err)
 	}

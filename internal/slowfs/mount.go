@@ -21,9 +21,11 @@ import (
 
 // Options say how slow the file system is.
 type Options struct {
-	Delay time.Duration       // of each delayed operation; 0: none
-	Keep  time.Duration       // how long the kernel keeps names and attributes; 0: 1 s
-	Sleep func(time.Duration) // called with Delay for each delayed operation, by several goroutines; nil: time.Sleep
+	Delay time.Duration // of each delayed operation; 0: none
+	Keep  time.Duration // how long the kernel keeps names and attributes; 0: 1 s
+
+	// Sleep is called with Delay for each delayed operation, in several goroutines. nil: time.Sleep
+	Sleep func(time.Duration)
 }
 
 // FS is a mounted file system.
@@ -41,8 +43,8 @@ type Counts struct{ Lookup, Getattr, Opendir, Open, Create int64 }
 // Sum is the number of all delayed operations.
 func (c Counts) Sum() int64 { return c.Lookup + c.Getattr + c.Opendir + c.Open + c.Create }
 
-// Mount mounts the directory dir at the directory at, which must exist and not lie below dir. It returns when the file
-// system is ready.
+// Mount mounts the directory dir at the directory at, which must exist and not lie below dir. It
+// returns when the file system is ready.
 func Mount(dir, at string, o Options) (*FS, error) {
 	if o.Sleep == nil {
 		o.Sleep = time.Sleep
@@ -72,12 +74,12 @@ func Mount(dir, at string, o Options) (*FS, error) {
 		MountOptions: raw.MountOptions{
 			Name:                 "slowfs",
 			FsName:               below,
-			Options:              []string{"default_permissions"}, // the kernel checks them: everything here is done by one user
+			Options:              []string{"default_permissions"}, // checked by the kernel: here all is one user
 			AllowOther:           asRoot,
 			DirectMountStrict:    asRoot,
 			DisableReadDirPlus:   true,
 			DisableSplice:        true,                // for small files it costs more than copying
-			DisabledCapabilities: raw.CAP_PASSTHROUGH, // else reads bypass the file system, for root and on new kernels only
+			DisabledCapabilities: raw.CAP_PASSTHROUGH, // with it reads bypass the file system
 		},
 	})
 	if err != nil {
@@ -86,8 +88,9 @@ func Mount(dir, at string, o Options) (*FS, error) {
 	return f, nil
 }
 
-// mountPrivately mounts so that no child process inherits the device: while one has it a dead server is not noticed, and whoever
-// waits for an answer cannot even be killed. Where fusermount3 mounts, go-fuse sees to it.
+// mountPrivately mounts so that no child process inherits the device. While a child has it nobody
+// notices that the server is dead, and whoever waits for an answer cannot even be killed. Where
+// fusermount3 mounts, go-fuse sees to it.
 func mountPrivately(asRoot bool, at string, root fuse.InodeEmbedder, o *fuse.Options) (*raw.Server, error) {
 	if !asRoot {
 		return fuse.Mount(at, root, o)
@@ -138,8 +141,9 @@ func (f *FS) Counts() Counts {
 	return Counts{f.lookup.Load(), f.getattr.Load(), f.opendir.Load(), f.open.Load(), f.create.Load()}
 }
 
-// Unmount ends the file system and returns when nothing serves it any more. If it was still in use after a third of a second
-// it is unmounted all the same, and the error says so. Where not root mounted it, it then stays for those who use it.
+// Unmount ends the file system and returns when nothing serves it any more. If it was still in use
+// after a third of a second it is unmounted all the same, and the error says so. A file system that
+// root has not mounted then stays for those who use it.
 func (f *FS) Unmount() error {
 	err := f.server.Unmount()
 	if err == nil {

@@ -47,8 +47,8 @@ func (n *node) Getattr(ctx context.Context, f fuse.FileHandle, out *raw.AttrOut)
 	return n.LoopbackNode.Getattr(ctx, f, out)
 }
 
-// Statx is refused, once: from then on the kernel asks by getattr, which lacks nothing but the birth time. go-fuse's own
-// follows symbolic links and fails for open files.
+// Statx is refused, once: from then on the kernel asks by getattr, which lacks nothing but the
+// birth time. go-fuse's own Statx follows symbolic links and fails for open files.
 func (n *node) Statx(context.Context, fuse.FileHandle, uint32, uint32, *raw.StatxOut) syscall.Errno {
 	return syscall.ENOSYS
 }

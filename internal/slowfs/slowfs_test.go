@@ -119,7 +119,8 @@ func TestRsyncFromAndTo(t *testing.T) {
 	compare(t, dir, below)
 }
 
-// What a Statx that follows links would get wrong: the kernel asks for a birth time with it, ls and stat do.
+// A Statx that follows links would get this wrong. The kernel asks for a birth time with it, as ls
+// and stat do.
 func TestStatxOfLink(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Symlink("nowhere", filepath.Join(dir, "link")); err != nil {
@@ -288,7 +289,8 @@ func TestUnmountWhileInUse(t *testing.T) {
 	}
 }
 
-// With the device in a child's hands the file system would outlive its server, and its users hang for ever.
+// With the device in a child's hands the file system would outlive its server, and its users would
+// hang for ever.
 func TestChildrenDoNotGetTheDevice(t *testing.T) {
 	mount(t, t.TempDir(), Options{})
 	out, err := exec.Command("ls", "-l", "/proc/self/fd").CombinedOutput()

@@ -16,15 +16,16 @@ import (
 // Aspect is something that Compare can leave out.
 type Aspect int
 
-// HardLinks is which names belong to one file.
+// HardLinks is the aspect of which names belong to one file.
 const HardLinks Aspect = iota + 1
 
-// Compare says in what two trees differ, one line each, in the order of a walk: names, types, content, link
-// targets, modes, owners, device numbers, the modification times of files and directories to the nanosecond,
-// and the structure of hard links; the two roots included. Names are quoted, so a line is always one line.
-// Access and change times, extended attributes and the times of symlinks are not looked at.
+// Compare says in what two trees differ, one line for each difference, in the order of a walk. It
+// compares names, types, content, link targets, modes, owners, device numbers, the modification
+// times of files and directories to the nanosecond, and the structure of hard links; the two roots
+// included. Names are quoted, so that a line is always one line. It does not look at access and
+// change times, extended attributes and the times of symlinks.
 //
-// The error is about a tree that could not be read; the differences up to there come with it.
+// An error says that a tree could not be read; the differences found before come with it.
 func Compare(a, b string, without ...Aspect) ([]string, error) {
 	c := comparison{
 		names: [2]string{a, b},
@@ -48,9 +49,9 @@ type inode struct{ dev, ino uint64 }
 
 type comparison struct {
 	names       [2]string
-	roots       [2]*os.Root // goes down name by name, so that a path may be longer than the system allows
+	roots       [2]*os.Root // goes down name by name, so paths may be of any length
 	links       bool
-	first       [2]map[inode]string // the first name met of each file that has several
+	first       [2]map[inode]string // of each file with several names the one that was met first
 	differences []string
 }
 
@@ -109,7 +110,7 @@ func (c *comparison) node(rel string) error {
 	return nil
 }
 
-// firstName is the name under which this file was met first; its own, if this is the first time.
+// firstName returns the name under which this file was met first, which is its own the first time.
 func (c *comparison) firstName(side int, rel string, st *syscall.Stat_t) string {
 	if st.Nlink < 2 {
 		return rel
@@ -194,7 +195,7 @@ func (c *comparison) content(rel string, sizeA, sizeB int64) error {
 			return nil
 		}
 		if ended {
-			return nil // both: the same number of bytes was read
+			return nil // of both: the same number of bytes was read
 		}
 	}
 }

@@ -19,24 +19,24 @@ type Names int
 const (
 	// PlainNames are letters and digits only.
 	PlainNames Names = iota
-	// LineNames adds every odd name that a list with one path a line can carry, so that a client that
+	// LineNames adds every odd name that a list with one path a line can carry: a client that
 	// writes such lists (without "./" in front) sends all of it.
 	LineNames
-	// OddNames adds those too that such a list cannot carry: a newline or a carriage return in the
+	// OddNames also adds those that such a list cannot carry: a newline or a carriage return in the
 	// name, and a directory directly below the root that begins with "#" or ";".
 	OddNames
 )
 
 // TreeOptions says what MakeTree makes. The zero value is a root directory with nothing in it.
 type TreeOptions struct {
-	// Fanout is the number of subdirectories of each plain directory, level by level: {10, 10, 5} makes
-	// 10 directories, 100 in them, and 500 in those.
+	// Fanout is the number of subdirectories of each plain directory, level by level: {10, 10, 5}
+	// makes 10 directories, 100 in them, and 500 in those.
 	Fanout []int
 	// Files is the number of plain files in every plain directory, the root included.
 	Files int
 	// Size is the length of every plain file in bytes. No two files have the same content.
 	Size int
-	// Names other than PlainNames also brings symlinks of every kind, empty and deep directories, a
+	// Names other than PlainNames also bring symlinks of every kind, empty and deep directories, a
 	// named pipe, unusual modes and, for root, foreign owners.
 	Names Names
 	// HardLinks adds groups of links whose members lie in one directory.
@@ -45,12 +45,13 @@ type TreeOptions struct {
 	FarHardLinks bool
 }
 
-// deepLevels is far below every depth at which a tree is cut, and far from the limit of a path's length.
+// deepLevels is far below every depth at which a tree is cut, and far from the limit of a path's
+// length.
 const deepLevels = 40
 
-// MakeTree makes a tree in dir, which may exist but must be empty then. The same options always make the
-// same tree, apart from ctimes: contents and modification times follow from the names. All modification
-// times lie between 1990 and 2020, with nanoseconds.
+// MakeTree makes a tree in dir. The directory may exist, but must be empty then. The same options
+// always make the same tree, apart from ctimes: contents and modification times follow from the
+// names. All modification times lie between 1990 and 2020, with nanoseconds.
 func MakeTree(dir string, o TreeOptions) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("cannot make a tree: %w", err)
@@ -87,7 +88,7 @@ type maker struct {
 	asRoot bool
 	err    error
 	dirs   []string          // relative, parents first
-	modes  map[string]uint32 // of directories, set last: a read-only one could not be filled
+	modes  map[string]uint32 // of directories; set last, as a read-only one cannot be filled
 }
 
 func (m *maker) do(act func() error) {
@@ -96,7 +97,7 @@ func (m *maker) do(act func() error) {
 	}
 }
 
-// at joins by hand: filepath.Join would clean names such as "..".
+// at joins by hand, as filepath.Join would clean names such as "..".
 func (m *maker) at(rel string) string {
 	if rel == "" {
 		return m.root
@@ -131,7 +132,7 @@ func cutLast(rel string) (dir, name string, nested bool) {
 	return rel[:i], rel[i+1:], true
 }
 
-// file makes a file, and its directory where that is missing.
+// file makes a file, and its directory if that is missing.
 func (m *maker) file(rel string, size int) {
 	if dir, _, nested := cutLast(rel); nested {
 		m.dir(dir)
@@ -169,7 +170,7 @@ var lineNames = []string{
 	strings.Repeat("n", 255),
 }
 
-// lostNames do not: the line ends early, or is a comment.
+// lostNames do not survive one: the line ends early, or is a comment.
 var lostNames = []string{"new\nline", "\n", "return\r", "return", "#comment", ";comment"}
 
 func (m *maker) odd(names Names) {
@@ -177,7 +178,8 @@ func (m *maker) odd(names Names) {
 	if names == OddNames {
 		set = append(set[:len(set):len(set)], lostNames...)
 	}
-	// As directories directly below the root, and further down; as files; and each with something in it.
+	// The names are given to directories directly below the root and further down, each with
+	// something in it, and to files.
 	for _, parent := range []string{"", "odd/in/here"} {
 		for i, name := range set {
 			dir := join(parent, name)
@@ -251,7 +253,8 @@ func (m *maker) hardLinks(first string, others ...string) {
 	}
 }
 
-// times gives directories their modes and times, from the bottom up: whatever is made in one changes it.
+// times gives directories their modes and times, from the bottom up, because whatever is made in a
+// directory changes it.
 func (m *maker) times() {
 	for i := len(m.dirs) - 1; i >= 0; i-- {
 		rel := m.dirs[i]
@@ -268,7 +271,7 @@ func sum(rel string) uint64 {
 	return h.Sum64()
 }
 
-// content is size bytes that begin with the file's own path.
+// content returns size bytes that begin with the file's own path.
 func content(rel string, size int) []byte {
 	seed := fmt.Appendf(nil, "%s %016x\n", filepath.ToSlash(rel), sum(rel))
 	return bytes.Repeat(seed, size/len(seed)+1)[:size]

@@ -109,7 +109,8 @@ func TestLineNamesFitOnLines(t *testing.T) {
 	}
 }
 
-// rsync is the judge of both: a copy by it has no differences, and it finds none where Compare finds none.
+// rsync judges both: a copy that it makes has no differences, and it finds none where Compare finds
+// none.
 func TestCompareAgreesWithRsync(t *testing.T) {
 	src := makeTree(t, everything)
 	dst := filepath.Join(t.TempDir(), "copy")
@@ -143,7 +144,8 @@ func want(t *testing.T, a, b string, lines ...string) {
 func TestCompareSeesEveryChange(t *testing.T) {
 	a, b := makeTree(t, everything), makeTree(t, everything)
 	var expected []string
-	// change runs act in a directory of b, which keeps its time, so that only what act does shows: these lines.
+	// change runs act in a directory of b, which keeps its time, so that only what act does shows:
+	// as these lines.
 	change := func(dir string, act func(in string) error, lines ...string) {
 		t.Helper()
 		in := filepath.Join(b, dir)
@@ -196,7 +198,7 @@ func TestCompareSeesEveryChange(t *testing.T) {
 		return errors.Join(os.Remove(in+"/three"), os.WriteFile(in+"/three", content("near links/one", 2000), 0o644),
 			os.Chtimes(in+"/three", time.Time{}, timeOf("near links/one")))
 	}, `"near links/three": the same file as "near links/one" and as "near links/three"`)
-	change("far b/below", func(in string) error { // the copy becomes a link of another file, equal in all else
+	change("far b/below", func(in string) error { // it becomes a link of another, equal file
 		twin := filepath.Join(a, "odd/files/twin")
 		for _, name := range []string{twin, filepath.Join(b, "odd/files/twin")} {
 			if err := errors.Join(os.WriteFile(name, nil, 0o644), os.Chtimes(name, time.Time{}, timeOf("twin"))); err != nil {
