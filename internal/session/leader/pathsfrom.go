@@ -7,20 +7,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"vsc-zk/internal/session/wire"
 )
-
-// entryLine is an entry as --failed and --paths-from have it, one a line: as it is, or quoted as in Go if
-// a line could not hold it.
-func entryLine(entry string) string {
-	if strings.HasPrefix(entry, `"`) || !utf8.ValidString(entry) || strings.ContainsFunc(entry, unicode.IsControl) {
-		return strconv.Quote(entry)
-	}
-	return entry
-}
 
 // pathsFile is what a file that --failed has written holds. Its parts have to be sent one after the
 // other.

@@ -93,7 +93,7 @@ func (r *report) add(res wire.Result) {
 
 // unfinished writes a line for a path that nobody has ended.
 func (r *report) unfinished(path wire.Text) {
-	r.left = append(append(r.left, entryLine(string(path))...), '\n')
+	r.left = append(append(r.left, path.String()...), '\n')
 	r.write(struct {
 		Type    string    `json:"type"`
 		Path    wire.Text `json:"path"`
@@ -117,7 +117,7 @@ func (r *report) close(queued int, failed []wire.Text, counts wire.Counts) error
 	if r.failed != "" {
 		lines := r.left
 		for _, path := range failed {
-			lines = append(append(lines, entryLine(string(path))...), '\n')
+			lines = append(append(lines, path.String()...), '\n')
 		}
 		if e := renameio.WriteFile(r.failed, lines, 0o644, renameio.WithStaticPermissions(0o644)); e != nil {
 			err = errors.Join(err, fmt.Errorf("cannot write the failed paths: %w", e))
