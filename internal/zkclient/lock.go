@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"sync"
@@ -96,7 +97,7 @@ func (l *Lock) enter(ctx context.Context) (node string, err error) {
 		node, err = c.createOnce(ctx, join(l.path, prefix), []byte(l.data), EphemeralSequential, c.acl)
 		return err
 	}, func(ctx context.Context) (bool, error) {
-		since, err := c.since(ctx, l.path, prefix, 0)
+		since, err := c.since(ctx, l.path, prefix, math.MinInt64)
 		for _, name := range since {
 			node = join(l.path, name)
 		}
