@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -26,6 +28,11 @@ func Start(t testing.TB) *Server {
 // first of them. It returns the exit code: that of the tests, or 1 when there is no server or a
 // goroutine was left behind.
 func Main(m *testing.M, server **Server) int {
+	if signal.Ignored(syscall.SIGHUP) { // as below nohup; the programs that tests start would ignore it, too
+		hangUp := make(chan os.Signal, 1)
+		signal.Notify(hangUp, syscall.SIGHUP)
+		defer signal.Stop(hangUp)
+	}
 	dir, err := os.MkdirTemp("", "zktest-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
