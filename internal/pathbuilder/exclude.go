@@ -29,9 +29,9 @@ func NewExcluder(pattern *regexp.Regexp, owner *uint32) *Excluder {
 	return &Excluder{pattern: pattern, owner: owner, limit: defaultExcludeLimit, readers: defaultWalkers}
 }
 
-// defaultExcludeLimit keeps rsync quick. It compares each file with each rule, and 10,000 rules
-// cost 0.1 ms a file.
-const defaultExcludeLimit = 10_000
+// defaultExcludeLimit bounds the memory that the directories of one path take. rsync compares each
+// file with each rule: 10,000 rules cost 0.1 ms a file.
+const defaultExcludeLimit = 1_000_000
 
 // Children returns the names of the subdirectories of dir that a walk leaves out, sorted. dir is an
 // absolute path as the walk spells it.

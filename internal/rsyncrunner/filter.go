@@ -4,6 +4,7 @@ package rsyncrunner
 
 import (
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -19,6 +20,29 @@ func filterArgs(patterns []string) []string {
 		args[i] = "--filter=- " + pattern
 	}
 	return args
+}
+
+// maxFilterArgs is how many bytes of exclude patterns go into a command line; more of them go through a
+// pipe. Linux takes 2 MiB of arguments and environment together, by default.
+const maxFilterArgs = 256 << 10
+
+// filterRule reads exclude patterns, and nothing else, from a descriptor that an rsync is given.
+const filterRule = ".- /dev/fd/3"
+
+// feedFilters returns a pipe that gives exclude patterns, each with a NUL byte as --from0 says, to whoever
+// reads it. Done waits for the end of that; the reading end has to be closed before.
+func feedFilters(patterns []string) (pipe *os.File, done func(), err error) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make a pipe for %d exclude patterns: %w", len(patterns), err)
+	}
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		defer writer.Close()
+		_, _ = writer.WriteString(strings.Join(patterns, "\x00") + "\x00") // an rsync that ends early reads less
+	}()
+	return reader, func() { <-fed }, nil
 }
 
 func checkFilters(patterns []string) error {

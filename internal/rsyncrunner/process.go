@@ -181,8 +181,17 @@ func (p *process) stop() {
 		p.kill(syscall.SIGKILL)
 	}
 	p.mu.Unlock()
-	<-p.done
+	// One that hangs in the kernel, below a dead file server, dies when it comes out of there, and does
+	// nothing before. Nobody can wait for that.
+	timer.Reset(p.grace + killed)
+	select {
+	case <-p.done:
+	case <-timer.C:
+	}
 }
+
+// killed is the least that a process has to end after SIGKILL.
+const killed = 5 * time.Second
 
 // wait returns when the child has ended. When ctx ends first it stops the group and returns the
 // cause.

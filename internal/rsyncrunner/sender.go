@@ -5,7 +5,6 @@ package rsyncrunner
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -25,6 +23,7 @@ type Sender struct {
 	Output    io.Writer     // gets whole lines of what all runs print, at once; nil: nobody
 	Logger    *slog.Logger  // nil: none
 	StopGrace time.Duration // between SIGTERM and SIGKILL; 0: 2 s
+	Stall     time.Duration // an rsync in which nothing moves for so long is ended; 0: it is not
 
 	program string // tests replace it; "": rsync
 }
@@ -71,21 +70,30 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	}
 
 	program := programName(s.program)
-	cmd := exec.Command(program, s.args(job, changes.args()...)...)
+	given, extra := job, []*os.File(nil)
+	if size(job.Filters)+16*len(job.Filters) > maxFilterArgs {
+		pipe, fed, err := feedFilters(job.Filters)
+		if err != nil {
+			return Result{}, err
+		}
+		defer fed()
+		defer pipe.Close()
+		given.Filters, given.Rules, extra = nil, append([]string{filterRule}, job.Rules...), []*os.File{pipe}
+	}
+	cmd := exec.Command(program, s.args(given, changes.args()...)...)
+	cmd.ExtraFiles = extra
 	cmd.Env = childEnviron(os.Environ())
 	cmd.Stdin = bytes.NewReader(list)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	logger.Debug(runLine(cmd.Args, job))
 	start := time.Now()
 	p, err := startProcess(cmd, false, s.StopGrace)
-	if errors.Is(err, syscall.E2BIG) {
-		return Result{}, fmt.Errorf("cannot start %s: its command line has no room for %d exclude patterns of %d bytes together; divide the paths into smaller ones, or exclude a directory above what is excluded: %w",
-			program, len(job.Filters), size(job.Filters), err)
-	}
 	if err != nil {
 		return Result{}, startError(program, err)
 	}
-	if err := p.wait(ctx); err != nil {
+	watched, unwatch := p.watchStall(ctx, s.Stall)
+	defer unwatch()
+	if err := p.wait(watched); err != nil {
 		return Result{}, fmt.Errorf("cannot finish sending to %s: %w", job.URL, err)
 	}
 	stdout.flush()
@@ -93,6 +101,19 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	result := read.result(p.status())
 	result.Duration = time.Since(start)
 	return result, nil
+}
+
+// Try reports whether an rsync with the same options ends well that has nothing to send: one that does
+// not is not to blame on what it sent. It changes nothing at the destination.
+func (s *Sender) Try(ctx context.Context, url string) (Result, error) {
+	dir, err := os.MkdirTemp("", "zkrsync-try-")
+	if err != nil {
+		return Result{}, fmt.Errorf("cannot try rsync: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	try := *s
+	try.Options.DryRun, try.Options.Delete = true, false
+	return try.Run(ctx, Job{Kind: Shallow, Base: dir, Names: []string{""}, URL: url})
 }
 
 // args returns the command line; doc.go explains it.

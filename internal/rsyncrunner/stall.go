@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// ErrStalled is the end of an rsync in which nothing has moved for too long: it was stopped, or hangs
+// below a file server that does not answer.
+var ErrStalled = errors.New("nothing has moved in rsync")
+
+// watchStall returns a context that ends with ErrStalled when no process of the group has moved for
+// so long: none has read or written a byte, made a system call, or was given the processor. One that
+// waits for its other end wakes up every minute at least. 0: no bound.
+func (p *process) watchStall(ctx context.Context, stall time.Duration) (context.Context, func()) {
+	if stall <= 0 {
+		return ctx, func() {}
+	}
+	watched, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		look := time.NewTicker(max(stall/10, 10*time.Millisecond))
+		defer look.Stop()
+		last, since := "", time.Now()
+		for {
+			select {
+			case <-watched.Done():
+				return
+			case <-p.done:
+				return
+			case <-look.C:
+			}
+			now, states := movement(p.cmd.Process.Pid)
+			switch {
+			case now != last:
+				last, since = now, time.Now()
+			case time.Since(since) >= stall:
+				cancel(fmt.Errorf("%w for %v (state %s)", ErrStalled, stall, states))
+				return
+			}
+		}
+	}()
+	return watched, func() {
+		cancel(nil)
+		<-ended
+	}
+}
+
+// movement is a text that changes whenever a process of a group does something, and their states as
+// the kernel has them: D waits for a disk or a file server, T is stopped.
+func movement(group int) (moved, states string) {
+	var all strings.Builder
+	for _, m := range members(group) {
+		io, _ := os.ReadFile(fmt.Sprintf("/proc/%d/io", m.pid))
+		all.Write(io)
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.pid))
+		for line := range strings.Lines(string(status)) {
+			if strings.Contains(line, "ctxt_switches:") {
+				all.WriteString(line)
+			}
+			if state, ok := strings.CutPrefix(line, "State:"); ok {
+				states += strings.Fields(state)[0]
+			}
+		}
+	}
+	return all.String(), states
+}
