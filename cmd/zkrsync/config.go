@@ -51,6 +51,7 @@ func (o *options) config(log *cli.Log, stdout io.Writer) session.Config {
 func (o *options) forSource(cfg *session.Config) {
 	cfg.Jobs = o.jobs
 	cfg.Worker.Batch = o.batch
+	cfg.Stall = time.Duration(o.stall) * time.Second
 	cfg.Worker.BatchTime = time.Duration(o.batchSeconds) * time.Second
 	cfg.Prefetch = o.prefetch
 	cfg.MaxDelete = o.maxDelete
@@ -76,6 +77,7 @@ func (o *options) forMaster(cfg *session.Config) {
 	cfg.Leader.DoneFile = o.doneFile
 	cfg.Leader.Report = o.report
 	cfg.Leader.Failed = o.failed
+	cfg.Leader.MaxFailures = o.maxFailures
 }
 
 func (o *options) forDestination(cfg *session.Config) {

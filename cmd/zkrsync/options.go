@@ -55,6 +55,7 @@ type options struct {
 	batchSeconds int
 	prefetch     int
 	timeout      int // seconds; 0: rsync's own
+	stall        int // seconds; 0: never
 	verbose      bool
 	dropCache    bool
 	arbitOpts    []string // "key" or "key:value"
@@ -62,14 +63,15 @@ type options struct {
 	startPort    int
 
 	// Client
-	host       string // "": ask the system
-	domain     string
-	verifyPath bool
-	doneFile   string
-	report     string
-	failed     string
-	daemon     bool
-	pidFile    string // template
+	host        string // "": ask the system
+	domain      string
+	verifyPath  bool
+	doneFile    string
+	report      string
+	failed      string
+	maxFailures int // 0: any number
+	daemon      bool
+	pidFile     string // template
 
 	// Logging
 	logFile     string // template; "": none
@@ -92,6 +94,7 @@ func newProgram(o *options) *cli.Program {
 		excludeRe:    regexp.MustCompile(`/\.snapshots(/.*|$)`),
 		excludeUser:  "root",
 		batchSeconds: 5,
+		stall:        600,
 		prefetch:     32,
 		startPort:    4444,
 		verifyPath:   true,
@@ -195,6 +198,8 @@ func (o *options) rsyncOptions(p *cli.Program) {
 		Help: "Names that a source looks at before its rsyncs come to them, at the same time: on a file system that answers slowly rsync then need not wait for each. 0 to leave that to rsync."})
 	g.Int(&o.timeout, cli.Opt{Name: "timeout", Arg: "SECONDS",
 		Help: "End a transfer that moves nothing for so many seconds (rsync --timeout); 0 for no limit."})
+	g.Int(&o.stall, cli.Opt{Name: "stall", Arg: "SECONDS", Added: true,
+		Help: "End an rsync of this source in which nothing has moved for so long, neither a byte nor a system call, as below a file server that hangs; its paths are tried elsewhere. 0 for no limit."})
 	g.Bool(&o.verbose, cli.Opt{Name: "verbose",
 		Help: "Have rsync name the files it transfers (rsync --verbose); they are logged with --info."})
 	g.Bool(&o.dropCache, cli.Opt{Name: "dropcache",
@@ -222,6 +227,8 @@ func (o *options) clientOptions(p *cli.Program) {
 		Help: "Write what became of each piece to this file as it becomes known: JSON lines with outcome, attempts, seconds, bytes, who sent it and error lines, and the totals at the end; only the master does."})
 	g.String(&o.failed, cli.Opt{Name: "failed", Arg: "FILE", Added: true,
 		Help: "Write the pieces that failed or were left over to this file at the end, for --paths-from; only the master does."})
+	g.Int(&o.maxFailures, cli.Opt{Name: "max-failures", Arg: "NUMBER", Added: true,
+		Help: "End the session when so many pieces have failed; those that are left stay unfinished. 0 to go on whatever fails; only the master does."})
 	g.Bool(&o.daemon, cli.Opt{Name: "daemon",
 		Help: "Go on in the background once started."})
 	g.String(&o.pidFile, cli.Opt{Name: "pidfile", Arg: "FILE",

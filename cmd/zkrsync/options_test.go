@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 	want := options{
 		user: "root", passwd: "admin", session: "default", depth: 3, maxDelete: -1, startPort: 4444, excludeUser: "root",
 		excludeRe: regexp.MustCompile(`/\.snapshots(/.*|$)`), verifyPath: true, maxBytes: 104857600, backupCount: 5, logFormat: "text",
-		walkers: 8, slots: 1, batch: 500, batchSeconds: 5, prefetch: 32,
+		walkers: 8, slots: 1, batch: 500, batchSeconds: 5, prefetch: 32, stall: 600,
 		logFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log", pidFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
 	}
 	got, warnings := parse(t, nil, nil)
@@ -90,6 +90,8 @@ func TestEveryOption(t *testing.T) {
 		{"excludere", "", "", func(o *options) { o.excludeRe = nil }},
 		{"excl_usr", "x", "", func(o *options) { o.excludeUser = "x" }},
 		{"excl-usr", "x", "", func(o *options) { o.excludeUser = "x" }},
+		{"stall", "7", "", func(o *options) { o.stall = 7 }},
+		{"max-failures", "7", "", func(o *options) { o.maxFailures = 7 }},
 		{"timeout", "7", "", func(o *options) { o.timeout = 7 }},
 		{"verbose", "yes", "", func(o *options) { o.verbose = true }},
 		{"dropcache", "yes", "", func(o *options) { o.dropCache = true }},

@@ -54,6 +54,8 @@ func (o *options) problem() string {
 		{"rsyncport", int64(o.rsyncPort), 0, 65535},
 		{"startport", int64(o.startPort), 1, 65535},
 		{"timeout", int64(o.timeout), 0, 1<<31 - 1},
+		{"stall", int64(o.stall), 0, 1<<31 - 1},
+		{"max-failures", int64(o.maxFailures), 0, 1<<31 - 1},
 		{"max-delete", int64(o.maxDelete), -1, 1<<31 - 1},
 		{"max_bytes", o.maxBytes, 0, 1<<63 - 1},
 		{"backup_count", int64(o.backupCount), 0, 1<<31 - 1},

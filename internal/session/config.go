@@ -4,6 +4,7 @@ package session
 
 import (
 	"io"
+	"time"
 
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/destination"
@@ -41,7 +42,8 @@ type Config struct {
 
 	Jobs        int // runs at once; 0: one, and none beside leading
 	Worker      worker.Config
-	Prefetch    int // names looked at before rsync does, at once; 0: none
+	Stall       time.Duration // an rsync in which nothing moves for so long is ended; 0: it is not
+	Prefetch    int           // names looked at before rsync does, at once; 0: none
 	Leader      leader.Config
 	Destination destination.Config
 

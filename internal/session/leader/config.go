@@ -29,6 +29,8 @@ type Config struct {
 	Report    string // JSON lines, one a path; "": none
 	Failed    string // gets the entries that failed or are unfinished; "": none
 
+	MaxFailures int // the session ends when so many paths have failed; 0: it goes on
+
 	Groups int // most groups of hard links that are remembered, 0: Groups
 	Lines  int // number of made-up paths of the netcat test; 0: it is none
 }

@@ -285,6 +285,9 @@ func (l *Leader) onePass(ctx context.Context, m *member.Member, working <-chan e
 		if err := l.account.drain(ctx, m); err != nil { // after the look at the queues: all that left them
 			return err
 		}
+		if most := l.cfg.MaxFailures; most > 0 && l.ledger.now().Ended.Failed >= most {
+			return fmt.Errorf("cannot go on: %d paths have failed, as many as --max-failures allows", l.ledger.now().Ended.Failed)
+		}
 		done := left.Total() == 0 && !walking
 		if !done {
 			if l.over, err = stranded.giveUp(ctx, m, left.Ext, left.Paths+left.Split == 0 && !walking); err != nil {

@@ -12,19 +12,21 @@ type facts struct {
 	several  bool // it carried several paths
 	attempts int  // at these paths, before this one
 
-	asked  bool // it was stopped, as the leader wants the paths for idle jobs
-	lost   bool // its destination has left
-	unable bool // rsync cannot be run on this node at all
-	notRun bool // rsync could not be run on these paths
+	asked   bool // it was stopped, as the leader wants the paths for idle jobs
+	lost    bool // its destination has left
+	unable  bool // rsync cannot be run on this node at all
+	notRun  bool // rsync could not be run on these paths
+	stalled bool // nothing has moved in it for too long
 
-	class   rsyncrunner.Class // how rsync ended
-	moved   bool              // the second look found other mounts than it should
-	unnoted bool              // what later passes have to know could not be recorded
-	gone    wire.Outcome      // the path is not as it was queued any more, and how
-	answers bool              // class Destination: the destination answers
-	blamed  bool              // class Destination: as many have failed at the path as may
-	stopped bool              // deletions stopped at the run's share
-	more    bool              // stopped: there is another share
+	class    rsyncrunner.Class // how rsync ended
+	harmless bool              // class Fatal: a run that sends nothing ends well
+	moved    bool              // the second look found other mounts than it should
+	unnoted  bool              // what later passes have to know could not be recorded
+	gone     wire.Outcome      // the path is not as it was queued any more, and how
+	answers  bool              // class Destination: the destination answers
+	blamed   bool              // class Destination, or stalled: as many have failed at the path as may
+	stopped  bool              // deletions stopped at the run's share
+	more     bool              // stopped: there is another share
 }
 
 // next is how to go on after a run.
@@ -74,8 +76,14 @@ func decide(f facts) decision {
 		return decision{next: elsewhere}
 	case f.notRun:
 		return failure
-	case f.class == rsyncrunner.Fatal && !f.moved:
-		return decision{next: quit}
+	case f.stalled && f.several:
+		return failure
+	case f.stalled && f.blamed:
+		return decision{next: end, outcome: wire.Failed, counts: true}
+	case f.stalled: // another source may see another file server, or the same one awake
+		return decision{next: byOthers}
+	case f.class == rsyncrunner.Fatal && !f.moved && !f.harmless:
+		return decision{next: quit} // no path would end better
 	case f.moved || f.unnoted:
 		return failure
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os/exec"
 	"slices"
 	"strings"
@@ -77,6 +78,7 @@ func (j *job) pursue(ctx context.Context, b batch, deleted int) (rest batch, unt
 		case end:
 			if len(a.sent) > 0 {
 				if res.Outcome == wire.Failed {
+					j.sayCause(&res)
 					j.shift.m.Log.Error(fmt.Sprintf("There were issues with path %s!", a.sent[0].task.Value), "path", a.sent[0].task.Value,
 						"outcome", res.Outcome, "attempt", res.Attempts, "error", strings.Join(res.Errors, "; "))
 				}
@@ -88,6 +90,10 @@ func (j *job) pursue(ctx context.Context, b batch, deleted int) (rest batch, unt
 		case oneByOne:
 			return b.part(append(a.apart, a.sent...)), res.Deleted, j.endAll(ctx, b.part(a.over), a.fates)
 		case later:
+			// A cause that many paths share does not go away because one of them waits.
+			if j.shift.worker.causes.common(res.Errors) {
+				continue
+			}
 			if zkclient.Sleep(j.shift.waiting, j.timing().Retry*time.Duration(res.Attempts)) != nil {
 				return none, 0, j.setBack(ctx, b, &res)
 			}
@@ -179,7 +185,12 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 			return a, context.Cause(ctx)
 		}
 		f.asked, f.lost, f.unable = errors.Is(err, errAsked), errors.Is(err, pool.ErrLost), unable(err)
-		f.notRun = !f.asked && !f.lost && !f.unable
+		if f.stalled = errors.Is(err, rsyncrunner.ErrStalled); f.stalled && !f.several {
+			if f.blamed = j.shift.worker.blame(a.sent[0].task.Value); f.blamed {
+				res.Attempts = attempts - 1
+			}
+		}
+		f.notRun = !f.asked && !f.lost && !f.unable && !f.stalled
 		d := decide(f)
 		j.sayNotRun(f, r, err)
 		if f.asked { // it would have taken longer
@@ -191,7 +202,7 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 		return j.conclude(a, d, res, []string{err.Error()}), nil
 	}
 	f.class = result.Class()
-	j.sayEnd(r, result)
+	j.sayEnd(ctx, r, result)
 	if f.class != rsyncrunner.Destination {
 		j.dests.Served()
 	}
@@ -221,6 +232,8 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 		if f.answers, err = j.dests.Fault(ctx, against); f.answers && !f.several {
 			f.blamed = w.blame(first)
 		}
+	case f.class == rsyncrunner.Fatal:
+		f.harmless, err = w.transport.try(ctx, r.dest)
 	case f.several:
 	case f.class == rsyncrunner.DeletesStopped:
 		f.more, err = j.shift.budget.More(ctx)
@@ -229,6 +242,9 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 			f.stopped = true
 			f.more, err = j.shift.budget.More(ctx)
 		}
+	}
+	if ctx.Err() != nil {
+		return a, context.Cause(ctx)
 	}
 	if err != nil {
 		return a, err
@@ -363,18 +379,32 @@ func (j *job) sayNotRun(f facts, r *run, err error) {
 		log.Info(fmt.Sprintf("The %s are shared with idle jobs", r.name), "event", "shared")
 	case f.lost:
 		log.Warn(fmt.Sprintf("Destination %s has left while it was receiving", whoami), "event", "destination-left")
+	case f.stalled:
+		log.Warn(err.Error(), "event", "stalled", "error", err)
 	case f.notRun:
 		log.Warn(err.Error(), "error", err)
 	}
 }
 
+// sayCause says once that many paths have failed for one cause.
+func (j *job) sayCause(res *wire.Result) {
+	if cause, first := j.shift.worker.causes.failed(res.Errors); first {
+		j.shift.m.Log.Error(fmt.Sprintf("%d paths have failed for one cause, and what else fails for it is tried without pauses and told by its path only: %s", alike, cause),
+			"event", "one-cause", "paths", alike, "error", cause)
+	}
+}
+
 // sayEnd logs how an rsync ended that did not end well.
-func (j *job) sayEnd(r *run, result rsyncrunner.Result) {
+func (j *job) sayEnd(ctx context.Context, r *run, result rsyncrunner.Result) {
 	if result.Class() == rsyncrunner.Fine {
 		return
 	}
+	level := slog.LevelWarn
+	if j.shift.worker.causes.told(append([]string{result.String()}, result.Errors...)) {
+		level = slog.LevelDebug // once for all that fail so
+	}
 	text := fmt.Sprintf("rsync of %s to %s %d: %s", r.name, r.dest.Dest.Host(), r.dest.Dest.Port, result)
-	j.shift.m.Log.Warn(strings.Join(append([]string{text}, result.Errors...), "\n"),
+	j.shift.m.Log.Log(ctx, level, strings.Join(append([]string{text}, result.Errors...), "\n"),
 		"event", "rsync-failed", "path", r.parts[0].held.task.Value, "paths", len(r.parts), "destination", r.dest.Dest.Whoami, "seconds", result.Duration.Seconds(),
 		"status", result.Code, "error", strings.Join(result.Errors, "; "))
 }

@@ -9,6 +9,7 @@ import (
 
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/pool"
 	"vsc-zk/internal/session/wire"
 )
 
@@ -43,6 +44,8 @@ func (l Lines) send(ctx context.Context, r *run, _ *wire.Result) (rsyncrunner.Re
 	}
 	return result, err
 }
+
+func (l Lines) try(context.Context, *pool.Held) (bool, error) { return true, nil }
 
 func (l Lines) again([]part) error { return nil }
 

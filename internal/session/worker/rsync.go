@@ -18,6 +18,7 @@ import (
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/pool"
 	"vsc-zk/internal/session/wire"
 )
 
@@ -28,6 +29,7 @@ type RsyncConfig struct {
 	Prefetch int           // names looked at before rsync does, at once; 0: none
 	Lookup   time.Duration // a lookup ahead of rsync has so long to end when rsync has
 	Groups   int           // of hard links, that are remembered in a run
+	Stall    time.Duration // a run in which nothing moves for so long is ended; 0: it is not
 	Stdout   io.Writer     // what a dry or verifying run is asked to show; nil: nothing
 	Output   io.Writer     // of rsync, as it comes; nil: none
 	Logger   *slog.Logger
@@ -133,13 +135,14 @@ func (t *Rsync) linkNames(files []wire.Text) (names []string) {
 
 func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error) {
 	job := rsyncrunner.Job{
-		Kind: kindOf(r.kind()), Base: t.source.Tree.Root(), URL: rsyncrunner.URL(r.dest.Dest.Host(), r.dest.Dest.Port, t.cfg.Module),
+		Kind: kindOf(r.kind()), Base: t.source.Tree.Root(), URL: t.url(r.dest),
 		Rules: t.source.Protected(), MaxDelete: r.maxDelete,
 	}
 	for _, p := range r.parts {
 		job.Names, job.Filters = append(job.Names, p.names...), append(job.Filters, p.patterns...)
 	}
-	sender := &rsyncrunner.Sender{Options: t.cfg.Options, Output: t.cfg.Output, Logger: t.cfg.Logger, StopGrace: r.grace}
+	sender := t.sender()
+	sender.StopGrace = r.grace
 	if t.cfg.Options.Verify || t.cfg.Options.DryRun && t.cfg.Options.Delete {
 		res.Differences, res.Examples = 0, nil
 		job.Changes = func(c rsyncrunner.Change) {
@@ -156,6 +159,19 @@ func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner
 		t.cfg.Logger.Info("Verbose file list output is: " + result.FileList)
 	}
 	return result, err
+}
+
+func (t *Rsync) sender() *rsyncrunner.Sender {
+	return &rsyncrunner.Sender{Options: t.cfg.Options, Output: t.cfg.Output, Logger: t.cfg.Logger, Stall: t.cfg.Stall}
+}
+
+func (t *Rsync) url(dest *pool.Held) string {
+	return rsyncrunner.URL(dest.Dest.Host(), dest.Dest.Port, t.cfg.Module)
+}
+
+func (t *Rsync) try(ctx context.Context, dest *pool.Held) (bool, error) {
+	result, err := t.sender().Try(ctx, t.url(dest))
+	return err == nil && result.Class() != rsyncrunner.Fatal, err
 }
 
 // kindOf is what a run of rsync that carries tasks of a kind is about.

@@ -23,6 +23,8 @@ type Transport interface {
 	look(context.Context, held) (part, error)
 	// send carries a run until it ends or ctx does, and adds to the result what was seen on the way.
 	send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error)
+	// try reports whether a run that sends nothing ends well at a destination.
+	try(context.Context, *pool.Held) (bool, error)
 	// again is the second look at what was sent, directly after it; an error says why it cannot count.
 	again([]part) error
 	// gone is the outcome of a part that is not as it was queued any more, Unended if it is.

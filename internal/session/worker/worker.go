@@ -37,6 +37,7 @@ type Worker struct {
 	transport Transport
 	pace      *pace
 	record    *pool.Record
+	causes    *causes
 
 	mu     sync.Mutex
 	blamed map[string]int    // failures of destinations at a path
@@ -49,7 +50,7 @@ func New(client *member.Client, transport Transport, cfg Config) *Worker {
 	cfg.Batch = min(cmp.Or(cfg.Batch, 500), 500)
 	cfg.BatchTime = cmp.Or(cfg.BatchTime, 5*time.Second)
 	return &Worker{
-		client: client, cfg: cfg, transport: transport, pace: newPace(cfg.BatchTime, cfg.Batch), record: pool.NewRecord(),
+		client: client, cfg: cfg, transport: transport, pace: newPace(cfg.BatchTime, cfg.Batch), record: pool.NewRecord(), causes: newCauses(),
 		blamed: map[string]int{}, stats: rsyncrunner.Stats{},
 	}
 }
