@@ -80,10 +80,20 @@ func setUp(t *testing.T, servers, text string, want ...string) {
 	}
 }
 
+// patience is how long tests wait on a machine that has other things to do.
+const patience = 2 * time.Minute
+
+func config(servers, user, password string) zkclient.Config {
+	return zkclient.Config{
+		Servers: []string{servers}, User: user, Password: password,
+		SessionTimeout: 30 * time.Second, ConnectTimeout: patience,
+	}
+}
+
 // connect connects as a user, or as nobody in particular if that is empty.
 func connect(t *testing.T, servers, user, password string) *zkclient.Client {
 	t.Helper()
-	zk, err := zkclient.Connect(t.Context(), zkclient.Config{Servers: []string{servers}, User: user, Password: password})
+	zk, err := zkclient.Connect(t.Context(), config(servers, user, password))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,9 +226,9 @@ func TestExample(t *testing.T) {
 		t.Fatalf("exit %d, said %q", code, lines)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		root, err := zkclient.Connect(ctx, zkclient.Config{Servers: []string{server}, User: "root", Password: "change-me-root"})
+		root, err := zkclient.Connect(ctx, config(server, "root", "change-me-root"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -274,8 +284,8 @@ from kazoo.exceptions import NoAuthError
 from kazoo.security import make_digest_acl
 acl = [make_digest_acl("rsync", "change-me-rsync", all=True)]
 def work(password):
-    c = KazooClient(sys.argv[1], auth_data=[("digest", "rsync:" + password)], default_acl=acl)
-    c.start()
+    c = KazooClient(sys.argv[1], timeout=30, auth_data=[("digest", "rsync:" + password)], default_acl=acl)
+    c.start(timeout=120)
     try:
         q = c.LockingQueue("/admin/rsync/py/pathQueue")
         q.put(b"1_/x")
