@@ -34,12 +34,8 @@ func TestFieldsAreDocumented(t *testing.T) {
 				return err
 			}
 			ast.Inspect(file, func(n ast.Node) bool {
-				call, ok := n.(*ast.CallExpr)
-				if !ok {
-					return true
-				}
-				for _, name := range fieldNames(call) {
-					used[name] = files.Position(call.Pos())
+				for _, name := range fieldNames(n) {
+					used[name] = files.Position(n.Pos())
 				}
 				return true
 			})
@@ -59,33 +55,35 @@ func TestFieldsAreDocumented(t *testing.T) {
 	}
 }
 
-// fieldNames are the names in a call of a logger's method, or of a function that makes an
-// attribute.
-func fieldNames(call *ast.CallExpr) (names []string) {
-	function, ok := call.Fun.(*ast.SelectorExpr)
-	if !ok {
-		return nil
-	}
-	args := call.Args
-	step := 2
-	switch pkg, _ := function.X.(*ast.Ident); function.Sel.Name {
-	case "Debug", "Info", "Warn", "Error":
-		args = args[min(1, len(args)):]
-	case "With":
-	case "String", "Int", "Int64", "Uint64", "Float64", "Bool", "Duration", "Time", "Any":
-		if pkg == nil || pkg.Name != "slog" {
-			return nil
+// fieldNames are the names in a call of a logger's method, in a list of fields, and in a call that makes
+// an attribute.
+func fieldNames(n ast.Node) (names []string) {
+	var list []ast.Expr // of names and values
+	switch n := n.(type) {
+	case *ast.CompositeLit:
+		if array, ok := n.Type.(*ast.ArrayType); ok && isIdent(array.Elt, "any") {
+			list = n.Elts
 		}
-		step = len(args)
-	default:
-		return nil
+	case *ast.CallExpr:
+		function, method := n.Fun.(*ast.SelectorExpr)
+		switch {
+		case method && isIdent(function.X, "slog"), method && function.Sel.Name == "With":
+			list = n.Args
+		case method && slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, function.Sel.Name):
+			list = n.Args[min(1, len(n.Args)):]
+		}
 	}
-	for i := 0; i < len(args); i += step {
-		if literal, ok := args[i].(*ast.BasicLit); ok && literal.Kind == token.STRING {
+	for i := 0; i+1 < len(list); i += 2 {
+		if literal, ok := list[i].(*ast.BasicLit); ok && literal.Kind == token.STRING {
 			if name, err := strconv.Unquote(literal.Value); err == nil {
 				names = append(names, name)
 			}
 		}
 	}
 	return names
+}
+
+func isIdent(e ast.Expr, name string) bool {
+	ident, ok := e.(*ast.Ident)
+	return ok && ident.Name == name
 }

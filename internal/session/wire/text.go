@@ -19,8 +19,8 @@ type Text string
 // String is the text as a terminal or a log line may show it.
 func (s Text) String() string { return pathbuilder.Printable(string(s)) }
 
-// LogValue is the text as a field of a log message.
-func (s Text) LogValue() slog.Value { return slog.StringValue(s.String()) }
+// LogValue is the text as a field of a log message, which the log makes printable as it does any other.
+func (s Text) LogValue() slog.Value { return slog.StringValue(string(s)) }
 
 // MarshalJSON never fails.
 func (s Text) MarshalJSON() ([]byte, error) {
