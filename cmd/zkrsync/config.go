@@ -11,22 +11,35 @@ import (
 	"vsc-zk/internal/cli"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session"
+	"vsc-zk/internal/session/destination"
 	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/leader"
 	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/worker"
 	"vsc-zk/internal/zkclient"
 )
 
-// config is what package session has to know: what concerns every client, and a part for each role.
-// All parts are filled in: a source can become the master, and a destination checks its rsync, too.
-func (o *options) config(log *cli.Log, stdout io.Writer) session.Config {
-	cfg := session.Config{
+// netcatLines is how many paths --netcat makes up, as in the original.
+const netcatLines = 15
+
+// config is what package session has to know: what concerns every client, what all sources agree on,
+// and a part for each role. All parts are filled in: a source can become the master, and a destination
+// checks its rsync, too. joined is called when the client has joined the session.
+func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.Config {
+	lines := 0
+	if o.netcat {
+		lines = netcatLines
+	}
+	return session.Config{
 		Member: member.Config{
 			Zookeeper: zkclient.Config{Servers: o.servers, User: o.user, Password: o.passwd},
 			Session:   o.session,
 			Host:      o.host,
 			Domain:    o.domain,
+			Joined:    joined,
 			Logger:    log.Logger(),
 		},
+
 		Base: guard.Config{
 			Path:         o.rsyncPath,
 			VerifyPath:   o.verifyPath,
@@ -36,54 +49,47 @@ func (o *options) config(log *cli.Log, stdout io.Writer) session.Config {
 			ExcludeUser:  o.excludeUser,
 			ExcludeBelow: o.excludeBelow,
 		},
+		Rsync: rsyncrunner.Options{
+			Delete:    o.delete,
+			Checksum:  o.checksum,
+			HardLinks: o.hardLinks,
+			Inplace:   o.inplace,
+			DryRun:    o.dryRun,
+			Verify:    o.verify,
+			Verbose:   o.verbose,
+			DropCache: o.dropCache,
+			Timeout:   o.timeout,
+			Extra:     o.arbitOpts,
+		},
+		MaxDelete: o.maxDelete,
+		Lines:     lines,
+
+		Jobs:     o.jobs,
+		Prefetch: o.prefetch,
+		Stall:    time.Duration(o.stall) * time.Second,
+		Worker: worker.Config{
+			Batch:     o.batch,
+			BatchTime: time.Duration(o.batchSeconds) * time.Second,
+		},
+		Leader: leader.Config{
+			Depth:       o.depth,
+			Walkers:     o.walkers,
+			Subpaths:    o.subpaths,
+			PathsFrom:   o.pathsFrom,
+			DoneFile:    o.doneFile,
+			Report:      o.report,
+			Failed:      o.failed,
+			MaxFailures: o.maxFailures,
+		},
+		Destination: destination.Config{
+			Slots:     o.slots,
+			Port:      o.rsyncPort,
+			StartPort: o.startPort,
+		},
+
 		Stdout: stdout,
 		Output: log.Output(),
 	}
-	if o.netcat {
-		cfg.Lines = netcatLines
-	}
-	o.forSource(&cfg)
-	o.forMaster(&cfg)
-	o.forDestination(&cfg)
-	return cfg
-}
-
-func (o *options) forSource(cfg *session.Config) {
-	cfg.Jobs = o.jobs
-	cfg.Worker.Batch = o.batch
-	cfg.Stall = time.Duration(o.stall) * time.Second
-	cfg.Worker.BatchTime = time.Duration(o.batchSeconds) * time.Second
-	cfg.Prefetch = o.prefetch
-	cfg.MaxDelete = o.maxDelete
-	cfg.Rsync = rsyncrunner.Options{
-		Delete:    o.delete,
-		Checksum:  o.checksum,
-		HardLinks: o.hardLinks,
-		Inplace:   o.inplace,
-		DryRun:    o.dryRun,
-		Verify:    o.verify,
-		Verbose:   o.verbose,
-		DropCache: o.dropCache,
-		Timeout:   o.timeout,
-		Extra:     o.arbitOpts,
-	}
-}
-
-func (o *options) forMaster(cfg *session.Config) {
-	cfg.Leader.Depth = o.depth
-	cfg.Leader.Walkers = o.walkers
-	cfg.Leader.Subpaths = o.subpaths
-	cfg.Leader.PathsFrom = o.pathsFrom
-	cfg.Leader.DoneFile = o.doneFile
-	cfg.Leader.Report = o.report
-	cfg.Leader.Failed = o.failed
-	cfg.Leader.MaxFailures = o.maxFailures
-}
-
-func (o *options) forDestination(cfg *session.Config) {
-	cfg.Destination.Slots = o.slots
-	cfg.Destination.Port = o.rsyncPort
-	cfg.Destination.StartPort = o.startPort
 }
 
 // detaches tells whether the client goes into the background.
@@ -109,6 +115,3 @@ func (o *options) templateKeys(starter int) map[string]string {
 	}
 	return map[string]string{"session": o.session, "rstype": rstype, "pid": strconv.Itoa(starter)}
 }
-
-// netcatLines is how many paths --netcat makes up, as the original.
-const netcatLines = 15

@@ -76,9 +76,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	parsed.Warn(log.Logger())
 
-	cfg := o.config(log, stdout)
-	cfg.Member.Joined = detached
-	return exitStatus(ctx, o.play(ctx, cfg, stdout), log.Logger())
+	return exitStatus(ctx, o.play(ctx, o.config(log, stdout, detached), stdout), log.Logger())
 }
 
 // play does what the role options ask for: --state before --pathsonly before the roles, as in the
