@@ -6,7 +6,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
@@ -123,23 +121,16 @@ func setUp(t *testing.T, env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	port, keep, err := claimPorts()
-	if err != nil {
-		return err
-	}
 	env.Setenv("ZK", server.Addr())
 	env.Setenv("ZKRSYNC_SERVERS", server.Addr()+chroot)
 	env.Setenv("ZKRSYNC_LOGFILE", "")
-	env.Setenv("ZKRSYNC_STARTPORT", fmt.Sprint(port))
+	env.Setenv("ZKRSYNC_STARTPORT", fmt.Sprint(zktest.Ports(t, 10)))
 	env.Setenv("COLUMNS", "80")
 	env.Setenv("GORACE", "atexit_sleep_ms=10") // with -race each process would sleep for a second at its end
 	env.Setenv("LC_ALL", "C.UTF-8")
 	data := &scriptData{t: t, chroot: chroot, environ: env.Vars, jobs: map[string]*job{}}
 	env.Values[dataKey{}] = data
-	env.Defer(func() {
-		data.tidy(env.WorkDir)
-		keep.Close()
-	})
+	env.Defer(func() { data.tidy(env.WorkDir) })
 	return nil
 }
 
@@ -153,29 +144,6 @@ func makeChroot(script string) (string, error) {
 	}
 	defer zk.Close()
 	return zk.Create(ctx, "/"+script+"-", nil, zkclient.Sequential)
-}
-
-// claimPorts finds free ports in a row for the destinations of one script, and returns the first.
-// No other script gets any of them until the listener, on the port in front of them, is closed.
-// They lie below those of other packages' tests and of outgoing connections.
-func claimPorts() (first int, keep net.Listener, err error) {
-	const row, low, high = 10, 6000, 10_000
-	for range 1000 {
-		port := low + row*rand.IntN((high-low)/row)
-		keep, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-		if err != nil {
-			continue
-		}
-		taken := false
-		for p := port + 1; p < port+row; p++ {
-			taken = taken || rsyncrunner.PortFree(p) != nil
-		}
-		if !taken {
-			return port + 1, keep, nil
-		}
-		keep.Close()
-	}
-	return 0, nil, fmt.Errorf("no %d free ports in a row from %d to %d", row, low, high)
 }
 
 // tidy ends what a failed script has left. It fails any other script that leaves something.

@@ -27,11 +27,14 @@ func Start(t testing.TB) *Server {
 // Main runs the tests of a package with one server for all, which it puts into server before the
 // first of them. It returns the exit code: that of the tests, or 1 when there is no server or a
 // goroutine was left behind.
+//
+// A script that runs tests in its background has them started with SIGINT ignored, and nohup with
+// SIGHUP. Main undoes that: programs go on ignoring such signals, and tests would wait for their end.
 func Main(m *testing.M, server **Server) int {
-	if signal.Ignored(syscall.SIGHUP) { // as below nohup; the programs that tests start would ignore it, too
-		hangUp := make(chan os.Signal, 1)
-		signal.Notify(hangUp, syscall.SIGHUP)
-		defer signal.Stop(hangUp)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
 	}
 	dir, err := os.MkdirTemp("", "zktest-")
 	if err != nil {
