@@ -22,9 +22,9 @@ import (
 // netcatLines is how many paths --netcat makes up, as in the original.
 const netcatLines = 15
 
-// config is what package session has to know: what concerns every client, what all sources agree on,
-// and a part for each role. All parts are filled in: a source can become the master, and a destination
-// checks its rsync, too. joined is called when the client has joined the session.
+// config is what package session has to know: what concerns every client, what all sources agree
+// on, and a part for each role. All parts are filled in: a source can become the master, and a
+// destination checks its rsync, too. joined is called when the client has joined the session.
 func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.Config {
 	lines := 0
 	if o.netcat {

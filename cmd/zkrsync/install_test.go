@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// make install puts programs, man pages, completions and examples where packages
-// and shells look for them.
+// make install puts programs, man pages, completions and examples where packages and shells look
+// for them.
 func TestInstall(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")

@@ -48,9 +48,9 @@
 //
 // # Markup
 //
-// Help and guide are written to the terminal and as man pages by the same code;
-// notes and the guide are texts in a small part of Markdown, which code forges
-// show, too. Blocks begin on a line of their own:
+// Help and guide are written to the terminal and as man pages by the same code; notes and the guide
+// are texts in a small part of Markdown, which code forges show, too. Blocks begin on a line of
+// their own:
 //
 //	# Title            once, at the beginning of a guide
 //	## Chapter
@@ -63,10 +63,9 @@
 //	|---|---:|         a colon at the right what is flush right
 //	| cell | 12 |
 //
-// In running text and cells `text` is typed, or read, exactly so, and **text**
-// stands out; both are bold in a man page, and on the terminal the former keeps its
-// marks. There is no other markup and no way to escape it. In the help of options
-// and the titles of notes every character means itself.
+// In running text and cells `text` is typed, or read, exactly so, and **text** stands out; both are
+// bold in a man page, and on the terminal the former keeps its marks. There is no other markup and
+// no way to escape it. In the help of options and the titles of notes every character means itself.
 //
 // # Log
 //

@@ -55,8 +55,8 @@ func TestFieldsAreDocumented(t *testing.T) {
 	}
 }
 
-// fieldNames are the names in a call of a logger's method, in a list of fields, and in a call that makes
-// an attribute.
+// fieldNames are the names in a call of a logger's method, in a list of fields, and in a call that
+// makes an attribute.
 func fieldNames(n ast.Node) (names []string) {
 	var list []ast.Expr // of names and values
 	switch n := n.(type) {

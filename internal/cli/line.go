@@ -145,8 +145,8 @@ func shown(v slog.Value) slog.Value {
 	return v
 }
 
-// printable makes each line of a message printable. A line may begin with a double quote: it is not to
-// be read back.
+// printable makes each line of a message printable. A line may begin with a double quote: it is not
+// to be read back.
 func printable(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {

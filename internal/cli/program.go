@@ -71,8 +71,8 @@ type option struct {
 	def string // the default, as a config file writes it
 }
 
-// New makes a program without options of its own. The environment prefix is the
-// name in upper case, up to the first dot.
+// New makes a program without options of its own. The environment prefix is the name in upper case,
+// up to the first dot.
 func New(name, summary string) *Program {
 	p := &Program{
 		Version: buildVersion(),
@@ -106,9 +106,9 @@ func (p *Program) Note(title, text string) {
 	p.notes = slices.Concat(p.notes, []block{say(chapter, title)}, parseMarkup(text))
 }
 
-// Guide gives the program a guide, as markup that begins with a title. --help=guide
-// shows it, --help=guide-man writes it as a man page for section 7. Those of its
-// chapters that notes names are part of the full help, too.
+// Guide gives the program a guide, as markup that begins with a title. --help=guide shows it,
+// --help=guide-man writes it as a man page for section 7. Those of its chapters that notes names
+// are part of the full help, too.
 func (p *Program) Guide(text string, notes ...string) {
 	p.guide = parseMarkup(text)
 	wanted := false

@@ -5,6 +5,7 @@ package differential
 import (
 	"encoding/json"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -31,10 +32,10 @@ func (r *run) features() features {
 	log := r.text()
 	used := features{}
 	for feature, message := range map[string]string{
-		cut: " is cut into ", handed: " is handed back,", shared: " are shared with idle jobs", ranges: " is sending files from ",
-		leftovers: " is sending deletions in path ", chosen: " is chosen for this tree",
+		cut: ` event=cut `, handed: ` event=handed-back `, shared: ` event=shared\b`, chosen: ` event=depth `,
+		ranges: ` is sending .* path="?r_`, leftovers: ` is sending .* path="?d_`,
 	} {
-		used[feature] = strings.Count(log, message)
+		used[feature] = len(regexp.MustCompile(message).FindAllString(log, -1))
 	}
 	file, err := os.Open(r.report)
 	r.must(err)

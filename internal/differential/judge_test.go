@@ -119,7 +119,7 @@ func (r *run) account(runErr error) {
 		"completed": total.Completed, "failed": total.Failed, "vanished": total.Vanished, "changed": total.Changed, "unfinished": total.Unfinished,
 	} {
 		if class == "failed" && n < count[class] {
-			count[class] -= min(count[class]-n, strings.Count(r.text(), " is cut into ")) // the pieces have taken its place
+			count[class] -= min(count[class]-n, strings.Count(r.text(), " event=cut ")) // the pieces have taken its place
 		}
 		if sum += n; n != count[class] {
 			r.t.Errorf("%d paths %s in the lines of the report, %d in its total", count[class], class, n)

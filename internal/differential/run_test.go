@@ -42,7 +42,7 @@ type run struct {
 	log     bytes.Buffer
 	mu      sync.Mutex
 	changed *sync.Cond
-	watch   func(message string) // called with each message, before the client goes on
+	watch   func(message string) // called with each message and its fields, before the client goes on
 
 	clients int
 	master  *client
@@ -81,7 +81,12 @@ func (h handler) WithGroup(name string) slog.Handler {
 }
 func (h handler) Handle(ctx context.Context, record slog.Record) error {
 	err := h.Handler.Handle(ctx, record)
-	h.run.watch(record.Message)
+	message := record.Message
+	record.Attrs(func(a slog.Attr) bool {
+		message += " " + a.String()
+		return true
+	})
+	h.run.watch(message)
 	return err
 }
 
@@ -169,8 +174,8 @@ func (r *run) lead(frail bool) {
 	r.master = r.start(session.Source, "src", r.options.leads, frail)
 	r.await("removing old queue and building new queue") // any other source would become the master
 	if r.options.auto {
-		_, depth, _ := strings.Cut(r.text(), "Depth ")
-		if _, err := fmt.Sscanf(depth, "%d is chosen", &r.options.depth); err != nil {
+		_, depth, _ := strings.Cut(r.text(), " event=depth depth=")
+		if _, err := fmt.Sscanf(depth, "%d", &r.options.depth); err != nil {
 			r.t.Fatalf("the log does not say which depth is chosen: %v", err)
 		}
 	}
@@ -243,9 +248,8 @@ type script struct {
 // stirs tells whether changes and faults may come with a message: something is about to be sent,
 // stopped or cut, and will have to be sent to its end after that.
 func stirs(message string) bool {
-	return slices.ContainsFunc([]string{
-		" is sending path ", " is sending files from ", " is sending deletions in path ", " is handed back,", " is cut into ", " are shared with idle jobs",
-	}, func(part string) bool { return strings.Contains(message, part) })
+	return slices.ContainsFunc([]string{" is sending ", " event=handed-back", " event=cut", " event=shared"},
+		func(part string) bool { return strings.Contains(message, part) })
 }
 
 // lastWalk is the last walk during which there may be changes: another one follows it.
@@ -257,7 +261,7 @@ func (s *script) watch(message string) {
 		s.mu.Lock()
 		s.walks++
 		s.mu.Unlock()
-	case strings.Contains(message, " Path "):
+	case strings.Contains(message, " outcome="):
 		// The master tells the end of an entry before it takes the pass for over. By then the
 		// changes that began with that entry must be made.
 		s.late.Lock()

@@ -29,7 +29,8 @@ func Start(t testing.TB) *Server {
 // goroutine was left behind.
 //
 // A script that runs tests in its background has them started with SIGINT ignored, and nohup with
-// SIGHUP. Main undoes that: programs go on ignoring such signals, and tests would wait for their end.
+// SIGHUP. Main undoes that: programs go on ignoring such signals, and tests would wait for their
+// end.
 func Main(m *testing.M, server **Server) int {
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		if signal.Ignored(s) {
