@@ -17,6 +17,7 @@ type Link struct {
 	Path     string // below the base
 	Dev, Ino uint64 // which file
 	Nlink    uint32 // how many names it has, here or elsewhere
+	Size     int64  // of the file, in bytes
 }
 
 // ScanLinks calls visit for every name in the directory rel below base ("" for base itself) whose
@@ -72,7 +73,7 @@ func lookAtLink(dir openDir, name, path string) (Link, bool, error) {
 	case stat.Nlink < 2 || stat.Mode&unix.S_IFMT == unix.S_IFDIR:
 		return Link{}, false, nil
 	}
-	return Link{Path: path, Dev: stat.Dev, Ino: stat.Ino, Nlink: uint32(stat.Nlink)}, true, nil
+	return Link{Path: path, Dev: stat.Dev, Ino: stat.Ino, Nlink: uint32(stat.Nlink), Size: stat.Size}, true, nil
 }
 
 // LinkGroups finds out which files of an entry have names elsewhere too. It forgets a file when all

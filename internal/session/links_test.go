@@ -3,15 +3,21 @@
 package session
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zkclient"
 )
 
 // linkedTree has hard links in, below, between and out of the paths.
@@ -179,4 +185,87 @@ func TestTooManyHardLinks(t *testing.T) {
 	}
 	r.finish(slave, dest)
 	r.logged("event=links-not-kept", "4 files that are linked")
+}
+
+// snapshots makes a file of some bytes with a name in each of several directories.
+func (r *rig) snapshots(dirs, size int) {
+	r.t.Helper()
+	r.must(os.MkdirAll(r.path("snap0"), 0o755), os.WriteFile(r.path("snap0/file"), bytes.Repeat([]byte("0123456789abcdef"), size/16), 0o644))
+	for i := 1; i < dirs; i++ {
+		dir := fmt.Sprintf("snap%d", i)
+		r.must(os.Mkdir(r.path(dir), 0o755), os.Link(r.path("snap0/file"), r.path(dir+"/file")), os.WriteFile(r.path(dir+"/own"), []byte(dir), 0o644))
+	}
+	for i := range dirs {
+		r.age(fmt.Sprintf("snap%d", i))
+	}
+}
+
+// The names of a file that lie in many paths need room for one copy, as with one rsync.
+func TestHardLinksNeedNoRoom(t *testing.T) {
+	r := newRig(t)
+	r.must(os.MkdirAll(r.src, 0o755))
+	r.snapshots(8, 8<<20)
+	r.must(unix.Mount("tmpfs", r.dst, "tmpfs", 0, "size=20m"))
+	t.Cleanup(func() { r.must(unix.Unmount(r.dst, unix.MNT_DETACH)) })
+	output := &logBuffer{}
+	change := func(c *Config) {
+		hardLinks(c)
+		depth1(c)
+		oneByOne(c)
+		c.Jobs, c.Destination.Slots, c.Output = 2, 4, output
+	}
+	master := r.queued(hardLinks, depth1)
+	r.finish(r.source(2, change), r.source(3, change), r.destination(4, change), master)
+	r.identical()
+	sent := 0
+	for _, count := range literals(output.String()) {
+		n, err := strconv.Atoi(strings.ReplaceAll(strings.TrimSuffix(count, " bytes"), ",", ""))
+		r.must(err)
+		sent += n
+	}
+	if sent > 9<<20 {
+		t.Errorf("%d bytes of content were sent, want those of one copy", sent)
+	}
+	r.left()
+}
+
+// A run that ends before the last pass says that names which were kept back are not sent, and they can
+// be sent later.
+func TestHeldLinksOfABrokenRun(t *testing.T) {
+	r := newRig(t)
+	r.must(os.MkdirAll(r.src, 0o755))
+	r.snapshots(3, 1<<20)
+	failed, report := filepath.Join(t.TempDir(), "failed"), filepath.Join(t.TempDir(), "report")
+	change := func(c *Config) { hardLinks(c); depth1(c); oneByOne(c) }
+	r.put(r.src, "bad")
+	r.age("bad")
+	master := r.queued(change, func(c *Config) { c.Leader.MaxFailures, c.Leader.Failed, c.Leader.Report = 1, failed, report })
+	// Somebody has a path in hand, and it fails when all others are done.
+	queue, bad := r.zk().Queue(r.tree().PathQueue()), (*zkclient.Entry)(nil)
+	var others []*zkclient.Entry
+	for range 5 {
+		entry, err := queue.Take(t.Context())
+		r.must(err)
+		if string(entry.Value) == "1_"+r.path("bad") {
+			bad = entry
+		} else {
+			others = append(others, entry)
+		}
+	}
+	for _, entry := range others {
+		r.must(entry.Release(t.Context()))
+	}
+	slave, dest := r.source(2, change), r.destination(4)
+	r.until("all others are done", func() bool { return strings.Count(r.log.String(), "Completed Path") == 4 })
+	r.must(bad.Consume(t.Context(), r.zk().Queue(r.tree().FailedQueue()).PutOp(bad.Value, zkclient.DefaultPriority)))
+	r.finish(slave, dest)
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) {
+		t.Errorf("error %v, want unfinished paths", err)
+	}
+	r.reported(report)
+	if got := r.read(failed); strings.Count(got, "l_[") != 1 {
+		t.Errorf("--failed has %q, want the names that were kept back", got)
+	}
+	r.finish(r.source(5, change, func(c *Config) { c.Leader.PathsFrom = failed }), r.slave(6, change), r.destination(7))
+	r.identical()
 }

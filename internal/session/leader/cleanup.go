@@ -54,6 +54,18 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 	if err := l.splitter.drain(ctx, m, unfinished); err != nil {
 		return err
 	}
+	if !l.linking { // what was kept back for the last pass was not sent
+		tasks, err := l.heldTasks(ctx, m)
+		if err != nil {
+			return err
+		}
+		for _, task := range tasks {
+			l.counts.Unfinished++
+			l.again--
+			_ = unfinished([]byte(task.Value))
+		}
+		l.linking = true // they are counted
+	}
 	if err := logStats(ctx, m); err != nil {
 		return err
 	}

@@ -247,7 +247,7 @@ func (l *Leader) nextPass(ctx context.Context, m *member.Member) (taskSource, er
 		l.walked = true
 		return l.laterWalk, nil
 	}
-	tasks, lost, err := l.linkTasks(ctx, m)
+	tasks, lost, err := l.linkTasks(ctx, m, true)
 	if err != nil {
 		return nil, err
 	}

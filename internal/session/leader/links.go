@@ -37,9 +37,9 @@ const (
 	maxLinkBytes  = 64 << 20
 )
 
-// linkTasks joins all notes to the tasks of the last pass. lost counts the groups beyond the bounds, which
-// are named in the log.
-func (l *Leader) linkTasks(ctx context.Context, m *member.Member) (tasks []wire.Task, lost int, err error) {
+// linkTasks joins all notes to the tasks of the last pass; with seek it looks for names that no note has.
+// lost counts the groups beyond the bounds, which are named in the log.
+func (l *Leader) linkTasks(ctx context.Context, m *member.Member, seek bool) (tasks []wire.Task, lost int, err error) {
 	if l.cfg.PathsFrom != "" {
 		file, err := readPaths(l.cfg.PathsFrom, l.base.Dir)
 		if err != nil {
@@ -52,6 +52,8 @@ func (l *Leader) linkTasks(ctx context.Context, m *member.Member) (tasks []wire.
 		return nil, 0, err
 	}
 	groups, beyond := linkGroups{}, map[uint64]bool{}
+	held := map[uint64]bool{} // files with names that were not sent yet
+	var loose []wire.Text     // names that were not sent yet, of files beyond the bounds
 	size := 0
 	for _, name := range names {
 		data, _, err := m.ZK.Get(ctx, m.Tree.Links()+"/"+name)
@@ -63,7 +65,11 @@ func (l *Leader) linkTasks(ctx context.Context, m *member.Member) (tasks []wire.
 			return nil, 0, fmt.Errorf("%w (%s)", err, name)
 		}
 		for _, group := range note {
+			held[group.Ino] = held[group.Ino] || group.Held
 			if groups[group.Ino] == nil && (len(groups) >= l.cfg.Groups || size >= maxLinkBytes) {
+				if group.Held {
+					loose = append(loose, group.Paths...)
+				}
 				if beyond[group.Ino] {
 					continue // one path has named it already
 				}
@@ -76,10 +82,15 @@ func (l *Leader) linkTasks(ctx context.Context, m *member.Member) (tasks []wire.
 			}
 		}
 	}
-	if err := l.seekLinks(ctx, groups); err != nil {
-		return nil, 0, fmt.Errorf("cannot find all names of files that were linked during the run: %w", err)
+	if seek {
+		if err := l.seekLinks(ctx, groups); err != nil {
+			return nil, 0, fmt.Errorf("cannot find all names of files that were linked during the run: %w", err)
+		}
 	}
-	return append(tasks, packLinks(groups)...), len(beyond), nil
+	for paths := range slices.Chunk(loose, 1000) {
+		tasks = append(tasks, wire.LinksTask(paths))
+	}
+	return append(tasks, packLinks(groups, held)...), len(beyond), nil
 }
 
 // linkGroups has the known names of files, by inode.
@@ -154,8 +165,32 @@ func (l *Leader) linkedMeanwhile(ino uint64, paths map[wire.Text]bool) bool {
 	return known < nlink && changed.After(l.began.Add(-linkSlack))
 }
 
+// heldTasks are the tasks of the last pass if names were kept back for it; none if all that it would do is
+// to link copies.
+func (l *Leader) heldTasks(ctx context.Context, m *member.Member) ([]wire.Task, error) {
+	names, err := m.Children(ctx, m.Tree.Links())
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		data, _, err := m.ZK.Get(ctx, m.Tree.Links()+"/"+name)
+		if err != nil {
+			return nil, err
+		}
+		note, err := wire.DecodeLinks(data)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(note, func(g wire.LinkGroup) bool { return g.Held }) {
+			tasks, _, err := l.linkTasks(ctx, m, false)
+			return tasks, err
+		}
+	}
+	return nil, nil
+}
+
 // packLinks makes tasks of a bounded size, groups whole.
-func packLinks(groups linkGroups) []wire.Task {
+func packLinks(groups linkGroups, held map[uint64]bool) []wire.Task {
 	var tasks []wire.Task
 	var paths []wire.Text
 	size := 0
@@ -165,8 +200,8 @@ func packLinks(groups linkGroups) []wire.Task {
 			paths, size = nil, 0
 		}
 	}
-	for _, group := range groups {
-		if len(group) < 2 {
+	for ino, group := range groups {
+		if len(group) < 2 && !held[ino] {
 			continue // its other members lie outside of the base, or were excluded
 		}
 		for _, path := range slices.Sorted(maps.Keys(group)) {

@@ -61,6 +61,8 @@
 //	S/slots/<whoami>            ephemeral, decimal: how often a destination should be in S/destQueue;
 //	                            missing: once
 //	S/links                     JSON ([LinkGroup]): hard links that lead out of their path
+//	S/claims/<inode>            empty: somebody sends the first name of a file whose names lie in
+//	                            several paths; the others are for the pass of the hard links
 //	S/deletes                   decimal: what --max-delete leaves; its children are shares of runs
 //
 // Times are in seconds, sizes in bytes.

@@ -12,7 +12,8 @@ import (
 // it are sent in one run, which does no harm.
 type LinkGroup struct {
 	Ino   uint64 `json:"ino"`
-	Paths []Text `json:"paths"` // below the base
+	Paths []Text `json:"paths"`          // below the base
+	Held  bool   `json:"held,omitempty"` // they were not sent with their path
 }
 
 // EncodeLinks gives the content of a node of S/links.

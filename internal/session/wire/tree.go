@@ -73,6 +73,7 @@ func (t Tree) Meta() string               { return t.root + "/meta" }
 func (t Tree) ExtQueue() string           { return t.root + "/extQueue" }
 func (t Tree) Results() string            { return t.root + "/results" }
 func (t Tree) Links() string              { return t.root + "/links" }
+func (t Tree) Claims() string             { return t.root + "/claims" }
 func (t Tree) Split() string              { return t.root + "/split" }
 func (t Tree) Wanted() string             { return t.root + "/wanted" }
 func (t Tree) Idle() string               { return t.root + "/idle" }
@@ -83,7 +84,7 @@ func (t Tree) Slots(whoami string) string { return t.root + "/slots/" + whoami }
 func (t Tree) OfSession() []string {
 	return []string{
 		t.DestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
-		t.OutputQueue(), t.Results(), t.Links(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
+		t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
 		t.root + "/slots", t.Meta(),
 	}
 }

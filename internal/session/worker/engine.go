@@ -179,7 +179,11 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 		return a, nil
 	}
 	f := facts{several: b.several(), attempts: res.Attempts}
-	result, err := j.carry(ctx, b, r, res)
+	var result rsyncrunner.Result
+	err := j.shift.worker.transport.hold(ctx, j.shift.m, r)
+	if err == nil {
+		result, err = j.carry(ctx, b, r, res)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return a, context.Cause(ctx)
@@ -254,7 +258,7 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 		return a, fmt.Errorf("cannot go on: rsync of %s: %s", r.name, strings.Join(lines, "; "))
 	}
 	if d.note {
-		if err := w.transport.note(ctx, j.shift.m, r.parts); err != nil {
+		if err := w.transport.note(ctx, j.shift.m, r); err != nil {
 			if ctx.Err() != nil {
 				return a, context.Cause(ctx)
 			}

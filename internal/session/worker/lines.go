@@ -51,4 +51,6 @@ func (l Lines) again([]part) error { return nil }
 
 func (l Lines) gone(part) wire.Outcome { return wire.Unended }
 
-func (l Lines) note(context.Context, *member.Member, []part) error { return nil }
+func (l Lines) hold(context.Context, *member.Member, *run) error { return nil }
+
+func (l Lines) note(context.Context, *member.Member, *run) error { return nil }

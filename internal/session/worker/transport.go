@@ -21,6 +21,8 @@ type Transport interface {
 	kind(wire.Task) wire.Kind
 	// look says what is to be sent of a task. An error ends this client.
 	look(context.Context, held) (part, error)
+	// hold keeps back, of a run that is about to be sent, what a later pass sends better.
+	hold(context.Context, *member.Member, *run) error
 	// send carries a run until it ends or ctx does, and adds to the result what was seen on the way.
 	send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error)
 	// try reports whether a run that sends nothing ends well at a destination.
@@ -29,8 +31,8 @@ type Transport interface {
 	again([]part) error
 	// gone is the outcome of a part that is not as it was queued any more, Unended if it is.
 	gone(part) wire.Outcome
-	// note records what later passes have to know of what was sent.
-	note(context.Context, *member.Member, []part) error
+	// note records what later passes have to know of a run that was sent.
+	note(context.Context, *member.Member, *run) error
 }
 
 // part is one task of a run.
@@ -65,9 +67,10 @@ func (p part) doing() string {
 type run struct {
 	parts     []part
 	dest      *pool.Held
-	name      string        // in log lines
-	maxDelete *int          // nil: any number
-	grace     time.Duration // between SIGTERM and SIGKILL when it is stopped
+	name      string            // in log lines
+	held      map[string]uint64 // files that are kept back, by their paths below the base, and their inodes
+	maxDelete *int              // nil: any number
+	grace     time.Duration     // between SIGTERM and SIGKILL when it is stopped
 }
 
 func (r *run) kind() wire.Kind { return r.parts[0].held.task.Kind }
