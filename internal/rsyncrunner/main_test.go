@@ -134,7 +134,7 @@ func serve(t *testing.T, path string) (*Daemon, string) {
 // serveAs is serve for a daemon that is special in some way.
 func serveAs(t *testing.T, cfg DaemonConfig) (*Daemon, string) {
 	t.Helper()
-	cfg.Module, cfg.Port, cfg.TempDir, cfg.Output, cfg.stopGrace = "zkrs-test", freePort(t), t.TempDir(), t.Output(), time.Second
+	cfg.Module, cfg.Port, cfg.TempDir, cfg.Output, cfg.stopGrace = "zkrs-test", freePort(t), t.TempDir(), t.Output(), time.Minute
 	daemon, err := StartDaemon(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
