@@ -7,6 +7,13 @@ import "reflect"
 // ConnectWith is Connect with a dialer of the test's.
 var ConnectWith = connect
 
+// Watches counts the watches that have not fired.
+func (c *Client) Watches() int {
+	c.state.Lock()
+	defer c.state.Unlock()
+	return len(c.watches)
+}
+
 // LibraryWatches counts the channels the library keeps for watches that have not fired.
 func (c *Client) LibraryWatches() int {
 	n := 0

@@ -463,14 +463,15 @@ func TestTimedWaitsDoNotPileUp(t *testing.T) {
 		wantError(t, err, context.DeadlineExceeded)
 		wantError(t, other.Acquire(short(t, 5*time.Millisecond)), context.DeadlineExceeded)
 	}
-	once()
-	eventually(t, "the first round is over", func() bool { return len(children(t, c, path+"/lock")) == 1 })
+	const watches = 4 // the queue's three, and the one of the lock's holder
+	eventually(t, "all watches are set", func() bool { once(); return c.Watches() == watches })
+	eventually(t, "nobody waits any more", func() bool { return len(children(t, c, path+"/lock")) == 1 })
 	before := runtime.NumGoroutine()
 	for range 50 {
 		once()
 	}
 	eventually(t, "no goroutines pile up", func() bool { return runtime.NumGoroutine() <= before+2 })
-	if n := c.LibraryWatches(); n > 4 {
+	if n := c.LibraryWatches(); n > watches {
 		t.Errorf("the library has %d watches", n)
 	}
 }
