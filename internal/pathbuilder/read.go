@@ -126,7 +126,7 @@ func (w *walker) classify(d *dir, f openDir, n dirName) (child, bool) {
 		c.kind = vanished
 		return c, true
 	case err != nil:
-		w.log.Error(fmt.Sprintf("cannot learn the owner of %s: %v; it is not excluded", Printable(path), cause(err)))
+		w.log.Error(fmt.Sprintf("cannot learn the owner of %s: %v; it is not excluded", Printable(path), cause(err)), "path", path, "error", err)
 	}
 	level, depth := d.level+1, max(d.depth, w.levels[path])
 	if level == depth && w.deeper(path) {

@@ -90,7 +90,7 @@ func (w *walker) walk(ctx context.Context) error {
 	if err := w.walkBase(ctx); err != nil {
 		return err
 	}
-	w.log.Info(fmt.Sprintf("pathlist of path %s contains %d entries", Printable(w.opts.Base), w.count))
+	w.log.Info(fmt.Sprintf("pathlist of path %s contains %d entries", Printable(w.opts.Base), w.count), "path", w.opts.Base, "entries", w.count)
 	return nil
 }
 
@@ -146,7 +146,7 @@ func (w *walker) walkBase(ctx context.Context) error {
 		return walkError(base.path, err)
 	}
 	if excluded {
-		w.log.Info("excluding path " + Printable(base.path))
+		w.log.Info("excluding path "+Printable(base.path), "event", "excluded", "path", base.path)
 		return w.put(ctx, base.path, false, w.stamper.path(base.path, 0), 0)
 	}
 	if err := w.ahead.first(ctx, base); err != nil {
@@ -178,10 +178,10 @@ func (w *walker) walkChild(ctx context.Context, path string, c child, mine bool)
 	case recursive:
 		return w.put(ctx, path, true, c.stamp, 0)
 	case link:
-		w.log.Info("directory symlink not added " + Printable(path))
+		w.log.Info("directory symlink not added "+Printable(path), "event", "symlink", "path", path)
 		return nil
 	case excluded:
-		w.log.Info("excluding path " + Printable(path))
+		w.log.Info("excluding path "+Printable(path), "event", "excluded", "path", path)
 		return nil
 	case vanished:
 		w.warnVanished(path)
@@ -198,13 +198,13 @@ func (w *walker) walkChild(ctx context.Context, path string, c child, mine bool)
 		return nil
 	default:
 		w.log.Error(fmt.Sprintf("cannot read directory %s: %v; everything below it is one recursive entry",
-			Printable(path), cause(err)))
+			Printable(path), cause(err)), "path", path, "error", err)
 		return w.put(ctx, path, true, c.dir.stamp, 0)
 	}
 }
 
 func (w *walker) warnVanished(path string) {
-	w.log.Warn(fmt.Sprintf("directory %s vanished during the walk", Printable(path)))
+	w.log.Warn(fmt.Sprintf("directory %s vanished during the walk", Printable(path)), "event", "vanished", "path", path)
 }
 
 func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp, names int) error {

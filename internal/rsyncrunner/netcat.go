@@ -73,7 +73,7 @@ func (n *Netcat) copy(ctx context.Context, conn net.Conn) {
 	lines := &lineWriter{out: n.out}
 	defer lines.flush()
 	if _, err := io.Copy(lines, conn); err != nil && !errors.Is(err, net.ErrClosed) {
-		n.logger.Debug(fmt.Sprintf("reading from %s failed: %v", conn.RemoteAddr(), err))
+		n.logger.Debug(fmt.Sprintf("reading from %s failed: %v", conn.RemoteAddr(), err), "error", err)
 	}
 }
 

@@ -107,7 +107,7 @@ func (c *Client) remove(ctx context.Context, path string) error {
 // the same.
 func (c *Client) discard(path string) {
 	if err := c.remove(c.ctx, path); err != nil && !errors.Is(err, ErrNoNode) && !c.over() {
-		c.log.Debug(fmt.Sprintf("Cannot delete %s: %v", c.full(path), err))
+		c.log.Debug(fmt.Sprintf("Cannot delete %s: %v", c.full(path), err), "znode", c.full(path), "error", err)
 	}
 }
 

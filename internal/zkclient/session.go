@@ -361,7 +361,7 @@ func (s *session) report() {
 			s.mu.Lock()
 			server, why := s.server(), s.notes[s.server()]
 			s.mu.Unlock()
-			s.log.Warn(fmt.Sprintf("Connection to ZooKeeper at %s lost (%v), connecting again", server, why))
+			s.log.Warn(fmt.Sprintf("Connection to ZooKeeper at %s lost (%v), connecting again", server, why), "event", "connection-lost", "server", server, "error", why)
 		} else {
 			s.announce()
 		}
@@ -372,7 +372,7 @@ func (s *session) announce() {
 	s.mu.Lock()
 	server, id, timeout := s.server(), s.id, s.timeout
 	s.mu.Unlock()
-	s.log.Info(fmt.Sprintf("Connected to ZooKeeper at %s, session 0x%x, timeout %v", server, id, timeout))
+	s.log.Info(fmt.Sprintf("Connected to ZooKeeper at %s, session 0x%x, timeout %v", server, id, timeout), "event", "connected", "server", server, "seconds", timeout)
 }
 
 // server is the one of the newest connection; s.mu is held.

@@ -99,7 +99,7 @@ func (q *Queue) abandon(entries []*Entry) {
 // discard deletes those taken nodes that are ours. The end of the session would do the same.
 func (q *Queue) discard(entries []*Entry) {
 	if err := q.untake(entries); err != nil && !errors.Is(err, ErrNotHeld) && !q.c.over() {
-		q.c.log.Debug(fmt.Sprintf("Cannot release entries of the queue %s: %v", q.c.full(q.path), err))
+		q.c.log.Debug(fmt.Sprintf("Cannot release entries of the queue %s: %v", q.c.full(q.path), err), "znode", q.c.full(q.path), "error", err)
 	}
 }
 
