@@ -30,10 +30,15 @@ const AutoDepth = leader.AutoDepth
 type Config struct {
 	Member member.Config
 
-	// The same at all sources.
+	// The same at all sources; bind in terms.go names the options, and which are a client's own.
 	Base      guard.Config
 	Rsync     rsyncrunner.Options
 	MaxDelete int // what the whole session may delete; negative: any number
+
+	// Inherit makes a source that never leads and takes all that from its master. Given tells whether the
+	// user has named an option, so that what he asked for is not dropped without a word; nil: none.
+	Inherit bool
+	Given   func(option string) bool
 
 	// Lines makes it the netcat test, which sends no files but so many lines; 0: it is none. LineSender is
 	// its transport, nil: the real one.

@@ -25,7 +25,11 @@ const (
 // Destination runs a destination until the session is over: it waits for a leader, starts a daemon and
 // offers it to the sources.
 func Destination(ctx context.Context, cfg Config) error {
-	client, base, err := newClient(ctx, cfg, destinationLogger)
+	client, err := newClient(ctx, cfg, destinationLogger)
+	if err != nil {
+		return err
+	}
+	base, err := cfg.newBase()
 	if err != nil {
 		return err
 	}
@@ -43,19 +47,18 @@ func Destination(ctx context.Context, cfg Config) error {
 	return client.Run(ctx, []string{wire.PartyAll, wire.PartyDests, wire.PartyExt}, d.Play)
 }
 
-// newClient makes the parts that every role has.
-func newClient(ctx context.Context, cfg Config, logger string) (*member.Client, *guard.Base, error) {
+// newClient makes the part that every role has.
+func newClient(ctx context.Context, cfg Config, logger string) (*member.Client, error) {
 	if logger == sourceLogger {
 		cfg.Member.Domain = "" // nobody has to reach a source
 	}
-	client, err := member.NewClient(ctx, cfg.Member, logger)
-	if err != nil {
-		return nil, nil, err
-	}
-	place := cfg.Base
-	place.Delete = cfg.Rsync.Delete
-	base, err := guard.NewBase(place)
-	return client, base, err
+	return member.NewClient(ctx, cfg.Member, logger)
+}
+
+func (c Config) newBase() (*guard.Base, error) {
+	place := c.Base
+	place.Delete = c.Rsync.Delete
+	return guard.NewBase(place)
 }
 
 // checkRsync finds what would make every run of rsync fail.
@@ -68,7 +71,11 @@ func checkRsync(ctx context.Context, cfg Config) error {
 
 // PathsOnly walks the tree and fills the path queue as a leader does, then removes the queue again.
 func PathsOnly(ctx context.Context, cfg Config) (built leader.Built, err error) {
-	client, base, err := newClient(ctx, cfg, sourceLogger)
+	client, err := newClient(ctx, cfg, sourceLogger)
+	if err != nil {
+		return built, err
+	}
+	base, err := cfg.newBase()
 	if err != nil {
 		return built, err
 	}
@@ -102,7 +109,7 @@ type Status struct {
 
 // State reads how far a session is. It writes nothing and joins no party.
 func State(ctx context.Context, cfg Config) (Status, error) {
-	client, _, err := newClient(ctx, cfg, sourceLogger)
+	client, err := newClient(ctx, cfg, sourceLogger)
 	if err != nil {
 		return Status{}, err
 	}

@@ -19,22 +19,20 @@ import (
 // worker. A worker returns nil when the session ended, whatever became of the paths; the leader
 // wire.ErrIncomplete if some are not done.
 func Source(ctx context.Context, cfg Config) error {
-	client, base, err := newClient(ctx, cfg, sourceLogger)
+	client, err := newClient(ctx, cfg, sourceLogger)
 	if err != nil {
 		return err
 	}
-	if cfg.Lines == 0 {
-		if err := cmp.Or(base.CheckStart(), base.CheckNotEmpty(), checkRsync(ctx, cfg)); err != nil {
+	s := &source{life: ctx, client: client, cfg: cfg}
+	if !cfg.Inherit {
+		if err := s.settle(ctx); err != nil {
 			return err
 		}
-		if unprotected := base.Unprotected(); unprotected != "" {
-			client.Log.Warn(unprotected, "event", "unprotected")
-		}
 	}
-	s := &source{life: ctx, client: client, base: base, cfg: cfg}
 	defer s.close()
-	// partySources last: a source that is there and not in partyExt is a Python one.
-	return client.Run(ctx, []string{wire.PartyAll, wire.PartyExt, wire.PartySources}, s.play)
+	// PartySources comes last, once the role is known: a source that is there and not in PartyExt is a
+	// Python one, and one that has other options than the leader must not be counted as a worker.
+	return client.Run(ctx, []string{wire.PartyAll, wire.PartyExt}, s.play)
 }
 
 // source is a source process, over all its ZooKeeper sessions.
@@ -46,6 +44,24 @@ type source struct {
 
 	leader *leader.Leader // set once it leads
 	worker *worker.Worker // set once it works, beside leading or not
+}
+
+// settle looks, with the options that hold from now on, for all that would keep this source from working.
+func (s *source) settle(ctx context.Context) (err error) {
+	if s.base, err = s.cfg.newBase(); err != nil {
+		return err
+	}
+	s.cfg.Base.Path = s.base.Dir
+	if s.cfg.Lines > 0 {
+		return nil
+	}
+	if err := cmp.Or(s.base.CheckStart(), s.base.CheckNotEmpty(), checkRsync(ctx, s.cfg)); err != nil {
+		return err
+	}
+	if unprotected := s.base.Unprotected(); unprotected != "" {
+		s.client.Log.Warn(unprotected, "event", "unprotected")
+	}
+	return nil
 }
 
 func (s *source) close() {
@@ -60,18 +76,27 @@ func (s *source) play(ctx context.Context, m *member.Member) error {
 	ready := m.WatchReady(ctx)
 	switch {
 	case s.leader != nil:
+		if err := m.Enter(ctx, wire.PartySources); err != nil {
+			return err
+		}
 		return s.leader.Resume(ctx, m, ready)
 	case s.worker != nil:
 		return s.follow(ctx, m, ready)
 	}
 	lock := m.ZK.Lock(m.Tree.Lock(), "")
 	for told := false; ; told = true {
-		locked, err := lock.TryAcquire(ctx)
+		locked, err := !s.cfg.Inherit, error(nil)
+		if locked {
+			locked, err = lock.TryAcquire(ctx)
+		}
 		if err != nil {
 			return err
 		}
 		if locked {
 			m.Log.Debug("lock acquired: this source is the master")
+			if err := m.Enter(ctx, wire.PartySources); err != nil {
+				return err
+			}
 			if err := s.lead(); err != nil {
 				return err
 			}
@@ -81,17 +106,17 @@ func (s *source) play(ctx context.Context, m *member.Member) error {
 		// that has just ended, or a test of the walk.
 		select {
 		case <-ready.Started:
-			m.Log.Debug("ready to process paths: this source is a slave")
-			if s.worker, err = s.newWorker(); err != nil {
-				return err
-			}
 			return s.follow(ctx, m, ready)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-time.After(s.client.Timing.Reconnect):
 		}
 		if !told {
-			m.Log.Info("Waiting for the run to begin: another client holds the master's lock", "event", "waiting-for-lock")
+			why := "another client holds the master's lock"
+			if s.cfg.Inherit {
+				why = "this source takes its options from the master (--inherit)"
+			}
+			m.Log.Info("Waiting for the run to begin: "+why, "event", "waiting-for-lock")
 			s.client.Joined()
 		}
 	}
@@ -108,12 +133,32 @@ func (s *source) lead() (err error) {
 	}
 	role := s.cfg.Leader
 	role.Lines = s.cfg.Lines
-	s.leader, err = leader.New(s.life, s.client, s.base, role, leader.Asked{Rsync: s.cfg.Rsync, MaxDelete: s.cfg.maxDelete()}, work)
+	s.leader, err = leader.New(s.life, s.client, s.base, role, leader.Asked{Rsync: s.cfg.Rsync, MaxDelete: s.cfg.maxDelete(), Terms: s.cfg.terms()}, work)
 	return err
 }
 
-// follow works under another source's lead.
+// follow works under another source's lead, if that asks for what this one was started for.
 func (s *source) follow(ctx context.Context, m *member.Member, ready *member.Ready) error {
+	if s.cfg.Inherit && s.worker == nil {
+		select {
+		case <-ready.Stopped:
+			return nil // there is nothing to inherit, and nothing to do
+		default:
+		}
+	}
+	if err := s.agree(ctx, m); err != nil {
+		return err
+	}
+	if s.worker == nil {
+		m.Log.Debug("ready to process paths: this source is a slave")
+		var err error
+		if s.worker, err = s.newWorker(); err != nil {
+			return err
+		}
+	}
+	if err := m.Enter(ctx, wire.PartySources); err != nil {
+		return err
+	}
 	s.client.Joined()
 	m.Background(func() { missLeader(ctx, m, ready) })
 	return s.worker.Play(ctx, m, ready)

@@ -31,7 +31,7 @@ func (l *Leader) begin(ctx context.Context, m *member.Member) error {
 	if err != nil || !ok {
 		return errors.Join(err, fmt.Errorf("cannot find the session just started: %s is gone", m.Tree.Ready()))
 	}
-	if _, err := m.ZK.Set(ctx, m.Tree.Meta(), wire.NewMeta(l.id, stat.Czxid).Encode(), -1); err != nil {
+	if _, err := m.ZK.Set(ctx, m.Tree.Meta(), wire.NewMeta(l.id, stat.Czxid, l.asked.Terms).Encode(), -1); err != nil {
 		return err
 	}
 	l.client.SetEpoch(stat.Czxid)
@@ -105,7 +105,7 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 	for {
 		err := m.ZK.Multi(ctx,
 			zkclient.OpCreate(m.Tree.Ready(), []byte(wire.Start), zkclient.Persistent),
-			zkclient.OpCreate(m.Tree.Meta(), wire.NewMeta(l.id, 0).Encode(), zkclient.Persistent))
+			zkclient.OpCreate(m.Tree.Meta(), wire.NewMeta(l.id, 0, l.asked.Terms).Encode(), zkclient.Persistent))
 		if errors.Is(err, zkclient.ErrConnectionLoss) || errors.Is(err, zkclient.ErrNodeExists) {
 			ours, err := l.begun(ctx, m)
 			if ours || err != nil {
@@ -157,7 +157,7 @@ func (l *Leader) adopt(ctx context.Context, m *member.Member) error {
 				return err
 			}
 		}
-		if _, err := m.ZK.Create(ctx, m.Tree.Meta(), wire.NewMeta(l.id, stat.Czxid).Encode(), zkclient.Persistent); err != nil {
+		if _, err := m.ZK.Create(ctx, m.Tree.Meta(), wire.NewMeta(l.id, stat.Czxid, nil).Encode(), zkclient.Persistent); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/wire"
 )
 
 // AutoDepth stands for a depth that is found by looking at the tree.
@@ -39,6 +40,7 @@ type Config struct {
 type Asked struct {
 	Rsync     rsyncrunner.Options
 	MaxDelete int // what the whole session may delete; negative: any number
+	Terms     wire.Terms
 }
 
 // Work is the part of a source that runs rsync, lent to the leader; nil: it only leads.

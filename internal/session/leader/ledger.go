@@ -68,11 +68,11 @@ func (l *ledger) update(ctx context.Context, m *member.Member, change func(*wire
 		if err != nil {
 			return err
 		}
-		switch state {
-		case next:
+		switch {
+		case state.Equal(next):
 			l.current = next
 			return nil
-		case l.current:
+		case state.Equal(l.current):
 		default:
 			return fmt.Errorf("cannot go on: another client has changed the state of session %q, is there a second master?", m.Tree.Name())
 		}

@@ -103,14 +103,9 @@ func (c *Client) Join(ctx context.Context, parties []string) (*Member, error) {
 		return nil, err
 	}
 	for _, kind := range parties {
-		p := m.ZK.Party(c.Tree.Party(kind), c.Whoami)
-		if err := p.Join(ctx); err != nil {
+		if err := m.Enter(ctx, kind); err != nil {
 			m.ZK.Close()
 			return nil, err
-		}
-		m.parties[kind] = p
-		if kind == wire.PartyAll {
-			m.ZK.SetFence(p.Node())
 		}
 	}
 	return m, nil

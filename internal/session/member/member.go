@@ -44,6 +44,22 @@ func (m *Member) Background(work func()) { m.group.Go(work) }
 // Fail ends the role, for background work that cannot go on.
 func (m *Member) Fail(err error) { m.fail(err) }
 
+// Enter joins a party, unless this member is in it.
+func (m *Member) Enter(ctx context.Context, kind string) error {
+	if m.parties[kind] != nil {
+		return nil
+	}
+	p := m.ZK.Party(m.Tree.Party(kind), m.Client.Whoami)
+	if err := p.Join(ctx); err != nil {
+		return err
+	}
+	m.parties[kind] = p
+	if kind == wire.PartyAll {
+		m.ZK.SetFence(p.Node())
+	}
+	return nil
+}
+
 // Party is one of the session's parties, joined by this member or not.
 func (m *Member) Party(kind string) *zkclient.Party {
 	if p := m.parties[kind]; p != nil {
@@ -83,6 +99,28 @@ func (m *Member) Meta(ctx context.Context) (meta wire.Meta, version int32, ok bo
 	}
 	meta, ok = wire.DecodeMeta(data)
 	return meta, stat.Version, ok && meta.Of(m.Client.Epoch()), nil
+}
+
+// Terms are what the leader of this session asks all sources to agree on; nil if it asks nothing: a Python one.
+// S/meta is made in one transaction with S/watch/ready, and its epoch written into it a little later.
+func (m *Member) Terms(ctx context.Context) (wire.Terms, error) {
+	data, stat, err := m.ZK.Get(ctx, m.Tree.Meta())
+	if errors.Is(err, zkclient.ErrNoNode) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the session's state: %w", err)
+	}
+	meta, ok := wire.DecodeMeta(data)
+	born := stat.Czxid == m.Client.Epoch()
+	switch format, other := wire.OtherFormat(data); {
+	case ok && (born || meta.Of(m.Client.Epoch())):
+		return meta.Terms, nil
+	case other && born:
+		return nil, fmt.Errorf("cannot take part in session %q: its master writes format %d of %s, which this version of zkrsync does not know; use the same version",
+			m.Tree.Name(), format, m.Tree.Meta())
+	}
+	return nil, nil
 }
 
 // Backlog is what has not ended.

@@ -75,7 +75,7 @@ func (t Task) canonical() Task {
 }
 
 func FuzzMeta(f *testing.F) {
-	meta := NewMeta("ID", 7)
+	meta := NewMeta("ID", 7, Terms{"delete": "yes", "rsyncpath": "/\xff"})
 	meta.Cursor, meta.Ended.Completed = "1_/\xff", 3
 	f.Add(meta.Encode())
 	f.Add([]byte("{}"))
