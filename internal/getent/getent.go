@@ -93,6 +93,16 @@ func FQDN(ctx context.Context, host string) string {
 	return fields[1]
 }
 
+// CheckHost tells why this node cannot find an address of a host, nil if it can, or if nobody can say.
+func CheckHost(ctx context.Context, host string) error {
+	_, err := query(ctx, hostTimeout, "ahosts", host)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 2 { // getent(1): key not found
+		return fmt.Errorf("no address is known for host %q on this machine", host)
+	}
+	return nil
+}
+
 // query returns what getent prints about a key of a database.
 func query(ctx context.Context, timeout time.Duration, database, key string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("getent did not answer within %v", timeout))

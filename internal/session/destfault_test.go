@@ -364,14 +364,14 @@ func (r *rig) allWaiting(want int) {
 	}
 }
 
-// An option that rsync does not know stops the slave at once.
+// An option that rsync refuses stops the slave at once.
 func TestFatalOptionsStopTheSlave(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	master := r.queued()
 	dest := r.destination(2)
-	slave := r.source(3, oneByOne, func(c *Config) { c.Rsync.Extra = []string{"no-such-option-xyz"} })
-	if err := r.wait(slave); err == nil || !strings.Contains(err.Error(), "no-such-option-xyz") || !strings.Contains(err.Error(), "exit status 1") {
+	slave := r.source(3, oneByOne, func(c *Config) { c.Rsync.Extra = []string{"bwlimit:nonsense"} })
+	if err := r.wait(slave); err == nil || !strings.Contains(err.Error(), "nonsense") || !strings.Contains(err.Error(), "exit status 1") {
 		t.Errorf("error %v, want one that names the option and rsync's status", err)
 	}
 	if n := r.sent(""); n != 1 {

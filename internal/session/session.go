@@ -43,6 +43,9 @@ func Destination(ctx context.Context, cfg Config) error {
 	} else if err := cmp.Or(base.CheckStart(), checkRsync(ctx, cfg)); err != nil {
 		return err
 	}
+	if err := cfg.checkDestination(ctx, client.Whoami); err != nil {
+		return err
+	}
 	d := destination.New(client, base, role)
 	return client.Run(ctx, []string{wire.PartyAll, wire.PartyDests, wire.PartyExt}, d.Play)
 }

@@ -23,6 +23,9 @@ func Source(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.checkLeader(); err != nil {
+		return err
+	}
 	s := &source{life: ctx, client: client, cfg: cfg}
 	if !cfg.Inherit {
 		if err := s.settle(ctx); err != nil {
@@ -55,7 +58,7 @@ func (s *source) settle(ctx context.Context) (err error) {
 	if s.cfg.Lines > 0 {
 		return nil
 	}
-	if err := cmp.Or(s.base.CheckStart(), s.base.CheckNotEmpty(), checkRsync(ctx, s.cfg)); err != nil {
+	if err := cmp.Or(s.base.CheckStart(), s.base.CheckNotEmpty(), s.cfg.checkExclude(ctx), checkRsync(ctx, s.cfg)); err != nil {
 		return err
 	}
 	if unprotected := s.base.Unprotected(); unprotected != "" {

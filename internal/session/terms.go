@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,6 +42,20 @@ func (c *Config) bind() []term {
 	}
 }
 
+// ownExtras are options of rsync that say how files travel or what is told of it, not what arrives: a source
+// may have its own, as one behind a slower line does.
+var ownExtras = []string{
+	"address", "bwlimit", "compress", "compress-choice", "compress-level", "contimeout", "debug", "fsync", "human-readable",
+	"info", "ipv4", "ipv6", "itemize-changes", "log-file", "log-file-format", "max-alloc", "no-compress", "no-whole-file",
+	"out-format", "outbuf", "progress", "skip-compress", "sockopts", "stats", "timeout", "verbose", "whole-file",
+}
+
+// isOwnExtra tells whether an item of --arbitopts is among them.
+func isOwnExtra(extra string) bool {
+	name, _, _ := strings.Cut(extra, ":")
+	return slices.Contains(ownExtras, name)
+}
+
 // netcatTerm is the term of a session that sends lines, which agrees on nothing else.
 const netcatTerm = "netcat"
 
@@ -51,6 +66,7 @@ func (c Config) terms() wire.Terms {
 		return wire.Terms{netcatTerm: "yes"}
 	}
 	c.MaxDelete = c.maxDelete()
+	c.Rsync.Extra = slices.DeleteFunc(slices.Clone(c.Rsync.Extra), isOwnExtra)
 	c.Base.AllowEmpty = c.Base.AllowEmpty && c.Rsync.Delete
 	if c.Base.Exclude == nil {
 		c.Base.ExcludeUser, c.Base.ExcludeBelow = "", false
@@ -66,6 +82,7 @@ func (c Config) terms() wire.Terms {
 
 // take replaces what c has by the terms of a master.
 func (c *Config) take(terms wire.Terms) error {
+	own := slices.DeleteFunc(slices.Clone(c.Rsync.Extra), func(extra string) bool { return !isOwnExtra(extra) })
 	known := map[string]bool{netcatTerm: true}
 	for _, t := range c.bind() {
 		known[t.option] = true
@@ -78,6 +95,7 @@ func (c *Config) take(terms wire.Terms) error {
 			return fmt.Errorf("cannot take over --%s of the master: this version of zkrsync does not know it; use the same version", option)
 		}
 	}
+	c.Rsync.Extra = append(own, c.Rsync.Extra...)
 	c.Lines = 0
 	if terms[netcatTerm] != "" {
 		c.Lines = 1 // it is the master who makes them

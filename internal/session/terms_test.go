@@ -91,13 +91,15 @@ func TestTermsAreTakenOver(t *testing.T) {
 	}
 }
 
-// What has no effect is no difference.
+// What has no effect, or none on what arrives, is no difference.
 func TestTermsWithoutEffect(t *testing.T) {
 	plain := Config{MaxDelete: -1}
 	for _, change := range []func(*Config){
 		func(c *Config) { c.MaxDelete = 5 },
 		func(c *Config) { c.Base.AllowEmpty = true },
 		func(c *Config) { c.Base.ExcludeUser, c.Base.ExcludeBelow = "root", true },
+		func(c *Config) { c.Rsync.Extra = []string{"bwlimit:100", "whole-file"} },
+		func(c *Config) { c.Rsync.Timeout, c.Rsync.Verbose, c.Jobs, c.Prefetch = 7, true, 3, 0 },
 	} {
 		other := plain
 		change(&other)
@@ -180,7 +182,9 @@ func TestInherit(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	r.put(r.dst, "only/here")
-	bare := func(c *Config) { c.Inherit, c.Base.Path, c.MaxDelete = true, "", 3 }
+	bare := func(c *Config) {
+		c.Inherit, c.Base.Path, c.MaxDelete, c.Rsync.Extra = true, "", 3, []string{"no-whole-file"}
+	}
 	first := r.source(2, bare)
 	r.waitFor("event=waiting-for-lock")
 	deletes := func(c *Config) { c.Rsync.Delete, c.Rsync.Extra = true, []string{"omit-link-times"} }

@@ -73,7 +73,7 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 			return err
 		}
 	} else if l.cfg.PathsFrom != "" {
-		file, err := readPaths(l.cfg.PathsFrom, l.base.Dir)
+		file, err := l.listed()
 		if err != nil {
 			return err
 		}

@@ -85,24 +85,24 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 	return l.conclude()
 }
 
-// conclude writes the done-file and turns the counts into the session's result.
+// conclude writes the files and turns the counts into the session's result. What cannot be written is in the
+// log.
 func (l *Leader) conclude() error {
+	var lost error
 	if l.cfg.DoneFile != "" {
 		problem, err := writeDoneFile(l.cfg.DoneFile, *l.counts, time.Now())
 		if problem != nil {
 			l.log().Error(problem.Error(), "error", problem)
 		}
 		if err != nil {
-			return err
+			lost = fmt.Errorf("%w; it would have said: %s", err, l.counts)
 		}
 	}
 	c := *l.counts
 	l.log().Info("Paths: "+c.String(), "event", "end", "completed", c.Completed, "failed", c.Failed, "vanished", c.Vanished,
 		"changed", c.Changed, "unfinished", c.Unfinished, "deleted", c.Deleted)
-	if err := l.report.close(l.ledger.now().Paths()-l.again, l.account.failures(), *l.counts); err != nil {
-		return err
-	}
-	err := errors.Join(l.broken, l.counts.Problem())
+	lost = errors.Join(lost, l.report.close(l.ledger.now().Paths()-l.again, l.account.failures(), *l.counts))
+	err := errors.Join(l.broken, l.counts.Problem(), lost)
 	if l.linksLost > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: %d groups of hard links were not kept", wire.ErrIncomplete, l.linksLost))
 	}

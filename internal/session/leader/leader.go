@@ -40,7 +40,8 @@ type Leader struct {
 	survey   *survey
 	queues   queues
 	splitter *splitter
-	feed     *feed // of this pass; nil before the session has begun
+	list     *pathsFile // what PathsFrom holds; nil: not read yet
+	feed     *feed      // of this pass; nil before the session has begun
 
 	pass      int          // walks that are done
 	walked    bool         // this pass is a walk

@@ -41,7 +41,7 @@ const (
 // lost counts the groups beyond the bounds, which are named in the log.
 func (l *Leader) linkTasks(ctx context.Context, m *member.Member, seek bool) (tasks []wire.Task, lost int, err error) {
 	if l.cfg.PathsFrom != "" {
-		file, err := readPaths(l.cfg.PathsFrom, l.base.Dir)
+		file, err := l.listed()
 		if err != nil {
 			return nil, 0, err
 		}

@@ -19,6 +19,18 @@ type pathsFile struct {
 	links     []wire.Task // nothing else may be sent after them
 }
 
+// listed is what PathsFrom holds. It is read once: it may be a pipe, or be changed while the session runs.
+func (l *Leader) listed() (pathsFile, error) {
+	if l.list == nil {
+		f, err := readPaths(l.cfg.PathsFrom, l.base.Dir)
+		if err != nil {
+			return f, err
+		}
+		l.list = &f
+	}
+	return *l.list, nil
+}
+
 // readPaths reads such a file. Every line has to be an entry below base. What is named twice, or is part
 // of another line, is left out: two runs over one directory would delete each other's files.
 func readPaths(path, base string) (f pathsFile, err error) {

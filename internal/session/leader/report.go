@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -120,7 +121,11 @@ func (r *report) close(queued int, failed []wire.Text, counts wire.Counts) error
 			lines = append(append(lines, path.String()...), '\n')
 		}
 		if e := renameio.WriteFile(r.failed, lines, 0o644, renameio.WithStaticPermissions(0o644)); e != nil {
-			err = errors.Join(err, fmt.Errorf("cannot write the failed paths: %w", e))
+			err = errors.Join(err, fmt.Errorf("cannot write the failed paths to %s: %w", r.failed, e))
+			for line := range strings.Lines(string(lines)) {
+				line = strings.TrimSuffix(line, "\n")
+				r.log.Error("To be sent again: "+line, "path", line)
+			}
 		}
 	}
 	return err

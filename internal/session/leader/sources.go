@@ -24,7 +24,7 @@ func (l *Leader) firstPass(ctx context.Context, emit func(wire.Task) error) erro
 		}
 		return nil
 	case l.cfg.PathsFrom != "":
-		file, err := readPaths(l.cfg.PathsFrom, l.base.Dir)
+		file, err := l.listed()
 		if err != nil {
 			return err
 		}

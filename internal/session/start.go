@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+
+	"vsc-zk/internal/getent"
+	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/session/leader"
+	"vsc-zk/internal/session/wire"
+)
+
+// BadOption is what is wrong with the value of an option. It is found at the start: what would only show
+// hours later is tried there.
+type BadOption = leader.BadOption
+
+// checkLeader tries what only a leader needs; whether this source becomes one shows later.
+func (c Config) checkLeader() error {
+	if c.Inherit {
+		return nil
+	}
+	return c.Leader.Check()
+}
+
+// checkExclude looks the user up whose directories are excluded.
+func (c Config) checkExclude(ctx context.Context) error {
+	if c.Base.Exclude == nil || c.Base.ExcludeUser == "" {
+		return nil
+	}
+	if _, err := getent.UserID(ctx, c.Base.ExcludeUser); err != nil {
+		return &BadOption{Option: "excl_usr", Value: c.Base.ExcludeUser, Err: err}
+	}
+	return nil
+}
+
+// checkDestination tries what a destination needs once there is a leader. A name that sources are to find it
+// by must at least be known to itself.
+func (c Config) checkDestination(ctx context.Context, whoami string) error {
+	host := wire.HostOf(whoami)
+	for _, name := range []struct{ option, value string }{{"host", c.Member.Host}, {"domain", c.Member.Domain}} {
+		if name.value == "" {
+			continue
+		}
+		if err := getent.CheckHost(ctx, host); err != nil {
+			return &BadOption{Option: name.option, Value: name.value, Err: fmt.Errorf("sources could not reach this destination: %w", err)}
+		}
+		break
+	}
+	if c.Destination.Port != 0 {
+		if err := rsyncrunner.PortFree(c.Destination.Port); err != nil {
+			return &BadOption{Option: "rsyncport", Value: fmt.Sprint(c.Destination.Port), Err: err}
+		}
+	}
+	file, err := os.CreateTemp(c.Destination.TempDir, "zkrsync-*")
+	if err != nil {
+		return fmt.Errorf("cannot make temporary files in %s (set TMPDIR to a directory that can be written): %w", cmp.Or(c.Destination.TempDir, os.TempDir()), err)
+	}
+	defer os.Remove(file.Name())
+	return file.Close()
+}
