@@ -63,6 +63,7 @@ func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.
 		},
 		MaxDelete: o.maxDelete,
 		Lines:     lines,
+		Inherit:   o.inherit,
 
 		Jobs:     o.jobs,
 		Prefetch: o.prefetch,
@@ -99,7 +100,7 @@ func (o *options) detaches() bool { return o.daemon && !o.state && !o.pathsOnly 
 func (o *options) logFileAt(starter int) (cli.LogFile, error) {
 	path, err := cli.Expand(o.logFile, o.templateKeys(starter))
 	if err != nil {
-		return cli.LogFile{}, fmt.Errorf("cannot use --logfile: %w", err)
+		return cli.LogFile{}, &session.OptionError{Option: "logfile", Err: fmt.Errorf("cannot use --logfile: %w", err)}
 	}
 	return cli.LogFile{Path: path, MaxBytes: o.maxBytes, BackupCount: o.backupCount}, nil
 }

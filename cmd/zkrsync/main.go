@@ -39,44 +39,51 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	log := cli.NewLog(cli.LogConfig{Level: program.Level(), JSON: o.logFormat == "json", Program: "zkrsync", Stderr: stderr})
 	defer log.Close()
-	refuse := func(why string) int {
+	refuse := func(err error) int {
 		parsed.Warn(log.Logger()) // that may be the reason
+		why := traced(err, parsed)
 		log.Logger().Error(why, "error", why, "status", exitError)
 		return exitError
 	}
-	if why := o.problem(); why != "" {
-		return refuse(why)
+	if err := o.problem(); err != nil {
+		return refuse(err)
 	}
 	if err := keepFromChildren(); err != nil {
-		return refuse(err.Error())
+		return refuse(err)
 	}
 	ctx, stop := cli.WithSignals(ctx)
 	defer stop()
 	ignoreBrokenPipe()
 
 	starter := os.Getpid()
+	pidFile := ""
 	detached := func() {} // called once the daemon is up
 	if o.detaches() {
 		d, err := detach(ctx, &o, environ, log.Logger(), stderr)
 		if err != nil {
-			return refuse(err.Error())
+			return refuse(err)
 		}
 		if d.parent {
 			return d.code
 		}
 		defer d.end()
-		starter, detached = d.starter, d.up
+		starter, pidFile, detached = d.starter, d.pidFile, d.up
 	}
 	file, err := o.logFileAt(starter)
+	if err == nil {
+		err = o.checkFiles(file.Path, pidFile)
+	}
 	if err == nil {
 		err = log.Open(file)
 	}
 	if err != nil {
-		return refuse(err.Error())
+		return refuse(err)
 	}
 	parsed.Warn(log.Logger())
 
-	return exitStatus(ctx, o.play(ctx, o.config(log, stdout, detached), stdout), log.Logger())
+	cfg := o.config(log, stdout, detached)
+	cfg.Given = func(option string) bool { _, given := parsed.Origin(option); return given }
+	return exitStatus(ctx, o.play(ctx, cfg, stdout), parsed, log.Logger())
 }
 
 // play does what the role options ask for: --state before --pathsonly before the roles, as in the
@@ -131,7 +138,7 @@ func showPaths(ctx context.Context, cfg session.Config, stdout io.Writer) error 
 }
 
 // exitStatus turns what a role returned into an exit status, and says it.
-func exitStatus(ctx context.Context, err error, log *slog.Logger) int {
+func exitStatus(ctx context.Context, err error, parsed *cli.Parsed, log *slog.Logger) int {
 	ended := cli.EndedBy(ctx)
 	switch {
 	case err == nil:
@@ -145,7 +152,7 @@ func exitStatus(ctx context.Context, err error, log *slog.Logger) int {
 		log.Warn(ended.Error(), "signal", int(ended.Signal), "status", ended.ExitStatus())
 		return ended.ExitStatus()
 	}
-	message := err.Error()
+	message := traced(err, parsed)
 	if errors.Is(err, session.ErrLocked) {
 		message = "There is already a lock on the pathtree of this session: " + message
 	}

@@ -38,6 +38,7 @@ type options struct {
 	sentinel   string
 	verify     bool
 	netcat     bool
+	inherit    bool
 
 	// Path building
 	depth        int // session.AutoDepth: auto
@@ -139,7 +140,7 @@ func (o *options) roleOptions(p *cli.Program) {
 }
 
 func (o *options) sessionOptions(p *cli.Program) {
-	g := p.Group("Session", "What is transferred, and how. All clients of a session must agree; on --rsyncpath as far as it says.")
+	g := p.Group("Session", "What is transferred, and how. All sources of a session must agree: one that was started otherwise than its master stops and says where they differ.")
 	g.String(&o.session, cli.Opt{Name: "session", Short: "N", Arg: "NAME",
 		Help: "Name of the session. Clients with the same name work together; sessions with different names do not meet."})
 	g.String(&o.rsyncPath, cli.Opt{Name: "rsyncpath", Short: "r", Arg: "DIR",
@@ -164,6 +165,8 @@ func (o *options) sessionOptions(p *cli.Program) {
 		Help: "Only compare source and destination, by checksums; write nothing. Sources print each difference, the master logs and counts them, and exits with 23 if there is any."})
 	g.Bool(&o.netcat, cli.Opt{Name: "netcat",
 		Help: "Test the session without rsync: sources send a line for each of fifteen made-up paths, destinations print them."})
+	g.Bool(&o.inherit, cli.Opt{Name: "inherit", Added: true,
+		Help: "Take the master's options instead of giving them again: all of this group, --rsyncpath included, --arbitopts, --excludere, --excl_usr and --exclude-below. Such a source never becomes the master; it waits for one. The master must not be of the Python version."})
 }
 
 func (o *options) pathOptions(p *cli.Program) {

@@ -76,6 +76,7 @@ func TestEveryOption(t *testing.T) {
 		{"paths-from", "x", "", func(o *options) { o.pathsFrom = "x" }},
 		{"report", "x", "", func(o *options) { o.report = "x" }},
 		{"failed", "x", "", func(o *options) { o.failed = "x" }},
+		{"inherit", "yes", "", func(o *options) { o.inherit = true }},
 		{"netcat", "yes", "", func(o *options) { o.netcat = true }},
 		{"depth", "5", "", func(o *options) { o.depth = 5 }},
 		{"depth", "auto", "", func(o *options) { o.depth = session.AutoDepth }},
@@ -207,6 +208,11 @@ func TestProblem(t *testing.T) {
 		{good + " --session=a~", `cannot use the session name "a ": it begins or ends with a blank`},
 		{good + " --session=a\x01", `cannot use the session name "a\x01": it contains a control character`},
 		{good + " --session=a~b", ""},
+		{"--servers=a -S --inherit", ""},
+		{"--servers=a -D --inherit", "Path is mandatory!"},
+		{good + " --sentinel=.mounted", ""},
+		{good + " --sentinel=/x/.mounted", "cannot use --sentinel=/x/.mounted: give the name of a file that lies in the base directory"},
+		{good + " --sentinel=..", "cannot use --sentinel=..: give the name of a file that lies in the base directory"},
 		{good + " --daemon --pidfile=", "No PID file given!"},
 		{good + " --daemon --pidfile= --pathsonly", ""},
 		{good + " --host=::1", `cannot use --host="::1": it must be a host name; an IPv6 address needs a name`},
@@ -230,7 +236,11 @@ func TestProblem(t *testing.T) {
 			words[i] = strings.ReplaceAll(strings.ReplaceAll(w, "~", " "), "''", "")
 		}
 		o, _ := parse(t, words, nil)
-		if got := o.problem(); got != c.want {
+		got := ""
+		if err := o.problem(); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
 			t.Errorf("%s: %q, want %q", c.args, got, c.want)
 		}
 	}
@@ -260,7 +270,7 @@ passwd = for another program
 	}
 	for _, role := range []string{"-S", "-D", "--state", "--pathsonly"} {
 		o, warnings := parse(t, []string{"--configfiles=" + file, role}, nil)
-		if why := o.problem(); why != "" || warnings != "" {
+		if why := o.problem(); why != nil || warnings != "" {
 			t.Errorf("%s: %s %q", role, why, warnings)
 		}
 		if diff := cmp.Diff([]string{"zk1:2181", "zk2:2181", "zk3:2181/chroot"}, o.servers); diff != "" {

@@ -3,41 +3,47 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
 
+	"vsc-zk/internal/cli"
 	"vsc-zk/internal/session"
 )
 
-// problem says what is wrong with the options taken together; empty: nothing. The order is that of
-// the Python program, and so are the texts that end in an exclamation mark and the one about two
-// roles.
-func (o *options) problem() string {
+// problem says what is wrong with the options taken together. The order is that of the Python
+// program, and so are the texts that end in an exclamation mark and the one about two roles.
+func (o *options) problem() error {
+	wrong := func(option, format string, args ...any) error {
+		return &session.OptionError{Option: option, Err: fmt.Errorf(format, args...)}
+	}
 	switch {
 	case len(o.servers) == 0:
-		return "No servers given!"
-	case o.rsyncPath == "":
-		return "Path is mandatory!"
+		return wrong("servers", "No servers given!")
+	case o.rsyncPath == "" && !(o.inherit && o.source):
+		return wrong("rsyncpath", "Path is mandatory!")
 	case o.depth <= 0 && o.depth != session.AutoDepth:
-		return "Invalid depth!"
+		return wrong("depth", "Invalid depth!")
 	case o.source && o.destination:
-		return "Client can not be the source AND the destination"
+		return wrong("destination", "Client can not be the source AND the destination")
 	case !o.source && !o.destination && !o.state && !o.pathsOnly:
-		return "cannot start without a role: give --source, --destination, --state or --pathsonly"
+		return wrong("source", "cannot start without a role: give --source, --destination, --state or --pathsonly")
 	case o.user == "" || strings.Contains(o.user, ":"):
-		return fmt.Sprintf("cannot use the ZooKeeper user %q: a name has no colon and is not empty", o.user)
+		return wrong("user", "cannot use the ZooKeeper user %q: a name has no colon and is not empty", o.user)
 	case o.detaches() && o.pidFile == "":
-		return "No PID file given!"
+		return wrong("pidfile", "No PID file given!")
 	case o.depth == session.AutoDepth && len(o.subpaths) > 0:
-		return "cannot use --rsubpaths with --depth=auto: give a depth, or leave the subpaths out"
+		return wrong("rsubpaths", "cannot use --rsubpaths with --depth=auto: give a depth, or leave the subpaths out")
+	case strings.Contains(o.sentinel, "/") || o.sentinel == "." || o.sentinel == "..":
+		return wrong("sentinel", "cannot use --sentinel=%s: give the name of a file that lies in the base directory", o.sentinel)
 	}
 	if why := badSession(o.session); why != "" {
-		return fmt.Sprintf("cannot use the session name %q: it %s", o.session, why)
+		return wrong("session", "cannot use the session name %q: it %s", o.session, why)
 	}
 	for _, name := range []struct{ option, value string }{{"host", o.host}, {"domain", o.domain}} {
 		if strings.ContainsFunc(name.value, func(r rune) bool { return r == ':' || r == '/' || unicode.IsSpace(r) || unicode.IsControl(r) }) {
-			return fmt.Sprintf("cannot use --%s=%q: it must be a host name; an IPv6 address needs a name", name.option, name.value)
+			return wrong(name.option, "cannot use --%s=%q: it must be a host name; an IPv6 address needs a name", name.option, name.value)
 		}
 	}
 	for _, number := range []struct {
@@ -61,10 +67,26 @@ func (o *options) problem() string {
 		{"backup_count", int64(o.backupCount), 0, 1<<31 - 1},
 	} {
 		if number.value < number.least || number.value > number.most {
-			return fmt.Sprintf("cannot use --%s=%d: it must be between %d and %d", number.option, number.value, number.least, number.most)
+			return wrong(number.option, "cannot use --%s=%d: it must be between %d and %d", number.option, number.value, number.least, number.most)
 		}
 	}
-	return ""
+	return nil
+}
+
+// traced is what an error says, and where the option that it comes from was given, if that is a config
+// file. One that is missing may have been in a file that was skipped.
+func traced(err error, parsed *cli.Parsed) string {
+	var of *session.OptionError
+	if !errors.As(err, &of) {
+		return err.Error()
+	}
+	switch at, given := parsed.Origin(of.Option); {
+	case at != "":
+		return fmt.Sprintf("%v (%s)", err, at)
+	case !given && len(parsed.Skipped) > 0:
+		return fmt.Sprintf("%v (skipped, as it cannot be read: config file %s)", err, strings.Join(parsed.Skipped, ", "))
+	}
+	return err.Error()
 }
 
 // badSession says why a name cannot be that of a session, which is a znode, an rsync module and a

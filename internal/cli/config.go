@@ -91,7 +91,7 @@ func newConfig() *config {
 //
 // A file that cannot be opened is skipped, and a warning says so. Errors name file and line, but
 // not what stands there: it may be a password.
-func readConfig(files []string) (c *config, warnings []warning, err error) {
+func readConfig(files []string) (c *config, skipped []warning, err error) {
 	c = newConfig()
 	for i, file := range files {
 		text, err := os.ReadFile(file)
@@ -101,14 +101,14 @@ func readConfig(files []string) (c *config, warnings []warning, err error) {
 				err = reason.Err
 			}
 			text := fmt.Sprintf("config file %s is skipped, it cannot be read: %s", file, err)
-			warnings = append(warnings, warning{text, []any{"file", file, "error", err}})
+			skipped = append(skipped, warning{text, []any{"file", file, "error", err}, file})
 			continue
 		}
 		if err := c.read(text, position{file: file, order: i}); err != nil {
 			return nil, nil, fmt.Errorf("cannot use config file %w", err)
 		}
 	}
-	return c, warnings, nil
+	return c, skipped, nil
 }
 
 // read adds one file, whose position is given without a line. Errors begin with file and line.
@@ -282,8 +282,8 @@ func (c *config) otherSections() ([]Section, error) {
 	return sections, nil
 }
 
-// applyConfig sets the options of [MAIN], if there is one.
-func (p *Program) applyConfig(c *config) error {
+// applyConfig sets the options of [MAIN], if there is one, and notes where each stands.
+func (p *Program) applyConfig(c *config, origins map[string]string) error {
 	if _, there := c.sections[mainSection]; !there {
 		return nil
 	}
@@ -303,7 +303,7 @@ func (p *Program) applyConfig(c *config) error {
 		return cmp.Or(cmp.Compare(a.at.order, b.at.order), cmp.Compare(a.at.line, b.at.line))
 	})
 	for _, e := range entries {
-		if err := p.applyKey(e); err != nil {
+		if err := p.applyKey(e, origins); err != nil {
 			return err
 		}
 	}
@@ -311,7 +311,7 @@ func (p *Program) applyConfig(c *config) error {
 }
 
 // applyKey sets one option from a file.
-func (p *Program) applyKey(key entry) error {
+func (p *Program) applyKey(key entry, origins map[string]string) error {
 	flag := p.flags.Lookup(key.Name)
 	if flag == nil && key.isConstant() {
 		return nil
@@ -339,6 +339,9 @@ func (p *Program) applyKey(key entry) error {
 	var usage *usageError
 	if errors.As(err, &usage) {
 		return usagef("%s (%s)", usage.text, key.at)
+	}
+	for _, a := range w.given {
+		origins[a.option()] = key.at.String()
 	}
 	return err
 }

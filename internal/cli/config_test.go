@@ -537,7 +537,7 @@ func FuzzReadConfig(f *testing.F) {
 			t.Fatalf("read\n%s\nprinted\n%s", diff, printed)
 		}
 		_, p := newSample()
-		_ = p.applyConfig(first)
+		_ = p.applyConfig(first, map[string]string{})
 	})
 }
 

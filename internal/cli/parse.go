@@ -25,13 +25,25 @@ type Parsed struct {
 	// Program.KeepSections.
 	Sections []Section
 
+	// Skipped are the config files that could not be read.
+	Skipped []string
+
 	warnings []warning
+	origins  map[string]string // of the options that were given: file:line, or ""
+}
+
+// Origin tells whether an option was given, be it with its default, and where if that is a config file:
+// "file:line".
+func (r *Parsed) Origin(name string) (at string, given bool) {
+	at, given = r.origins[normal(name)]
+	return at, given
 }
 
 // warning is a message that waits for the log to be open.
 type warning struct {
 	text   string
 	fields []any
+	file   string // the config file that is skipped, if it is about one
 }
 
 // Warn logs what Parse found odd but not wrong.
@@ -46,6 +58,9 @@ type assignment struct {
 	flag  *pflag.Flag
 	value string
 }
+
+// option is the option's name in normal form, also of enable- and disable- forms.
+func (a assignment) option() string { return normal(a.flag.Value.(*option).Name) }
 
 // Parse reads the environment, the command line and the config files that these name, and sets the
 // variables of the options. Its error, if any, is an *Exit: then it has written what there is to
@@ -96,7 +111,7 @@ func (p *Program) parse(args, environ []string, stdout io.Writer) (*Parsed, erro
 	files := slices.DeleteFunc(slices.Clone(p.configFiles), func(file string) bool {
 		return slices.Contains(p.ignoreFiles, file)
 	})
-	config, warnings, err := readConfig(files)
+	config, skipped, err := readConfig(files)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +119,8 @@ func (p *Program) parse(args, environ []string, stdout io.Writer) (*Parsed, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := p.applyConfig(config); err != nil {
+	parsed := &Parsed{origins: map[string]string{}}
+	if err := p.applyConfig(config, parsed.origins); err != nil {
 		return nil, err
 	}
 
@@ -115,8 +131,12 @@ func (p *Program) parse(args, environ []string, stdout io.Writer) (*Parsed, erro
 		if err := a.flag.Value.Set(a.value); err != nil {
 			return nil, err
 		}
+		parsed.origins[a.option()] = ""
 	}
-	parsed := &Parsed{warnings: append(warnings, p.inversions()...)}
+	for _, w := range skipped {
+		parsed.Skipped = append(parsed.Skipped, w.file)
+	}
+	parsed.warnings = append(skipped, p.inversions()...)
 	if p.KeepSections {
 		parsed.Sections = sections
 	}
@@ -128,7 +148,7 @@ func (p *Program) inversions() (warnings []warning) {
 	for _, g := range p.allGroups() {
 		for _, opt := range g.options {
 			if opt.Inverted && opt.String() == "false" {
-				warnings = append(warnings, warning{opt.Warning, []any{"option", opt.Name}})
+				warnings = append(warnings, warning{text: opt.Warning, fields: []any{"option", opt.Name}})
 			}
 		}
 	}

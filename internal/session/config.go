@@ -22,6 +22,9 @@ var (
 	ErrLocked = leader.ErrLocked
 )
 
+// OptionError is an error that comes from the value of an option.
+type OptionError = leader.OptionError
+
 // AutoDepth stands for a depth that is found by looking at the tree.
 const AutoDepth = leader.AutoDepth
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 
 	"vsc-zk/internal/getent"
 	"vsc-zk/internal/rsyncrunner"
@@ -14,9 +15,8 @@ import (
 	"vsc-zk/internal/session/wire"
 )
 
-// BadOption is what is wrong with the value of an option. It is found at the start: what would only show
-// hours later is tried there.
-type BadOption = leader.BadOption
+// What is wrong with the value of an option is found at the start: what would only show hours later is tried
+// then.
 
 // checkLeader tries what only a leader needs; whether this source becomes one shows later.
 func (c Config) checkLeader() error {
@@ -32,7 +32,7 @@ func (c Config) checkExclude(ctx context.Context) error {
 		return nil
 	}
 	if _, err := getent.UserID(ctx, c.Base.ExcludeUser); err != nil {
-		return &BadOption{Option: "excl_usr", Value: c.Base.ExcludeUser, Err: err}
+		return leader.BadValue("excl_usr", c.Base.ExcludeUser, err)
 	}
 	return nil
 }
@@ -46,13 +46,13 @@ func (c Config) checkDestination(ctx context.Context, whoami string) error {
 			continue
 		}
 		if err := getent.CheckHost(ctx, host); err != nil {
-			return &BadOption{Option: name.option, Value: name.value, Err: fmt.Errorf("sources could not reach this destination: %w", err)}
+			return leader.BadValue(name.option, name.value, fmt.Errorf("sources could not reach this destination: %w", err))
 		}
 		break
 	}
 	if c.Destination.Port != 0 {
 		if err := rsyncrunner.PortFree(c.Destination.Port); err != nil {
-			return &BadOption{Option: "rsyncport", Value: fmt.Sprint(c.Destination.Port), Err: err}
+			return leader.BadValue("rsyncport", strconv.Itoa(c.Destination.Port), err)
 		}
 	}
 	file, err := os.CreateTemp(c.Destination.TempDir, "zkrsync-*")

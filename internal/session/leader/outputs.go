@@ -13,16 +13,20 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// BadOption is what is wrong with the value of an option.
-type BadOption struct {
-	Option, Value string
-	Err           error
+// OptionError is an error that comes from the value of an option, so that whoever shows it can tell where the
+// user has given that.
+type OptionError struct {
+	Option string
+	Err    error
 }
 
-func (b *BadOption) Error() string {
-	return fmt.Sprintf("cannot use --%s=%s: %v", b.Option, b.Value, b.Err)
+func (e *OptionError) Error() string { return e.Err.Error() }
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// BadValue is why the value of an option cannot be used.
+func BadValue(option, value string, why error) *OptionError {
+	return &OptionError{option, fmt.Errorf("cannot use --%s=%s: %w", option, value, why)}
 }
-func (b *BadOption) Unwrap() error { return b.Err }
 
 // Check tries the files that a leader reads and writes, before anything is done. It leaves them as they are:
 // other sources may have the same, and one of them may be writing already.
@@ -40,7 +44,7 @@ func (c Config) Check() error {
 			continue
 		}
 		if err := file.try(file.path); err != nil {
-			return &BadOption{file.option, file.path, err}
+			return BadValue(file.option, file.path, err)
 		}
 	}
 	return nil
