@@ -552,3 +552,26 @@ func (c *config) print() string {
 	}
 	return b.String()
 }
+
+// Whoever finds an option wrong later can say where it stands.
+func TestOrigin(t *testing.T) {
+	t.Chdir(t.TempDir())
+	writeFile(t, "one", "[DEFAULT]\nuser=x\n[MAIN]\nmax-bytes=1\nsession=a\n")
+	writeFile(t, "two", "[MAIN]\n\nsession=b\n")
+	_, p := newSample()
+	parsed, err := p.Parse([]string{"--configfiles=one,none,two", "--max_bytes=2"}, nil, &bytes.Buffer{}, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		option, at string
+		given      bool
+	}{{"user", "one:2", true}, {"session", "two:3", true}, {"max_bytes", "", true}, {"max-bytes", "", true}, {"debug", "", false}} {
+		if at, given := parsed.Origin(c.option); at != c.at || given != c.given {
+			t.Errorf("%s: %q, %v; want %q, %v", c.option, at, given, c.at, c.given)
+		}
+	}
+	if diff := cmp.Diff([]string{"none"}, parsed.Skipped); diff != "" {
+		t.Error(diff)
+	}
+}

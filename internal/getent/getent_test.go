@@ -123,3 +123,24 @@ func fakeGetent(t *testing.T, script string) {
 	}
 	t.Setenv("PATH", dir)
 }
+
+// Only a plain no counts: who cannot ask does not know.
+func TestCheckHost(t *testing.T) {
+	for _, c := range []struct {
+		script string
+		known  bool
+	}{
+		{`test "$*" = "ahosts -- node7.ib" && echo 10.0.0.1`, true},
+		{"exit 2", false},
+		{"exit 1", true},
+	} {
+		fakeGetent(t, c.script)
+		if err := CheckHost(t.Context(), "node7.ib"); (err == nil) != c.known || err != nil && !strings.Contains(err.Error(), `"node7.ib"`) {
+			t.Errorf("%s: error %v, known %v", c.script, err, c.known)
+		}
+	}
+	t.Setenv("PATH", t.TempDir())
+	if err := CheckHost(t.Context(), "node7.ib"); err != nil {
+		t.Errorf("without getent: %v", err)
+	}
+}
