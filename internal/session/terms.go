@@ -182,13 +182,14 @@ func (s *source) agree(ctx context.Context, m *member.Member) error {
 // inherit takes the master's terms. What the user has named himself, and differs, does not count.
 func (s *source) inherit(ctx context.Context, asked wire.Terms) error {
 	var overruled []wire.Difference
+	var options []string
 	for _, d := range asked.Differences(s.cfg.terms()) {
 		if s.cfg.Given != nil && s.cfg.Given(d.Option) {
-			overruled = append(overruled, d)
+			overruled, options = append(overruled, d), append(options, d.Option)
 		}
 	}
 	if len(overruled) > 0 {
-		s.client.Log.Warn("With --inherit the master's options hold, not those given here: "+wire.JoinDifferences(overruled), "event", "inherited", "differences", len(overruled))
+		s.client.Log.Warn("With --inherit the master's options hold, not those given here: "+wire.JoinDifferences(overruled), "event", "inherited", "option", strings.Join(options, ","))
 	}
 	if err := s.cfg.take(asked); err != nil {
 		return err
