@@ -167,16 +167,11 @@ func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock
 // stop tells all clients that the session is over. It is repeated until the server has said that it was
 // done: nobody would leave without it, and the leader would wait for ever.
 func (l *Leader) stop(ctx context.Context, m *member.Member) error {
-	for {
-		err := m.ZK.Multi(ctx, zkclient.OpSet(m.Tree.Ready(), []byte(wire.Stop), -1))
-		switch {
-		case err == nil:
-			l.log().Debug("watch set to stop")
-			return nil
-		case !errors.Is(err, zkclient.ErrConnectionLoss):
-			return fmt.Errorf("cannot end the session: %w", err)
-		}
+	if err := m.ZK.Settle(ctx, nil, zkclient.OpSet(m.Tree.Ready(), []byte(wire.Stop), -1)); err != nil {
+		return fmt.Errorf("cannot end the session: %w", err)
 	}
+	l.log().Debug("watch set to stop")
+	return nil
 }
 
 // employ lets this source work too, if it is to. The channel gives the error that ends that, and is closed

@@ -63,26 +63,28 @@ func (l *ledger) update(ctx context.Context, m *member.Member, change func(*wire
 	next := l.current
 	change(&next)
 	next.Step++
-	for {
-		state, version, err := l.read(ctx, m)
-		if err != nil {
-			return err
-		}
-		switch {
-		case state.Equal(next):
-			l.current = next
-			return nil
-		case state.Equal(l.current):
-		default:
-			return fmt.Errorf("cannot go on: another client has changed the state of session %q, is there a second master?", m.Tree.Name())
-		}
-		err = m.ZK.Multi(ctx, append([]zkclient.Op{zkclient.OpSet(m.Tree.Meta(), next.Encode(), version)}, ops...)...)
-		if err == nil {
-			l.current = next
-			return nil
-		}
-		if !errors.Is(err, zkclient.ErrConnectionLoss) && !errors.Is(err, zkclient.ErrBadVersion) {
-			return err
-		}
+	state, version, err := l.read(ctx, m)
+	if err != nil {
+		return err
 	}
+	if !state.Equal(l.current) {
+		return errSecondLeader(m)
+	}
+	done := func(ctx context.Context) (bool, error) {
+		state, _, err := l.read(ctx, m)
+		return err == nil && state.Equal(next), err
+	}
+	err = m.ZK.Settle(ctx, done, append([]zkclient.Op{zkclient.OpSet(m.Tree.Meta(), next.Encode(), version)}, ops...)...)
+	switch {
+	case errors.Is(err, zkclient.ErrBadVersion):
+		return errSecondLeader(m)
+	case err != nil:
+		return err
+	}
+	l.current = next
+	return nil
+}
+
+func errSecondLeader(m *member.Member) error {
+	return fmt.Errorf("cannot go on: another client has changed the state of session %q, is there a second master?", m.Tree.Name())
 }

@@ -55,7 +55,7 @@ func (b Budget) Reserve(ctx context.Context) (*Share, error) {
 	return s, b.change(ctx, func(left int) (int, zkclient.Op) {
 		s.size = (left + shareOfDeletes - 1) / shareOfDeletes
 		return left - s.size, zkclient.OpCreate(s.node, wire.EncodeNumber(s.size), zkclient.Ephemeral)
-	}, func() (bool, error) {
+	}, func(ctx context.Context) (bool, error) {
 		_, taken, err := b.m.ZK.Exists(ctx, s.node)
 		return taken, err
 	})
@@ -81,7 +81,7 @@ func (s *Share) Settle(ctx context.Context, deleted int) error {
 	}
 	return s.budget.change(ctx, func(left int) (int, zkclient.Op) {
 		return left + unused, zkclient.OpDelete(s.node)
-	}, func() (bool, error) {
+	}, func(ctx context.Context) (bool, error) {
 		_, out, err := s.budget.m.ZK.Exists(ctx, s.node)
 		return !out, err
 	})
@@ -133,20 +133,14 @@ func (b Budget) read(ctx context.Context) (left int, stat zkclient.Stat, err err
 
 // change sets S/deletes by compare and set, together with an operation from which made can tell, after
 // a lost reply, that it was done.
-func (b Budget) change(ctx context.Context, next func(left int) (int, zkclient.Op), made func() (bool, error)) error {
+func (b Budget) change(ctx context.Context, next func(left int) (int, zkclient.Op), made func(context.Context) (bool, error)) error {
 	for {
 		left, stat, err := b.read(ctx)
 		if err != nil {
 			return err
 		}
 		n, op := next(left)
-		err = b.m.ZK.Multi(ctx, zkclient.OpSet(b.m.Tree.Deletes(), wire.EncodeNumber(n), stat.Version), op)
-		if errors.Is(err, zkclient.ErrConnectionLoss) {
-			var done bool
-			if done, err = made(); err == nil && !done {
-				continue
-			}
-		}
+		err = b.m.ZK.Settle(ctx, made, zkclient.OpSet(b.m.Tree.Deletes(), wire.EncodeNumber(n), stat.Version), op)
 		if errors.Is(err, zkclient.ErrBadVersion) {
 			continue
 		}

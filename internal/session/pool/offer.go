@@ -41,11 +41,15 @@ func publish(ctx context.Context, m *member.Member, path string, n int) error {
 		case found && stat.EphemeralOwner == m.ZK.SessionID():
 			_, err = m.ZK.Set(ctx, path, data, -1)
 		case found:
-			err = m.ZK.Multi(ctx, zkclient.OpDelete(path), zkclient.OpCreate(path, data, zkclient.Ephemeral))
+			ours := func(ctx context.Context) (bool, error) {
+				stat, found, err := m.ZK.Exists(ctx, path)
+				return found && stat.EphemeralOwner == m.ZK.SessionID(), err
+			}
+			err = m.ZK.Settle(ctx, ours, zkclient.OpDelete(path), zkclient.OpCreate(path, data, zkclient.Ephemeral))
 		default:
 			_, err = m.ZK.CreatePath(ctx, path, data, zkclient.Ephemeral)
 		}
-		if !errors.Is(err, zkclient.ErrConnectionLoss) && !errors.Is(err, zkclient.ErrNoNode) && !errors.Is(err, zkclient.ErrNodeExists) {
+		if !errors.Is(err, zkclient.ErrNoNode) && !errors.Is(err, zkclient.ErrNodeExists) {
 			return err
 		}
 	}

@@ -33,7 +33,7 @@ func TestDecide(t *testing.T) {
 		"stalled, several":   {facts{stalled: true, several: true}, decision{next: oneByOne}},
 		"stalled often":      {facts{stalled: true, blamed: true}, decision{next: end, outcome: wire.Failed, counts: true}},
 		"bad path":           {facts{class: rsyncrunner.Fatal, harmless: true}, decision{next: later, outcome: wire.Failed, counts: true}},
-		"bad path, last":     {facts{class: rsyncrunner.Fatal, harmless: true, attempts: lastTry}, decision{next: end, outcome: wire.Failed, counts: true}},
+		"bad path, last":     {facts{class: rsyncrunner.Fatal, harmless: true, attempts: lastTry}, decision{next: end, outcome: wire.Failed, counts: true, note: true}},
 		"bad path, several":  {facts{class: rsyncrunner.Fatal, harmless: true, several: true}, decision{next: oneByOne}},
 		"bad options":        {facts{class: rsyncrunner.Fatal}, decision{next: quit}},
 		"bad, several":       {facts{class: rsyncrunner.Fatal, several: true}, decision{next: quit}},

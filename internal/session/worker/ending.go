@@ -36,9 +36,10 @@ func (j *job) setBack(ctx context.Context, b batch, res *wire.Result) error {
 
 // setFree makes paths free where they are in the queue.
 func (j *job) setFree(ctx context.Context, b batch, res *wire.Result) error {
-	if ops := j.shift.untold(res); len(ops) > 0 && ctx.Err() == nil {
-		if err := j.shift.m.ZK.Multi(ctx, ops...); err != nil {
-			j.shift.m.Log.Warn(err.Error(), "error", err)
+	if res.Deleted > 0 && j.shift.knowsExtensions() && ctx.Err() == nil {
+		// In a call of its own, which finds out what became of it: nothing else is in the transaction.
+		if _, err := j.shift.m.ZK.Create(ctx, j.shift.resultNode(), j.shift.unended(res).Encode(), zkclient.Sequential); err != nil {
+			return err
 		}
 	}
 	return j.release(ctx, b)
@@ -87,8 +88,16 @@ func (s *shift) untold(res *wire.Result) []zkclient.Op {
 	if res.Deleted == 0 || !s.knowsExtensions() {
 		return nil
 	}
-	return []zkclient.Op{s.resultOp(wire.Result{Outcome: wire.Unended, Who: s.m.Client.Whoami, Deleted: res.Deleted})}
+	return []zkclient.Op{s.resultOp(s.unended(res))}
 }
+
+// unended tells of deletions for paths that have not ended.
+func (s *shift) unended(res *wire.Result) wire.Result {
+	return wire.Result{Outcome: wire.Unended, Who: s.m.Client.Whoami, Deleted: res.Deleted}
+}
+
+// resultNode is what the nodes of results begin with.
+func (s *shift) resultNode() string { return s.m.Tree.Results() + "/result-" }
 
 // recordOps records results: in nodes of S/results if the leader knows them, else in the queues that a
 // Python leader reads. That one knows no third way to end: what was not completed has failed.
@@ -117,5 +126,5 @@ func (s *shift) recordOps(ctx context.Context, results []wire.Result) ([]zkclien
 }
 
 func (s *shift) resultOp(r wire.Result) zkclient.Op {
-	return zkclient.OpCreate(s.m.Tree.Results()+"/result-", r.Encode(), zkclient.Sequential)
+	return zkclient.OpCreate(s.resultNode(), r.Encode(), zkclient.Sequential)
 }
