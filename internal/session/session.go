@@ -40,7 +40,7 @@ func Destination(ctx context.Context, cfg Config) error {
 	}
 	if cfg.Lines > 0 {
 		base = nil
-	} else if err := cmp.Or(base.CheckStart(), checkRsync(ctx, cfg)); err != nil {
+	} else if err := cmp.Or(checkBase(base), checkRsync(ctx, cfg)); err != nil {
 		return err
 	}
 	if err := cfg.checkDestination(ctx, client.Whoami); err != nil {
@@ -82,7 +82,7 @@ func PathsOnly(ctx context.Context, cfg Config) (built leader.Built, err error) 
 	if err != nil {
 		return built, err
 	}
-	if err := base.CheckStart(); err != nil {
+	if err := checkBase(base); err != nil {
 		return built, err
 	}
 	role := cfg.Leader

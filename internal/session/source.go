@@ -58,7 +58,7 @@ func (s *source) settle(ctx context.Context) (err error) {
 	if s.cfg.Lines > 0 {
 		return nil
 	}
-	if err := cmp.Or(s.base.CheckStart(), s.base.CheckNotEmpty(), s.cfg.checkExclude(ctx), checkRsync(ctx, s.cfg)); err != nil {
+	if err := cmp.Or(checkBase(s.base), s.base.CheckNotEmpty(), s.cfg.checkExclude(ctx), checkRsync(ctx, s.cfg)); err != nil {
 		return err
 	}
 	if unprotected := s.base.Unprotected(); unprotected != "" {

@@ -11,6 +11,7 @@ import (
 
 	"vsc-zk/internal/getent"
 	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/leader"
 	"vsc-zk/internal/session/wire"
 )
@@ -24,6 +25,14 @@ func (c Config) checkLeader() error {
 		return nil
 	}
 	return c.Leader.Check()
+}
+
+// checkBase refuses a base that is not there, or not what it should be.
+func checkBase(base *guard.Base) error {
+	if err := base.CheckStart(); err != nil {
+		return &OptionError{Option: "rsyncpath", Err: err}
+	}
+	return nil
 }
 
 // checkExclude looks the user up whose directories are excluded.

@@ -46,7 +46,7 @@ func (c *Config) bind() []term {
 // may have its own, as one behind a slower line does.
 var ownExtras = []string{
 	"address", "bwlimit", "compress", "compress-choice", "compress-level", "contimeout", "debug", "fsync", "human-readable",
-	"info", "ipv4", "ipv6", "itemize-changes", "log-file", "log-file-format", "max-alloc", "no-compress", "no-whole-file",
+	"info", "ipv4", "ipv6", "itemize-changes", "log-file", "log-file-format", "max-alloc", "motd", "no-compress", "no-motd", "no-whole-file",
 	"out-format", "outbuf", "progress", "skip-compress", "sockopts", "stats", "timeout", "verbose", "whole-file",
 }
 

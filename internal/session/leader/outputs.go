@@ -110,7 +110,7 @@ func tryReplacing(path string, makes bool) error {
 	if info != nil && !mayReplace(dir, info) {
 		return errForeign
 	}
-	if _, err := os.Stat(dir); makes && errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(dir); err != nil {
 		return tryDirectory(dir, makes)
 	}
 	file, err := renameio.NewPendingFile(path)
