@@ -107,7 +107,7 @@ func tryReplacing(path string, makes bool) error {
 		return errSpecial
 	}
 	dir := filepath.Dir(path)
-	if info != nil && !mayReplace(dir, info) {
+	if info != nil && !mayReplace(dir, info, os.Geteuid()) {
 		return errForeign
 	}
 	if _, err := os.Stat(dir); err != nil {
@@ -125,16 +125,16 @@ func tryReplacing(path string, makes bool) error {
 const tried = "zkrsync\n"
 
 // mayReplace is false for somebody else's file in a directory with the sticky bit.
-func mayReplace(dir string, file fs.FileInfo) bool {
+func mayReplace(dir string, file fs.FileInfo, user int) bool {
 	info, err := os.Stat(dir)
 	if err != nil || info.Mode()&fs.ModeSticky == 0 {
 		return true
 	}
 	mine := func(info fs.FileInfo) bool {
 		stat, known := info.Sys().(*syscall.Stat_t)
-		return !known || stat.Uid == uint32(os.Geteuid())
+		return !known || stat.Uid == uint32(user)
 	}
-	return os.Geteuid() == 0 || mine(info) || mine(file)
+	return user == 0 || mine(info) || mine(file)
 }
 
 // tryDirectory makes a file in a directory, or in the one in which missing directories are to be made.
