@@ -142,7 +142,7 @@ func (r *run) start(role func(context.Context, session.Config) error, path strin
 			Logger: slog.New(handler{slog.NewTextHandler(r, nil), r}).With("client", number),
 			Timing: member.Timing{
 				Poll: 50 * time.Millisecond, Progress: time.Second, Retry: 50 * time.Millisecond,
-				PathCheck: 50 * time.Millisecond, NoPath: 300 * time.Millisecond, NoDest: time.Second,
+				PathCheck: 50 * time.Millisecond, NoDest: time.Second,
 				StatsFlush: 500 * time.Millisecond, Reconnect: 200 * time.Millisecond, SetAside: 500 * time.Millisecond, Leave: 5 * time.Second,
 			},
 		},

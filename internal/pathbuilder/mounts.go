@@ -11,28 +11,44 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// Mounts is what was mounted at and below the base of a tree at one time. Its methods may be called
-// at the same time.
+// Mounts is what was mounted below the base of a tree at one time. Its methods may be called at the same
+// time.
 type Mounts struct {
-	tree   *Tree
-	points map[string]mount // by path below the base, "" always: what lies there
+	tree *Tree
+	base *Place
+
+	mu     sync.Mutex
+	points map[string]mount // by path below the base; mounted again, a file system is as it was
 
 	reusedIDs bool // as on kernels before 6.8, where a later mount may get the id of an earlier one
 }
 
-// mount is one mounted file system, or a part of one. Two are equal if nothing tells them apart.
+// Apart is a directory that is not what it was, as another file system is mounted there than at the
+// start, or none any more: what is there now is neither to be sent nor to be deleted at the destination.
+type Apart struct {
+	Rel string // below the base
+	New bool   // nothing was mounted there
+	Why error
+}
+
+// mount is one mounted file system, or a part of one, seen from an open directory.
 type mount struct {
 	unique uint64 // id that is never used again; 0 where the kernel has none
 	id     int    // the one of mountinfo, used again after an unmount
+	parent int    // id of the mount that the point is on
 	dev    string // major:minor
 	root   string // what of the file system is mounted
 	point  string // where
 	fstype string
 	source string
+
+	fsid uint64 // of the file system; 0 if it has none, or but its device's number
+	ino  uint64 // of the open directory
 }
 
 func (m mount) String() string {
@@ -43,41 +59,97 @@ func (m mount) String() string {
 	return fmt.Sprintf("%s (%s) mounted at %s", Printable(source), Printable(m.fstype), Printable(m.point))
 }
 
+// isMount reports whether two directories are on one mount.
+func (m mount) isMount(was mount) bool {
+	if m.unique != 0 && was.unique != 0 {
+		return m.unique == was.unique
+	}
+	return m.id == was.id && m.dev == was.dev && m.point == was.point && m.fstype == was.fstype && m.source == was.source && m.fsid == was.fsid
+}
+
+// isFileSystem reports whether two mounts are of one file system, as far as can be told.
+func (m mount) isFileSystem(was mount) bool {
+	if m.fsid != 0 || was.fsid != 0 {
+		return m.fstype == was.fstype && m.fsid == was.fsid
+	}
+	return m.fstype == was.fstype && m.source == was.source
+}
+
 // otherMount says that a directory lies on another mount than at the start.
 func otherMount(path string, was, is mount) error {
 	now := fmt.Sprintf("it is on %s: is a file system not mounted?", is)
 	if was.String() == is.String() {
-		now = "something else is mounted there, or the same again."
+		now = "another file system is mounted there."
 	}
 	return fmt.Errorf("cannot rely on %s: it was on %s when this client started, now %s See what is mounted, then start this client again",
 		Printable(path), was, now)
 }
 
-// Mounts notes what is mounted now.
-func (t *Tree) Mounts() (*Mounts, error) {
-	m := &Mounts{tree: t}
-	if err := m.note(); err != nil {
-		return nil, err
-	}
-	return m, nil
+// Mounts notes what is mounted below the base now.
+func (p *Place) Mounts() (*Mounts, error) {
+	m := &Mounts{tree: p.tree, base: p}
+	return m, m.note()
 }
 
-// Same is nil if the directory rel ("" for the base) lies on the mount that it lay on when m was
-// made, and an error if it does not, or if that cannot be told. It does not look at what is mounted
-// below rel.
-func (m *Mounts) Same(rel string) error {
+// Look is an error if the directory rel ("" for the base) is not to be relied on, as it lies on another
+// mount than at the start, or if that cannot be told. Of what is directly below rel, or with recursive
+// anywhere below it, it gives the directories that are apart. Only with deletes does something that is
+// mounted where nothing was count: a file system may be mounted when somebody goes there, and then what
+// is seen is what is there.
+func (m *Mounts) Look(rel string, recursive, deletes bool) ([]Apart, error) {
+	if err := m.same(rel, deletes); err != nil {
+		return nil, err
+	}
+	inside := func(point string) bool {
+		below, ok := strings.CutPrefix(point, rel+"/")
+		if rel == "" {
+			below, ok = point, true
+		}
+		return ok && (recursive || !strings.Contains(below, "/"))
+	}
+	points := map[string]bool{}
+	if deletes {
+		table, err := readMountTable()
+		if err != nil {
+			return nil, m.cannotTell(rel, err)
+		}
+		points = m.tree.pointsBelow(table)
+	}
+	m.mu.Lock()
+	for point := range m.points {
+		points[point] = true
+	}
+	m.mu.Unlock()
+	maps.DeleteFunc(points, func(point string, _ bool) bool { return !inside(point) })
+	var apart []Apart
+	for _, point := range slices.Sorted(maps.Keys(points)) {
+		if slices.ContainsFunc(apart, func(a Apart) bool { return strings.HasPrefix(point, a.Rel+"/") }) {
+			continue
+		}
+		err := m.same(point, deletes)
+		_, noted := m.covering(point)
+		if err == nil || noted != point && hidden(err) {
+			continue
+		}
+		apart = append(apart, Apart{Rel: point, New: noted != point, Why: err})
+	}
+	return apart, nil
+}
+
+// same is nil if rel lies on the mount that it lay on.
+func (m *Mounts) same(rel string, deletes bool) error {
 	fd, err := m.tree.open(rel, unix.O_PATH)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	was := m.covering(rel)
+	was, point := m.covering(rel)
 	if was.unique != 0 {
-		unique, err := uniqueID(fd)
+		stat, err := statMount(fd)
 		if err != nil {
 			return m.cannotTell(rel, err)
 		}
-		if unique == was.unique {
+		if stat.Mnt_id == was.unique {
 			return nil
 		}
 	}
@@ -89,40 +161,47 @@ func (m *Mounts) Same(rel string) error {
 	if err != nil {
 		return m.cannotTell(rel, err)
 	}
-	if is == was {
+	if is.isMount(was) {
 		return nil
 	}
-	return otherMount(m.tree.path(rel), was, is)
-}
-
-// SameBelow is Same for rel and for everything that was mounted below it when m was made, or is
-// mounted there now. It is for whoever works on rel recursively.
-func (m *Mounts) SameBelow(rel string) error {
-	if err := m.Same(rel); err != nil {
+	now, err := m.back(point, was, table)
+	if err != nil {
 		return err
 	}
-	table, err := readMountTable()
+	if now == nil {
+		return otherMount(m.tree.path(rel), was, is)
+	}
+	if !deletes || is.isMount(*now) {
+		return nil
+	}
+	return otherMount(m.tree.path(rel), *now, is)
+}
+
+// back gives what is mounted at a point now, if that is what was; nil if it is not.
+func (m *Mounts) back(point string, was mount, table map[int]mount) (*mount, error) {
+	if point == "" {
+		if _, err := m.base.Check(); err != nil {
+			return nil, err
+		}
+		now := m.base.lies()
+		return &now, nil
+	}
+	fd, err := m.tree.open(point, unix.O_PATH)
 	if err != nil {
-		return m.cannotTell(rel, err)
+		return nil, err
 	}
-	inside := func(point string) bool { return rel == "" || strings.HasPrefix(point, rel+"/") }
-	points := m.tree.pointsBelow(table)
-	for point := range m.points {
-		points[point] = true
+	defer unix.Close(fd)
+	now, err := m.identify(fd, table)
+	if err != nil {
+		return nil, m.cannotTell(point, err)
 	}
-	for _, point := range slices.Sorted(maps.Keys(points)) {
-		if !inside(point) {
-			continue
-		}
-		err := m.Same(point)
-		if _, was := m.points[point]; !was && hidden(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
+	if !now.isMount(was) && (!now.isFileSystem(was) || now.ino != was.ino) {
+		return nil, nil
 	}
-	return nil
+	m.mu.Lock()
+	m.points[point] = now
+	m.mu.Unlock()
+	return &now, nil
 }
 
 // hidden reports whether an error says that a mount point cannot be reached as a directory, because
@@ -131,15 +210,17 @@ func hidden(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)
 }
 
-// covering is the mount that rel lay on.
-func (m *Mounts) covering(rel string) mount {
+// covering is the mount that rel lay on, and where that was.
+func (m *Mounts) covering(rel string) (was mount, point string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for rel != "" {
 		if found, ok := m.points[rel]; ok {
-			return found
+			return found, rel
 		}
 		rel = rel[:max(strings.LastIndexByte(rel, '/'), 0)]
 	}
-	return m.points[""]
+	return m.base.lies(), ""
 }
 
 func (m *Mounts) cannotTell(rel string, err error) error {
@@ -153,38 +234,31 @@ func (m *Mounts) note() error {
 	if err != nil {
 		return m.cannotTell("", err)
 	}
-	points := m.tree.pointsBelow(table)
-	points[""] = true
 	m.points = map[string]mount{}
-	for point := range points {
+	for point := range m.tree.pointsBelow(table) {
 		fd, err := m.tree.open(point, unix.O_PATH)
-		if err == nil {
-			var found mount
-			found, err = m.identify(fd, table)
-			unix.Close(fd)
-			if err == nil {
-				m.points[point] = found
-				continue
-			}
-			err = m.cannotTell(point, err)
+		if err != nil {
+			continue // what cannot be reached is not worked on either
 		}
-		// What cannot be reached below the base is not worked on either.
-		if point == "" {
-			return err
+		found, err := m.identify(fd, table)
+		unix.Close(fd)
+		if err == nil {
+			m.points[point] = found
 		}
 	}
 	return nil
 }
 
-// identify returns the mount that an open directory lies on.
 func (m *Mounts) identify(fd int, table map[int]mount) (mount, error) {
-	unique, err := uniqueID(fd)
-	if err != nil {
-		return mount{}, err
-	}
+	found, err := identify(fd, table)
 	if m.reusedIDs {
-		unique = 0
+		found.unique = 0
 	}
+	return found, err
+}
+
+// identify returns the mount that an open directory lies on.
+func identify(fd int, table map[int]mount) (mount, error) {
 	id, err := mountID(fd)
 	if err != nil {
 		return mount{}, err
@@ -193,25 +267,41 @@ func (m *Mounts) identify(fd int, table map[int]mount) (mount, error) {
 	if !ok {
 		return mount{}, fmt.Errorf("%s does not list mount %d: was it mounted or unmounted just now?", mountTable, id)
 	}
-	found.unique = unique
+	stat, err := statMount(fd)
+	if err != nil {
+		return mount{}, err
+	}
+	var fs unix.Statfs_t
+	if err := ignoreInterrupts(func() error { return unix.Fstatfs(fd, &fs) }); err != nil {
+		return mount{}, fmt.Errorf("statfs: %w", err)
+	}
+	found.unique, found.ino = stat.Mnt_id, stat.Ino
+	found.fsid = uint64(uint32(fs.Fsid.Val[0])) | uint64(uint32(fs.Fsid.Val[1]))<<32
+	if found.fsid == unix.Mkdev(stat.Dev_major, stat.Dev_minor) {
+		found.fsid = 0
+	}
 	return found, nil
 }
 
-// uniqueID returns 0 on kernels that have none. The kernel knows the answer, so no file server is
-// asked.
-func uniqueID(fd int) (uint64, error) {
-	var stat unix.Statx_t
-	err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID_UNIQUE, &stat)
+// statMount looks at an open directory's inode and its mount's unique id, which is 0 on kernels that have
+// none. The kernel knows the answer, so no file server is asked.
+func statMount(fd int) (stat unix.Statx_t, err error) {
+	err = unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_INO|unix.STATX_MNT_ID_UNIQUE, &stat)
 	if err == unix.ENOSYS || err == unix.EPERM {
-		return 0, nil
+		var old unix.Stat_t
+		if err := unix.Fstat(fd, &old); err != nil {
+			return stat, fmt.Errorf("stat: %w", err)
+		}
+		stat.Ino, stat.Dev_major, stat.Dev_minor = old.Ino, unix.Major(old.Dev), unix.Minor(old.Dev)
+		return stat, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("statx: %w", err)
+		return stat, fmt.Errorf("statx: %w", err)
 	}
 	if stat.Mask&unix.STATX_MNT_ID_UNIQUE == 0 {
-		return 0, nil
+		stat.Mnt_id = 0
 	}
-	return stat.Mnt_id, nil
+	return stat, nil
 }
 
 // mountID is the id in the mount table; statx has it only since Linux 5.8.
@@ -254,8 +344,12 @@ func parseMountTable(text string) (map[int]mount, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s has a line without a number: %q", mountTable, line)
 		}
+		parent, err := strconv.Atoi(fields[1])
+		if err != nil {
+			return nil, fmt.Errorf("%s has a line without a number: %q", mountTable, line)
+		}
 		table[id] = mount{
-			id: id, dev: fields[2], root: unescape(fields[3]), point: unescape(fields[4]),
+			id: id, parent: parent, dev: fields[2], root: unescape(fields[3]), point: unescape(fields[4]),
 			fstype: unescape(fields[dash+1]), source: unescape(fields[dash+2]),
 		}
 	}

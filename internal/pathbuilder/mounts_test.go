@@ -71,8 +71,9 @@ func snapshot(t *testing.T, base string, reusedIDs bool) *Mounts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &Mounts{tree: tree, reusedIDs: reusedIDs}
-	if err := m.note(); err != nil {
+	place := &Place{tree: tree, reusedIDs: reusedIDs}
+	m := &Mounts{tree: tree, base: place, reusedIDs: reusedIDs}
+	if err := errors.Join(place.note(), m.note()); err != nil {
 		t.Fatal(err)
 	}
 	return m
@@ -88,8 +89,8 @@ func oldAndNew(t *testing.T, test func(t *testing.T, reusedIDs bool)) {
 func wantSame(t *testing.T, m *Mounts, rels ...string) {
 	t.Helper()
 	for _, rel := range rels {
-		if err := m.Same(rel); err != nil {
-			t.Errorf("Same(%q): %v", rel, err)
+		if _, err := m.Look(rel, false, true); err != nil {
+			t.Errorf("%q: %v", rel, err)
 		}
 	}
 }
@@ -102,15 +103,15 @@ func isOther(err error) bool {
 // wantOther checks that the error names what was and what is.
 func wantOther(t *testing.T, m *Mounts, rel string, was, is string) {
 	t.Helper()
-	err := m.Same(rel)
+	_, err := m.Look(rel, false, true)
 	if !isOther(err) {
-		t.Errorf("Same(%q): %v, want another mount", rel, err)
+		t.Errorf("%q: %v, want another mount", rel, err)
 		return
 	}
-	begin := "cannot rely on " + Printable(m.tree.path(rel)) + ": it was on " + was + " (tmpfs) mounted at "
+	begin := ": it was on " + was + " (tmpfs) mounted at "
 	_, now, _ := strings.Cut(err.Error(), "when this client started")
-	if !strings.HasPrefix(err.Error(), begin) || !strings.Contains(now, is) && (was != is || !strings.Contains(now, "the same again")) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("Same(%q): %v; want was %s, is %s", rel, err, was, is)
+	if !strings.Contains(err.Error(), begin) || !strings.Contains(now, is) && (was != is || !strings.Contains(now, "another file system")) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%q: %v; want was %s, is %s", rel, err, was, is)
 	}
 }
 
@@ -129,7 +130,7 @@ func TestMountsUnmounted(t *testing.T) {
 			wantSame(t, m, "", "a", "a/b", "a/submarine")
 			wantOther(t, m, "a/sub", "part", "all")
 			wantOther(t, m, "a/sub/x", "part", "all")
-			if err := m.Same("a/sub/z"); !errors.Is(err, os.ErrNotExist) { // hidden under the mount
+			if _, err := m.Look("a/sub/z", false, true); !errors.Is(err, os.ErrNotExist) { // hidden under the mount
 				t.Errorf("Same of what is not there: %v", err)
 			}
 
@@ -183,14 +184,14 @@ func TestMountsRemounted(t *testing.T) {
 			mustUnmount(t, base)
 
 			mustMount(t, "one", base, "tmpfs", 0)
-			if !reusedIDs && kernelIs(t, 6, 8) { // nothing but the unique id tells them apart
+			if kernelIs(t, 6, 8) { // nothing but the id of the file system tells them apart
 				wantOther(t, m, "", "one", "one")
 			}
 		})
 	})
 }
 
-func TestMountsSameBelow(t *testing.T) {
+func TestMountsBelow(t *testing.T) {
 	withMounts(t, func(t *testing.T) {
 		oldAndNew(t, func(t *testing.T, reusedIDs bool) {
 			base := tree(t)
@@ -200,9 +201,12 @@ func TestMountsSameBelow(t *testing.T) {
 			m := snapshot(t, base, reusedIDs)
 			below := func(rel string, same bool) {
 				t.Helper()
-				err := m.SameBelow(rel)
+				apart, err := m.Look(rel, true, true)
+				for _, a := range apart {
+					err = errors.Join(err, a.Why)
+				}
 				if other := isOther(err); (err == nil) != same || other == same {
-					t.Errorf("SameBelow(%q): %v", rel, err)
+					t.Errorf("below %q: %v, %v", rel, apart, err)
 				}
 			}
 			all := func(root, a, ab bool) {
@@ -235,7 +239,7 @@ func TestMountsSameBelow(t *testing.T) {
 			}
 			mustMount(t, "/etc/passwd", base+"/file/f", "", unix.MS_BIND)
 			below("file", true)
-			if m = snapshot(t, base, reusedIDs); len(m.points) != 2 {
+			if m = snapshot(t, base, reusedIDs); len(m.points) != 1 {
 				t.Errorf("snapshot has %v", m.points)
 			}
 
@@ -247,8 +251,9 @@ func TestMountsSameBelow(t *testing.T) {
 			if err := os.Remove(base + "/ab/gone"); err != nil {
 				t.Fatal(err)
 			}
-			if err := m.SameBelow("ab"); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("a mount point that is gone: %v", err)
+			apart, err := m.Look("ab", true, false)
+			if err != nil || len(apart) != 1 || apart[0].Rel != "ab/gone" || apart[0].New || !errors.Is(apart[0].Why, os.ErrNotExist) {
+				t.Errorf("a mount point that is gone: %v, %v", apart, err)
 			}
 		})
 	})
@@ -266,7 +271,7 @@ func TestMountsOddNames(t *testing.T) {
 			mustMkdir(t, base+"/"+sub+"/x")
 			m := snapshot(t, dir+"/li nk", reusedIDs)
 			wantSame(t, m, "", sub, sub+"/x")
-			if m.covering(sub).unique == m.covering("").unique && m.covering(sub).id == m.covering("").id {
+			if here, _ := m.covering(sub); here.isMount(m.base.lies()) {
 				t.Errorf("the mount at an odd name was not noted: %v", m.points)
 			}
 			mustUnmount(t, base+"/"+sub)
@@ -284,8 +289,8 @@ func TestMountsHoldNothing(t *testing.T) {
 		mustMount(t, "part", base+"/a", "tmpfs", 0)
 		m := snapshot(t, base, false)
 		wantSame(t, m, "", "a")
-		if err := m.SameBelow(""); err != nil {
-			t.Error(err)
+		if apart, err := m.Look("", true, true); err != nil || len(apart) > 0 {
+			t.Error(apart, err)
 		}
 		mustUnmount(t, base+"/a")
 		mustUnmount(t, base)
@@ -297,15 +302,19 @@ func TestMountsOfThisMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := tree.Mounts()
+	place, err := tree.Place()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := place.Mounts()
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantSame(t, m, "", "proc", "usr", "proc/1")
-	if m.covering("proc/1").fstype != "proc" {
-		t.Errorf("/proc/1 lies on %v", m.covering("proc/1"))
+	if here, _ := m.covering("proc/1"); here.fstype != "proc" {
+		t.Errorf("/proc/1 lies on %v", here)
 	}
-	if has := m.covering("").unique != 0; has != kernelIs(t, 6, 8) {
+	if has := m.base.lies().unique != 0; has != kernelIs(t, 6, 8) {
 		t.Errorf("unique mount ids: %v, but the kernel has them since 6.8", has)
 	}
 }
@@ -316,15 +325,15 @@ func TestParseMountTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := mount{id: 36, dev: "98:0", root: "/mnt1", point: "/mnt 2", fstype: "ext3", source: "/dev/root"}
+	want := mount{id: 36, parent: 35, dev: "98:0", root: "/mnt1", point: "/mnt 2", fstype: "ext3", source: "/dev/root"}
 	if table[36] != want {
 		t.Errorf("got %+v, want %+v", table[36], want)
 	}
-	want = mount{id: 37, dev: "0:9", root: "/", point: "/a\\b\t\n#\\9", fstype: "tmpfs"}
+	want = mount{id: 37, parent: 35, dev: "0:9", root: "/", point: "/a\\b\t\n#\\9", fstype: "tmpfs"}
 	if table[37] != want {
 		t.Errorf("got %+v, want %+v", table[37], want)
 	}
-	for _, line := range []string{"x", "36 35 98:0 / /\n", "x 35 98:0 / / rw - tmpfs t rw\n", "1 - tmpfs\n"} {
+	for _, line := range []string{"x", "36 35 98:0 / /\n", "x 35 98:0 / / rw - tmpfs t rw\n", "1 - tmpfs\n", "36 x 98:0 / / rw - tmpfs t rw\n"} {
 		if _, err := parseMountTable(line); err == nil {
 			t.Errorf("line %q was read", line)
 		}

@@ -280,23 +280,84 @@ func (r *rig) mountOver(name, fstype string) {
 	})
 }
 
-// A mount somewhere below a path that rsync works on recursively counts too.
-func TestAnotherMountBelowDirectory(t *testing.T) {
+// What is newly mounted somewhere below a path is neither sent nor deleted; all else of the path is.
+func TestNewMountBelowDirectory(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	r.put(r.src, "dir001/dir000/deep/er")
 	r.copied()
-	master := r.queued(deleting)
+	r.extra("dir001/dir000", "dir001/dir000/deep")
+	r.must(os.WriteFile(r.path("dir001/dir000/later"), nil, 0o644))
+	report := filepath.Join(t.TempDir(), "report")
+	master := r.queued(deleting, func(c *Config) { c.Leader.Report = report })
 	slave := r.source(2, deleting)
 	r.waitFor("event=no-destination")
 	r.mountOver("dir001/dir000/deep", "tmpfs")
-	dest := r.destination(3)
-	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "1 failed") {
-		t.Errorf("error %v, want wire.ErrIncomplete with 1 failed", err)
-	}
-	r.finish(slave, dest)
+	r.must(os.WriteFile(r.path("dir001/dir000/deep/mounted"), nil, 0o644))
+	r.finish(r.destination(3), slave, master)
 	r.has("dir001/dir000/deep/er", r.src)
-	r.logged("Failed Path 1_"+r.path("dir001/dir000"), "now it is on none (tmpfs) mounted at "+r.path("dir001/dir000/deep"))
+	for name, want := range map[string]bool{
+		"dir001/dir000/deep/er": true, "dir001/dir000/deep/extra": true, "dir001/dir000/extra": false,
+		"dir001/dir000/later": true, "dir001/dir000/deep/mounted": false,
+	} {
+		if _, err := os.Stat(filepath.Join(r.dst, name)); (err == nil) != want {
+			t.Errorf("%s: %v, want it there: %v", name, err, want)
+		}
+	}
+	if n := strings.Count(r.log.String(), "event=kept-back"); n != 1 {
+		t.Errorf("said %d times, want once:\n%s", n, r.log)
+	}
+	r.kept(report, "1_"+r.path("dir001/dir000"), "completed")
+	r.logged("10 completed, 0 failed")
+}
+
+// kept fails the test unless the report says of a path how it ended, and what was kept back; of no other path it says that.
+func (r *rig) kept(report, path, outcome string) {
+	r.t.Helper()
+	for _, line := range r.reported(report) {
+		kept := strings.Contains(strings.Join(line.Errors, "\n"), "is neither sent nor deleted")
+		if string(line.Path) == path && (line.Outcome != outcome || !kept) || string(line.Path) != path && kept {
+			r.t.Errorf("the report says %+v", line)
+		}
+	}
+}
+
+// What was mounted below a path and is so no more is kept at the destination. All else of the path is sent, but the path counts as
+// failed: not all of it has arrived.
+func TestMountBelowDirectoryGoesAway(t *testing.T) {
+	for name, change := range map[string]func(*Config){"delete": deleting, "keep": func(*Config) {}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.makeTree(smallTree)
+			r.put(r.src, "dir001/dir000/deep", "dir002/dir000/back")
+			for _, at := range []string{"dir001/dir000/deep", "dir002/dir000/back"} {
+				r.put(r.src, "../fs/"+at+"/er")
+				r.must(syscall.Mount(r.path("../fs/"+at), r.path(at), "", syscall.MS_BIND, ""))
+				t.Cleanup(func() { syscall.Unmount(r.path(at), syscall.MNT_DETACH) })
+			}
+			r.copied()
+			r.must(os.WriteFile(r.path("dir001/dir000/later"), nil, 0o644))
+			report := filepath.Join(t.TempDir(), "report")
+			master := r.queued(change, func(c *Config) { c.Leader.Report = report })
+			slave := r.source(2, change)
+			r.waitFor("event=no-destination")
+			for _, at := range []string{"dir001/dir000/deep", "dir002/dir000/back"} {
+				r.must(syscall.Unmount(r.path(at), 0))
+			}
+			r.must(syscall.Mount(r.path("../fs/dir002/dir000/back"), r.path("dir002/dir000/back"), "", syscall.MS_BIND, "")) // is as before
+			dest := r.destination(3)
+			if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "1 failed") {
+				t.Errorf("error %v, want wire.ErrIncomplete with 1 failed", err)
+			}
+			r.finish(slave, dest)
+			for _, name := range []string{"dir001/dir000/deep/er", "dir001/dir000/later", "dir002/dir000/back/er"} {
+				if _, err := os.Stat(filepath.Join(r.dst, name)); err != nil {
+					t.Error(err)
+				}
+			}
+			r.kept(report, "1_"+r.path("dir001/dir000"), "failed")
+		})
+	}
 }
 
 // A mount that changes while rsync runs cannot be kept from deleting, but the path
@@ -352,8 +413,14 @@ func TestSourceThatIsEmptyAfterTheWalk(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	r.copied()
-	unmount := r.when("pathlist of path ", func() { r.must(os.Rename(r.src, r.src+".away"), os.Mkdir(r.src, 0o755)) })
-	if err := r.wait(r.source(1, deleting, unmount)); err == nil || !strings.Contains(err.Error(), "--allow-empty") {
+	empty := r.when("pathlist of path ", func() {
+		entries, err := os.ReadDir(r.src)
+		r.must(err)
+		for _, e := range entries {
+			r.must(os.RemoveAll(r.path(e.Name())))
+		}
+	})
+	if err := r.wait(r.source(1, deleting, empty)); err == nil || !strings.Contains(err.Error(), "--allow-empty") {
 		t.Errorf("error %v, want one that names --allow-empty", err)
 	}
 	r.left()

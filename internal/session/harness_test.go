@@ -128,7 +128,7 @@ func (r *rig) config(n int, path string, change ...func(*Config)) Config {
 			Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 			Timing: member.Timing{
 				Poll: 50 * time.Millisecond, Progress: 100 * time.Millisecond, Retry: 50 * time.Millisecond,
-				PathCheck: 50 * time.Millisecond, NoPath: 300 * time.Millisecond, NoDest: time.Second,
+				PathCheck: 50 * time.Millisecond, NoDest: time.Second,
 				StatsFlush: 100 * time.Millisecond, Reconnect: 200 * time.Millisecond, Leave: 5 * time.Second,
 			},
 		},

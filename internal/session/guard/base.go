@@ -3,12 +3,16 @@
 package guard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
+	"time"
 
 	"vsc-zk/internal/pathbuilder"
 )
@@ -27,10 +31,16 @@ type Config struct {
 	ExcludeBelow bool           // also below the depth
 }
 
-// Base is the base path of a client.
+// Base is the base path of a client. Its methods may be called at the same time.
 type Base struct {
 	Dir    string // absolute, without a trailing slash
 	Config Config
+
+	mu     sync.Mutex
+	tree   *pathbuilder.Tree
+	place  *pathbuilder.Place  // what the base was when it was first there; nil: it was not there yet
+	mounts *pathbuilder.Mounts // below it; nil: nobody has asked
+	away   bool                // it was said that something is wrong with it
 }
 
 // NewBase refuses a path that cannot be a base.
@@ -39,7 +49,7 @@ func NewBase(cfg Config) (*Base, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Base{dir, cfg}, nil
+	return &Base{Dir: dir, Config: cfg}, nil
 }
 
 //lint:ignore ST1005 the text is the Python program's, which logs are searched for
@@ -51,6 +61,9 @@ func (b *Base) CheckStart() error {
 	if b.Config.VerifyPath && !b.isDir() {
 		return fmt.Errorf("cannot use path %q: it does not exist or is not a directory", b.Dir)
 	}
+	if _, err := b.Turns(); err != nil {
+		return err
+	}
 	return b.checkSentinel()
 }
 
@@ -59,7 +72,86 @@ func (b *Base) Problem() error {
 	if b.Config.VerifyPath && !b.isDir() {
 		return errBasePath
 	}
+	if _, err := b.Turns(); err != nil {
+		return err
+	}
 	return b.checkSentinel()
+}
+
+// Turns is an error if the base is not what it was when it was first looked at. It counts how often the
+// base has come back on another mount: between two looks that give the same number it was there.
+func (b *Base) Turns() (int, error) {
+	if !b.Config.VerifyPath && !b.isDir() {
+		return 0, nil
+	}
+	place, err := b.noted()
+	if err != nil {
+		return 0, err
+	}
+	return place.Check()
+}
+
+// noted is what the base was when it was first looked at, which may be now.
+func (b *Base) noted() (place *pathbuilder.Place, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.place != nil {
+		return b.place, nil
+	}
+	if b.tree == nil {
+		if b.tree, err = pathbuilder.OpenTree(b.Dir); err != nil {
+			return nil, err
+		}
+	}
+	b.place, err = b.tree.Place()
+	return b.place, err
+}
+
+// notedMounts is what was mounted below the base when they were first looked at, which may be now.
+func (b *Base) notedMounts() (mounts *pathbuilder.Mounts, err error) {
+	place, err := b.noted()
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mounts == nil {
+		b.mounts, err = place.Mounts()
+	}
+	return b.mounts, err
+}
+
+// Await returns when problem is nil, or ctx ends. Of all who wait for the base it says once that they do,
+// and once that it is over.
+func (b *Base) Await(ctx context.Context, log *slog.Logger, every time.Duration, problem func() error) error {
+	look := time.NewTicker(every)
+	defer look.Stop()
+	for {
+		why := problem()
+		b.tell(log, why)
+		if why == nil {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// tell says what is wrong with the base when that begins and when it ends.
+func (b *Base) tell(log *slog.Logger, problem error) {
+	b.mu.Lock()
+	was := b.away
+	b.away = problem != nil
+	b.mu.Unlock()
+	switch {
+	case problem != nil && !was:
+		log.Warn(problem.Error()+", waiting", "event", "base-away", "base", b.Dir, "error", problem)
+	case problem == nil && was:
+		log.Warn(fmt.Sprintf("The base path %s is back: going on", pathbuilder.Printable(b.Dir)), "event", "base-back", "base", b.Dir)
+	}
 }
 
 // SourceProblem says why nothing can be sent from the base now, nil if it can.

@@ -3,6 +3,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -14,25 +15,19 @@ import (
 	"vsc-zk/internal/pathbuilder"
 )
 
-// Source is the base of a source as it was when this client started: something else later is not what
-// the user saw then.
+// Source is the base of a source, with what is left out of it.
 type Source struct {
 	Base     *Base
 	Tree     *pathbuilder.Tree
-	mounts   *pathbuilder.Mounts
 	excluder *pathbuilder.Excluder // nil: nothing is excluded
 }
 
-// NewSource notes what the base is and what is mounted there.
+// NewSource notes what the base is and what is mounted there, unless that is known already.
 func NewSource(ctx context.Context, base *Base) (*Source, error) {
-	s := &Source{Base: base}
-	var err error
-	if s.Tree, err = pathbuilder.OpenTree(base.Dir); err != nil {
+	if _, err := base.notedMounts(); err != nil {
 		return nil, err
 	}
-	if s.mounts, err = s.Tree.Mounts(); err != nil {
-		return nil, err
-	}
+	s := &Source{Base: base, Tree: base.tree}
 	if base.Config.Exclude == nil {
 		return s, nil
 	}
@@ -48,42 +43,42 @@ func NewSource(ctx context.Context, base *Base) (*Source, error) {
 	return s, nil
 }
 
-// Before says whether the entry, which lies at rel below the base, is still what was queued; an error
-// says why rsync must not be run on it.
-func (s *Source) Before(entry pathbuilder.Entry, rel string) (pathbuilder.State, error) {
-	state, err := s.Tree.Check(rel)
-	if err != nil || state != pathbuilder.Present {
-		return state, err
+// Apart gives what of an entry, which lies at rel below the base, is not what it was when this client
+// started, as another file system is mounted there now, or none any more; an error if the entry itself is
+// not. Something new counts only where rsync may delete.
+func (s *Source) Apart(entry pathbuilder.Entry, rel string) ([]pathbuilder.Apart, error) {
+	mounts, err := s.Base.notedMounts()
+	if err != nil {
+		return nil, err
 	}
-	return state, s.sameMount(entry, rel)
+	return mounts.Look(rel, entry.Recursive, s.Base.Config.Delete)
 }
 
-// After is the second look, directly after a run that may have deleted: if the file system went away
-// meanwhile, the run cannot count as good.
-func (s *Source) After(entry pathbuilder.Entry, rel string) error {
-	err := s.sameMount(entry, rel)
+// After is the second look, directly after a run from which parts were kept: one over which something was
+// mounted or unmounted cannot count as good.
+func (s *Source) After(entry pathbuilder.Entry, rel string, kept []pathbuilder.Apart) error {
+	apart, err := s.Apart(entry, rel)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it vanished, which is no change of mounts
+	}
+	for _, now := range apart {
+		if !slices.ContainsFunc(kept, func(was pathbuilder.Apart) bool { return was.Rel == now.Rel }) {
+			err = cmp.Or(err, now.Why)
+		}
 	}
 	return err
 }
 
-// sameMount refuses to delete where something else is mounted than at the start, or nothing.
-func (s *Source) sameMount(entry pathbuilder.Entry, rel string) error {
-	switch {
-	case !s.Base.Config.Delete:
-		return nil
-	case entry.Recursive:
-		return s.mounts.SameBelow(rel)
+// Excluded gives the directories of an entry that are not to be sent, those apart among them, by their
+// paths below the base: a run over a directory's own content would create them empty, or delete them at
+// the destination.
+func (s *Source) Excluded(ctx context.Context, entry pathbuilder.Entry, rel string, apart []pathbuilder.Apart) (map[string]bool, error) {
+	paths := map[string]bool{}
+	for _, a := range apart {
+		paths[a.Rel] = true
 	}
-	return s.mounts.Same(rel)
-}
-
-// Excluded gives the directories of an entry that are not to be sent, by their paths below the base: a
-// run over a directory's own content would create them empty, or delete them at the destination.
-func (s *Source) Excluded(ctx context.Context, entry pathbuilder.Entry, rel string) (map[string]bool, error) {
 	if s.excluder == nil {
-		return nil, nil
+		return paths, nil
 	}
 	var names []string
 	var err error
@@ -93,14 +88,10 @@ func (s *Source) Excluded(ctx context.Context, entry pathbuilder.Entry, rel stri
 	case s.Base.Config.ExcludeBelow:
 		names, err = s.excluder.Below(ctx, entry.Path)
 	}
-	if err != nil {
-		return nil, err
-	}
-	paths := make(map[string]bool, len(names))
 	for _, name := range names {
 		paths[path.Join(rel, name)] = true
 	}
-	return paths, nil
+	return paths, err
 }
 
 // Filters are rsync's patterns for what is excluded.

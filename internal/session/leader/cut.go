@@ -226,7 +226,7 @@ func (s *splitter) level(ctx context.Context, entry pathbuilder.Entry) (found []
 			}
 		}
 		shallow := pathbuilder.Entry{Path: entry.Path}
-		if excluded, err := s.source.Excluded(ctx, shallow, rel); err != nil || len(excluded) > 0 {
+		if excluded, err := s.source.Excluded(ctx, shallow, rel, nil); err != nil || len(excluded) > 0 {
 			return nil, err
 		}
 	}

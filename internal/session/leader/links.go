@@ -134,7 +134,7 @@ func (l *Leader) seekLinks(ctx context.Context, groups linkGroups) error {
 		if err != nil {
 			return err
 		}
-		excluded, err := source.Excluded(ctx, entry, rel)
+		excluded, err := source.Excluded(ctx, entry, rel, nil)
 		if err == nil {
 			skip := func(path string) bool { return excluded[path] }
 			err = pathbuilder.ScanLinks(ctx, source.Tree.Root(), rel, entry.Recursive, skip, func(found pathbuilder.Link) error {

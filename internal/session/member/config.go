@@ -31,7 +31,6 @@ type Timing struct {
 	Progress   time.Duration // (5 s) between two progress lines at the least
 	Retry      time.Duration // (5 s) between two attempts at a path
 	PathCheck  time.Duration // (2 s) between two looks at a base
-	NoPath     time.Duration // (20 s) a source waits when its base is gone, as the original
 	NoDest     time.Duration // (15 s) a worker keeps a path it has no destination for
 	StatsFlush time.Duration // (3 s) between two additions to the shared counters
 	Reconnect  time.Duration // (2 s) between two tries to reach ZooKeeper again
@@ -54,7 +53,6 @@ func (t Timing) withDefaults() Timing {
 		{&t.Progress, 5 * time.Second},
 		{&t.Retry, 5 * time.Second},
 		{&t.PathCheck, 2 * time.Second},
-		{&t.NoPath, 20 * time.Second},
 		{&t.NoDest, 15 * time.Second},
 		{&t.StatsFlush, 3 * time.Second},
 		{&t.Reconnect, 2 * time.Second},

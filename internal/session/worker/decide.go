@@ -16,11 +16,13 @@ type facts struct {
 	lost    bool // its destination has left
 	unable  bool // rsync cannot be run on this node at all
 	notRun  bool // rsync could not be run on these paths
+	away    bool // the base as a whole is not what it was, or was away meanwhile
 	stalled bool // nothing has moved in it for too long
 
 	class    rsyncrunner.Class // how rsync ended
 	harmless bool              // class Fatal: a run that sends nothing ends well
 	moved    bool              // the second look found other mounts than it should
+	missing  bool              // a part was kept back that was there when this client started
 	unnoted  bool              // what later passes have to know could not be recorded
 	gone     wire.Outcome      // the path is not as it was queued any more, and how
 	answers  bool              // class Destination: the destination answers
@@ -74,6 +76,10 @@ func decide(f facts) decision {
 		return decision{next: share}
 	case f.lost:
 		return decision{next: elsewhere}
+	case f.away && f.several:
+		return decision{next: share}
+	case f.away: // when it is back
+		return decision{next: atOnce}
 	case f.notRun:
 		return failure
 	case f.stalled && f.several:
@@ -85,6 +91,9 @@ func decide(f facts) decision {
 	case f.class == rsyncrunner.Fatal && !f.moved && !f.harmless:
 		return decision{next: quit} // no path would end better
 	case f.moved || f.unnoted:
+		return failure
+	case f.missing && f.class != rsyncrunner.Destination:
+		failure.note = last && !f.several
 		return failure
 	}
 	switch f.class {

@@ -47,7 +47,7 @@ func (j *job) handle(ctx context.Context, b batch) error {
 		_, _, err := j.pursue(ctx, rest.part([]held{t}), deleted)
 		deleted = 0
 		// Nothing here can be sent now, or others have nothing to do.
-		if err != nil || j.shift.waiting.Err() != nil || !j.dests.Holds() ||
+		if _, away := j.shift.worker.transport.stand(); err != nil || away != nil || j.shift.waiting.Err() != nil || !j.dests.Holds() ||
 			time.Since(began) >= j.timing().SplitAfter && j.shift.someIdle(ctx) {
 			return errors.Join(err, j.release(ctx, rest.part(rest.tasks[i+1:])))
 		}
@@ -66,7 +66,7 @@ func (j *job) pursue(ctx context.Context, b batch, deleted int) (rest batch, unt
 	none := b.part(nil)
 	for {
 		dest, err := j.destFor(ctx)
-		if err != nil || dest == nil || j.shift.worker.transport.problem() != nil {
+		if _, away := j.shift.worker.transport.stand(); err != nil || dest == nil || away != nil {
 			return none, 0, errors.Join(err, j.setBack(ctx, b, &res))
 		}
 		a, err := j.attempt(ctx, b, dest, &res)
@@ -140,6 +140,11 @@ const lookAtOnce = 16
 // client.
 func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.Result) (attempt, error) {
 	began := time.Now()
+	turns, _ := j.shift.worker.transport.stand()
+	away := func() bool {
+		now, err := j.shift.worker.transport.stand()
+		return err != nil || now != turns
+	}
 	parts := make([]part, len(b.tasks))
 	looks, looking := errgroup.WithContext(ctx)
 	looks.SetLimit(lookAtOnce)
@@ -152,6 +157,9 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 	if err := looks.Wait(); err != nil || ctx.Err() != nil {
 		return attempt{}, cmp.Or(context.Cause(ctx), err)
 	}
+	if away() { // so what was seen means nothing
+		return attempt{next: decide(facts{several: b.several(), away: true}).next}, nil
+	}
 	r := &run{dest: dest, name: b.name(), grace: j.grace()}
 	a := attempt{next: end}
 	for _, p := range parts {
@@ -162,7 +170,7 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 				fate.Errors = []string{p.problem.Error()}
 			}
 			a.over, a.fates = append(a.over, p.held), append(a.fates, fate)
-		case p.problem == nil:
+		case p.problem == nil && (len(p.apart) == 0 || !b.several()):
 			r.parts, a.sent = append(r.parts, p), append(a.sent, p.held)
 		case b.several():
 			a.apart = append(a.apart, p.held)
@@ -189,7 +197,8 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 			return a, context.Cause(ctx)
 		}
 		f.asked, f.lost, f.unable = errors.Is(err, errAsked), errors.Is(err, pool.ErrLost), unable(err)
-		if f.stalled = errors.Is(err, rsyncrunner.ErrStalled); f.stalled && !f.several {
+		f.away = away()
+		if f.stalled = errors.Is(err, rsyncrunner.ErrStalled); f.stalled && !f.several && !f.away {
 			if f.blamed = j.shift.worker.blame(a.sent[0].task.Value); f.blamed {
 				res.Attempts = attempts - 1
 			}
@@ -205,12 +214,12 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 		}
 		return j.conclude(a, d, res, []string{err.Error()}), nil
 	}
-	f.class = result.Class()
+	f.class, f.away = result.Class(), away()
 	j.sayEnd(ctx, r, result)
 	if f.class != rsyncrunner.Destination {
 		j.dests.Served()
 	}
-	if f.class == rsyncrunner.Fine {
+	if f.class == rsyncrunner.Fine && !f.away {
 		j.shift.worker.pace.ran(j.kind(r), len(r.parts), result.Duration)
 	}
 	return j.judge(ctx, a, r, f, result, res)
@@ -225,9 +234,16 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 	if f.moved = again != nil; f.moved {
 		lines = []string{again.Error()}
 	}
+	var left []string // what was kept back
+	for _, p := range r.parts {
+		for _, a := range p.apart {
+			left = append(left, kept(a))
+			f.missing = f.missing || !a.New && p.held.task.Kind == wire.Recursive
+		}
+	}
 	var err error
 	switch {
-	case f.moved:
+	case f.away, f.moved:
 	case f.class == rsyncrunner.Destination:
 		against := severalPaths
 		if !f.several {
@@ -253,6 +269,9 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 	if err != nil {
 		return a, err
 	}
+	if f.missing && !f.moved {
+		lines = append(left, result.Errors...)
+	}
 	d := decide(f)
 	if d.next == quit {
 		return a, fmt.Errorf("cannot go on: rsync of %s: %s", r.name, strings.Join(lines, "; "))
@@ -268,7 +287,7 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 	}
 	switch d.outcome {
 	case wire.Completed:
-		lines = nil
+		lines = left
 		for _, p := range r.parts {
 			w.praise(p.held.task.Value)
 		}

@@ -56,20 +56,11 @@ func (j *job) next(ctx context.Context) error {
 
 // waitBase waits until the base is as it should be; false if the session ended first.
 func (j *job) waitBase() bool {
-	timing, transport := j.shift.worker.client.Timing, j.shift.worker.transport
-	for {
-		problem := transport.problem()
-		if problem == nil {
-			return true
-		}
+	transport := j.shift.worker.transport
+	if _, err := transport.stand(); err != nil {
 		j.dests.Release() // others can use it meanwhile
-		j.shift.m.Log.Warn(problem.Error()+", waiting", "event", "base-away", "error", problem)
-		for wait := timing.NoPath; wait > 0 && transport.problem() != nil; wait -= timing.PathCheck {
-			if zkclient.Sleep(j.shift.waiting, timing.PathCheck) != nil {
-				return false
-			}
-		}
 	}
+	return transport.await(j.shift.waiting, j.timing().PathCheck) == nil
 }
 
 // held is a task that a job has taken, with its entry.

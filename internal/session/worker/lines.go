@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/member"
@@ -24,7 +25,9 @@ type Lines struct {
 	Sender Runner
 }
 
-func (l Lines) problem() error { return nil }
+func (l Lines) stand() (int, error) { return 0, nil }
+
+func (l Lines) await(context.Context, time.Duration) error { return nil }
 
 // kind is the same for all tasks, whose content means nothing.
 func (l Lines) kind(wire.Task) wire.Kind { return wire.Shallow }

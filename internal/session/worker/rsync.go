@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"vsc-zk/internal/pathbuilder"
@@ -40,6 +41,7 @@ type Rsync struct {
 	cfg    RsyncConfig
 	source *guard.Source
 	ahead  *pathbuilder.Prefetcher // nil: nothing is looked at before rsync does
+	said   sync.Map                // directories, below the base, of which it was said that they are kept back
 }
 
 // NewRsync sends what is below the source's base.
@@ -57,7 +59,16 @@ func NewRsync(source *guard.Source, cfg RsyncConfig) *Rsync {
 	return t
 }
 
-func (t *Rsync) problem() error { return t.source.Base.SourceProblem() }
+func (t *Rsync) stand() (int, error) {
+	if err := t.source.Base.SourceProblem(); err != nil {
+		return 0, err
+	}
+	return t.source.Base.Turns()
+}
+
+func (t *Rsync) await(ctx context.Context, every time.Duration) error {
+	return t.source.Base.Await(ctx, t.cfg.Logger, every, t.source.Base.SourceProblem)
+}
 
 func (t *Rsync) kind(task wire.Task) wire.Kind { return task.Kind }
 
@@ -71,31 +82,56 @@ func (t *Rsync) look(ctx context.Context, h held) (p part, err error) {
 		return p, fmt.Errorf("%w (--rsyncpath of the master is another than of this source)", err)
 	}
 	if task.Kind == wire.Links {
-		if p.names = t.linkNames(task.Files); len(p.names) == 0 {
+		p.names, p.problem = t.linkNames(task.Files)
+		if p.problem == nil && len(p.names) == 0 {
 			p.fate = wire.Vanished
 		}
 		return p, nil
 	}
-	state, err := t.source.Before(task.Entry(), p.rel)
+	state, err := t.source.Tree.Check(p.rel)
+	if err == nil && outcomeOf(state) != wire.Unended {
+		_, err = t.stand() // else all of it may be away
+	}
 	switch {
 	case err != nil:
 		p.problem = err
+		return p, nil
 	case outcomeOf(state) != wire.Unended:
 		t.cfg.Logger.Warn(fmt.Sprintf("Path %s is not there any more, or no directory: what stands there now is left to the directory above", task.Value),
 			"event", "not-there", "path", task.Value, "outcome", outcomeOf(state))
 		p.fate = outcomeOf(state)
-	case task.Kind == wire.Range:
+		return p, nil
+	}
+	if p.apart, p.problem = t.source.Apart(task.Entry(), p.rel); p.problem != nil {
+		return p, nil
+	}
+	if task.Kind == wire.Range {
 		p.problem = t.rangeNames(ctx, &p)
 		if p.problem == nil && len(p.names) == 0 {
 			p.fate = wire.Completed // all its files have gone
 		}
-	default:
-		p.names = []string{p.rel}
-		if p.excluded, p.problem = t.source.Excluded(ctx, task.Entry(), p.rel); p.problem == nil {
-			p.patterns, p.problem = guard.Filters(p.excluded)
+		return p, nil
+	}
+	p.names = []string{p.rel}
+	if p.excluded, p.problem = t.source.Excluded(ctx, task.Entry(), p.rel, p.apart); p.problem == nil {
+		p.patterns, p.problem = guard.Filters(p.excluded)
+	}
+	t.sayApart(p.apart)
+	return p, nil
+}
+
+// sayApart says once of each directory that it is kept back.
+func (t *Rsync) sayApart(apart []pathbuilder.Apart) {
+	for _, a := range apart {
+		if _, said := t.said.LoadOrStore(a.Rel, true); !said {
+			t.cfg.Logger.Warn(kept(a), "event", "kept-back", "path", wire.Text(a.Rel), "error", a.Why)
 		}
 	}
-	return p, nil
+}
+
+// kept says what is not sent, and why.
+func kept(a pathbuilder.Apart) string {
+	return fmt.Sprintf("%s is neither sent nor deleted at the destination: %v", pathbuilder.Printable(a.Rel), a.Why)
 }
 
 // outcomeOf is what became of a path that is in such a state.
@@ -119,18 +155,21 @@ func (t *Rsync) rangeNames(ctx context.Context, p *part) error {
 }
 
 // linkNames are those of a task's files that are still there.
-func (t *Rsync) linkNames(files []wire.Text) (names []string) {
+func (t *Rsync) linkNames(files []wire.Text) (names []string, err error) {
 	for _, file := range files {
 		dir := string(file)[:max(strings.LastIndexByte(string(file), '/'), 0)]
 		if state, err := t.source.Tree.Check(dir); err != nil || state != pathbuilder.Present {
 			continue // sent by the pass that finds it changed
+		}
+		if _, err := t.source.Apart(pathbuilder.Entry{}, dir); err != nil {
+			return nil, err
 		}
 		if _, err := os.Lstat(t.source.Tree.Root() + "/" + string(file)); errors.Is(err, fs.ErrNotExist) {
 			continue // a name that the file has lost meanwhile
 		}
 		names = append(names, string(file))
 	}
-	return names
+	return names, nil
 }
 
 func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error) {
@@ -194,7 +233,7 @@ func (t *Rsync) again(parts []part) error {
 		if p.held.task.Kind == wire.Links {
 			continue
 		}
-		if err := t.source.After(p.held.task.Entry(), p.rel); err != nil {
+		if err := t.source.After(p.held.task.Entry(), p.rel, p.apart); err != nil {
 			return err
 		}
 	}
@@ -205,7 +244,7 @@ func (t *Rsync) gone(p part) wire.Outcome {
 	if p.held.task.Kind == wire.Links {
 		return wire.Unended
 	}
-	state, err := t.source.Before(p.held.task.Entry(), p.rel)
+	state, err := t.source.Tree.Check(p.rel)
 	if err != nil {
 		return wire.Unended
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/pool"
@@ -15,8 +16,11 @@ import (
 
 // Transport is how tasks get to a destination: [Rsync], or [Lines] for the netcat test of a session.
 type Transport interface {
-	// problem says why nothing can be sent now, nil if it can.
-	problem() error
+	// stand says why nothing can be sent now, nil if it can. Between two calls with the same number the
+	// source was there all the time.
+	stand() (turns int, err error)
+	// await returns when something can be sent, or ctx ends; it looks every so often.
+	await(ctx context.Context, every time.Duration) error
 	// kind is the task's: tasks of one kind that joins may go into one run.
 	kind(wire.Task) wire.Kind
 	// look says what is to be sent of a task. An error ends this client.
@@ -38,10 +42,11 @@ type Transport interface {
 // part is one task of a run.
 type part struct {
 	held     held
-	rel      string          // of its directory, below the base
-	excluded map[string]bool // directories that are left out, below the base
-	names    []string        // what the run has of it, below the base
-	patterns []string        // that keep rsync from what is excluded
+	rel      string              // of its directory, below the base
+	excluded map[string]bool     // directories that are left out, below the base
+	names    []string            // what the run has of it, below the base
+	patterns []string            // that keep rsync from what is excluded
+	apart    []pathbuilder.Apart // what is kept back, as it is on another file system than it was
 
 	fate    wire.Outcome // nothing is to be sent, and why; Unended: it is
 	problem error        // why it cannot be sent now
