@@ -3,6 +3,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,34 +125,54 @@ func (b *Base) notedMounts() (mounts *pathbuilder.Mounts, err error) {
 // Await returns when problem is nil, or ctx ends. Of all who wait for the base it says once that they do,
 // and once that it is over.
 func (b *Base) Await(ctx context.Context, log *slog.Logger, every time.Duration, problem func() error) error {
+	why := problem()
+	if why == nil {
+		return nil
+	}
 	look := time.NewTicker(every)
 	defer look.Stop()
-	for {
-		why := problem()
-		b.tell(log, why)
-		if why == nil {
-			return nil
+	for why != nil {
+		if b.turn(true) {
+			log.Warn(why.Error()+", waiting", "event", "base-away", "base", b.Dir, "error", why)
 		}
 		select {
 		case <-look.C:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		why = problem()
 	}
-}
-
-// tell says what is wrong with the base when that begins and when it ends.
-func (b *Base) tell(log *slog.Logger, problem error) {
-	b.mu.Lock()
-	was := b.away
-	b.away = problem != nil
-	b.mu.Unlock()
-	switch {
-	case problem != nil && !was:
-		log.Warn(problem.Error()+", waiting", "event", "base-away", "base", b.Dir, "error", problem)
-	case problem == nil && was:
+	if b.turn(false) {
 		log.Warn(fmt.Sprintf("The base path %s is back: going on", pathbuilder.Printable(b.Dir)), "event", "base-back", "base", b.Dir)
 	}
+	return nil
+}
+
+// turn notes whether the base is away, and tells whether that was not known.
+func (b *Base) turn(away bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	news := b.away != away
+	b.away = away
+	return news
+}
+
+// Look says what has become of a directory below the base; an error if the base itself is not what it
+// was, so that nothing can be said.
+func (b *Base) Look(rel string) (pathbuilder.State, error) {
+	before, err := b.Turns()
+	if err == nil {
+		_, err = b.noted()
+	}
+	if err != nil {
+		return 0, err
+	}
+	state, looked := b.tree.Check(rel)
+	after, err := b.Turns()
+	if err == nil && before != after {
+		err = fmt.Errorf("cannot judge %s: it was away while it was looked at", b.Dir)
+	}
+	return state, cmp.Or(err, looked)
 }
 
 // SourceProblem says why nothing can be sent from the base now, nil if it can.

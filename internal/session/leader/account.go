@@ -9,10 +9,14 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
+	"vsc-zk/internal/pathbuilder"
+	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zkclient"
@@ -27,6 +31,8 @@ type account struct {
 	ledger  *ledger
 	report  *report
 	clients *clients
+	queues  queues
+	base    *guard.Base
 	verify  bool // the session only compares
 	log     *slog.Logger
 
@@ -41,18 +47,24 @@ type account struct {
 	// failed holds what has failed so far: a later walk may queue it again, and then its later end is
 	// what counts.
 	failed map[wire.Text]bool
+	// doubted counts how often a worker has not found a path that the leader sees.
+	doubted map[wire.Text]int
 }
 
 // told is what a record meant when it was read for the first time.
 type told struct {
-	result wire.Result // without the paths that had ended before
-	again  int         // earlier failures that it replaces
+	results []wire.Result // without the paths that had ended before
+	again   int           // earlier failures that they replace
+	back    []wire.Task   // that are queued again
 }
+
+// maxDoubts is how often a path may not be found that the leader sees.
+const maxDoubts = 3
 
 func newAccount(l *ledger, r *report, c *clients, verify bool, log *slog.Logger) *account {
 	return &account{
 		ledger: l, report: r, clients: c, verify: verify, log: log,
-		told: map[string]told{}, ended: map[uint64]bool{}, seed: maphash.MakeSeed(), failed: map[wire.Text]bool{},
+		told: map[string]told{}, ended: map[uint64]bool{}, seed: maphash.MakeSeed(), failed: map[wire.Text]bool{}, doubted: map[wire.Text]int{},
 	}
 }
 
@@ -85,11 +97,13 @@ func (a *account) forget(path wire.Text) { delete(a.failed, path) }
 // failures are the paths that have failed, in order.
 func (a *account) failures() []wire.Text { return slices.Sorted(maps.Keys(a.failed)) }
 
-// drain takes out all that is recorded now.
-func (a *account) drain(ctx context.Context, m *member.Member) error {
+// drain takes out all that is recorded now. It is settled if nothing was left behind, and nothing queued
+// again; at the last time nothing is left behind.
+func (a *account) drain(ctx context.Context, m *member.Member, last bool) (settled bool, err error) {
 	if err := a.clients.look(ctx, m); err != nil {
-		return err
+		return false, err
 	}
+	settled = true
 	for _, source := range []struct {
 		path string
 		read func(data []byte) wire.Result
@@ -101,23 +115,25 @@ func (a *account) drain(ctx context.Context, m *member.Member) error {
 	} {
 		stat, ok, err := m.ZK.Exists(ctx, source.path)
 		if err != nil {
-			return fmt.Errorf("cannot look for results: %w", err)
+			return false, fmt.Errorf("cannot look for results: %w", err)
 		}
 		if !ok || stat.NumChildren == 0 {
 			continue
 		}
 		names, err := m.ZK.Children(ctx, source.path)
 		if err != nil {
-			return fmt.Errorf("cannot read the results: %w", err)
+			return false, fmt.Errorf("cannot read the results: %w", err)
 		}
 		slices.Sort(names)
 		for chunk := range slices.Chunk(names, drainAtOnce) {
-			if err := a.take(ctx, m, source.path, chunk, source.read); err != nil {
-				return err
+			all, err := a.take(ctx, m, source.path, chunk, source.read, last)
+			if err != nil {
+				return false, err
 			}
+			settled = settled && all
 		}
 	}
-	return nil
+	return settled, nil
 }
 
 // fromQueue is what a Python worker, which knows no results, has recorded.
@@ -135,8 +151,9 @@ func (a *account) completed(data []byte) wire.Result {
 	return fromQueue(data, wire.Completed)
 }
 
-// take tells, counts and removes the named records of parent.
-func (a *account) take(ctx context.Context, m *member.Member, parent string, names []string, read func([]byte) wire.Result) error {
+// take tells, counts and removes the named records of parent. It is true unless one was left behind, or
+// something was queued again.
+func (a *account) take(ctx context.Context, m *member.Member, parent string, names []string, read func([]byte) wire.Result, last bool) (bool, error) {
 	records := make([][]byte, len(names))
 	group, limited := errgroup.WithContext(ctx)
 	group.SetLimit(32)
@@ -151,10 +168,11 @@ func (a *account) take(ctx context.Context, m *member.Member, parent string, nam
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return fmt.Errorf("cannot read the results: %w", err)
+		return false, fmt.Errorf("cannot read the results: %w", err)
 	}
 	var counts wire.Counts
 	again := 0 // failures that are replaced
+	settled := true
 	var ops []zkclient.Op
 	var nodes []string
 	for i, data := range records {
@@ -164,36 +182,111 @@ func (a *account) take(ctx context.Context, m *member.Member, parent string, nam
 		node := parent + "/" + names[i]
 		t, known := a.told[node]
 		if !known {
-			t.result = read(data)
-			all := len(t.result.Paths)
-			t.result.Paths = a.first(t.result)
-			if len(t.result.Paths) > 0 || all == 0 {
-				t.again = a.replace(t.result)
-				a.tell(t.result)
-			} else {
-				t.result = wire.Result{}
+			if t, known = a.judge(read(data), last); !known {
+				settled = false
+				continue
 			}
 			a.told[node] = t
 		}
-		counts.Add(t.result)
+		for _, r := range t.results {
+			counts.Add(r)
+		}
 		again += t.again
+		settled = settled && len(t.back) == 0
 		nodes = append(nodes, node)
-		ops = append(ops, zkclient.OpDelete(node))
+		ops = append(append(ops, zkclient.OpDelete(node)), a.queues.putOps(m, t.back)...)
 	}
 	if len(ops) == 0 {
-		return nil
+		return settled, nil
 	}
 	if err := a.ledger.update(ctx, m, func(meta *wire.Meta) {
 		meta.Ended = meta.Ended.Plus(counts)
 		meta.Ended.Failed -= again
 		meta.Again += again
 	}, ops...); err != nil {
-		return fmt.Errorf("cannot count the results: %w", err)
+		return false, fmt.Errorf("cannot count the results: %w", err)
 	}
 	for _, node := range nodes {
 		delete(a.told, node)
 	}
-	return nil
+	return settled, nil
+}
+
+// judge tells what a record means. It is false if that cannot be said now.
+func (a *account) judge(r wire.Result, last bool) (t told, ok bool) {
+	missed := wire.Result{Outcome: wire.Failed, Who: r.Who, Attempts: r.Attempts} // too often
+	if r.Doubtful() {
+		var gone []wire.Text
+		for _, path := range r.Paths {
+			task := wire.DecodeTask([]byte(path))
+			there, err := a.sees(task)
+			switch {
+			case err != nil && !last:
+				return told{}, false // until the base is back
+			case err == nil && !there:
+				gone = append(gone, path)
+			case err == nil && a.doubted[path]+1 >= maxDoubts:
+				missed.Paths = append(missed.Paths, path)
+			default:
+				t.back = append(t.back, task)
+			}
+		}
+		r.Paths = gone
+		for _, task := range t.back {
+			a.doubted[task.Value]++
+			a.log.Warn(fmt.Sprintf("Path %s is there, but %s says that it has %s: it is queued again", task.Value, r.Who, r.Outcome),
+				"event", "not-believed", "path", task.Value, "source", r.Who, "outcome", r.Outcome)
+		}
+		if len(gone) == 0 {
+			r.Outcome = wire.Unended
+		}
+	}
+	if len(missed.Paths) > 0 {
+		missed.Errors = []string{fmt.Sprintf("sources have not found the path %d times, last %s, but the master sees it: is the source mounted there as it is here?", maxDoubts, r.Who)}
+		t.results = append(t.results, missed)
+	}
+	all := len(r.Paths)
+	if r.Paths = a.first(r); len(r.Paths) == 0 && all > 0 {
+		r = wire.Result{}
+	}
+	t.results = append(t.results, r)
+	for _, r := range t.results {
+		t.again += a.replace(r)
+		if len(r.Paths) > 0 || r.Outcome != wire.Unended {
+			a.tell(r)
+		}
+	}
+	return t, true
+}
+
+// sees tells whether the leader itself sees a path as it was queued; an error if its base is away.
+func (a *account) sees(task wire.Task) (bool, error) {
+	rel, err := task.Within(a.base.Dir)
+	if task.Err != nil || err != nil {
+		return false, nil
+	}
+	dirs := []string{rel}
+	if task.Kind == wire.Links {
+		dirs = nil
+		for _, file := range task.Files {
+			if _, err := os.Lstat(a.base.Dir + "/" + string(file)); err == nil {
+				dirs = append(dirs, string(file)[:max(strings.LastIndexByte(string(file), '/'), 0)])
+			}
+		}
+	}
+	if err := a.base.Problem(); err != nil {
+		return false, err
+	}
+	for _, dir := range dirs {
+		state, err := a.base.Look(dir)
+		if err == nil && state == pathbuilder.Present {
+			return true, nil
+		}
+		if away := a.base.Problem(); away != nil {
+			return false, away
+		}
+	}
+	return false, nil
 }
 
 // replace notes the failures of a result, and returns how many earlier ones it replaces.

@@ -16,7 +16,7 @@ import (
 // cleanup logs what became of every path, removes the session's nodes, releases the lock and writes the
 // done-file. Session, parties, watch, lock and port nodes stay, as in the original.
 func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.Lock) error {
-	if err := l.account.drain(ctx, m); err != nil {
+	if _, err := l.account.drain(ctx, m, true); err != nil {
 		return err
 	}
 	if l.counts == nil {

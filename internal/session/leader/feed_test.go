@@ -49,7 +49,7 @@ func TestPathsSettle(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	survey := newSurvey(base, Config{Depth: 1}.withDefaults(), func() bool { return false }, log)
+	survey := newSurvey(base, Config{Depth: 1}.withDefaults(), func() bool { return false }, time.Second, log)
 	s := newSplitter(nil, nil, survey, queues{}, true, log)
 	began := time.Now()
 	cut, err := s.prepare(t.Context(), "", []byte("1_"+dir))

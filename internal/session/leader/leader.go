@@ -68,9 +68,10 @@ func New(life context.Context, client *member.Client, base *guard.Base, cfg Conf
 	}
 	l.clients = &clients{works: work != nil, unknown: l.unknownToPython(), log: client.Log}
 	l.account = newAccount(l.ledger, report, l.clients, asked.Rsync.Verify, client.Log)
+	l.account.queues, l.account.base = l.queues, base
 	// Only Go sources can send ranges; and the rules of a user's own options mean something else for files
 	// that are listed one by one.
-	l.survey = newSurvey(base, cfg, func() bool { return l.clients.goSources.Load() && !asked.Rsync.HasRules() }, client.Log)
+	l.survey = newSurvey(base, cfg, func() bool { return l.clients.goSources.Load() && !asked.Rsync.HasRules() }, client.Timing.PathCheck, client.Log)
 	l.splitter = newSplitter(l.ledger, l.account, l.survey, l.queues, cfg.walksAgain(), client.Log)
 	return l, nil
 }
@@ -220,7 +221,16 @@ func (l *Leader) newFeed(source taskSource) *feed {
 
 // nextPass gives what is to be queued now that a pass is done, nil if nothing is.
 func (l *Leader) nextPass(ctx context.Context, m *member.Member) (taskSource, error) {
+	if l.cfg.Lines == 0 {
+		if err := l.base.Await(ctx, l.log(), l.client.Timing.PathCheck, l.base.Problem); err != nil {
+			return nil, err
+		}
+	}
 	if l.walked {
+		if l.survey.takeDisturbed() {
+			l.log().Warn("The base path was away during a walk: it is walked again", "event", "walk-again", "base", l.base.Dir)
+			return l.laterWalk, nil
+		}
 		l.pass++
 		l.walked = false
 		l.changed = l.feed.count
@@ -278,13 +288,14 @@ func (l *Leader) onePass(ctx context.Context, m *member.Member, working <-chan e
 		if err != nil {
 			return err
 		}
-		if err := l.account.drain(ctx, m); err != nil { // after the look at the queues: all that left them
+		settled, err := l.account.drain(ctx, m, false) // after the look at the queues: all that left them
+		if err != nil {
 			return err
 		}
 		if most := l.cfg.MaxFailures; most > 0 && l.ledger.now().Ended.Failed >= most {
 			return fmt.Errorf("cannot go on: %d paths have failed, as many as --max-failures allows", l.ledger.now().Ended.Failed)
 		}
-		done := left.Total() == 0 && !walking
+		done := left.Total() == 0 && settled && !walking
 		if !done {
 			if l.over, err = stranded.giveUp(ctx, m, left.Ext, left.Paths+left.Split == 0 && !walking); err != nil {
 				return err

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/session/guard"
@@ -23,7 +24,8 @@ import (
 type survey struct {
 	base        *guard.Base
 	cfg         Config
-	flatAllowed func() bool // a directory may be sent in ranges of names
+	flatAllowed func() bool   // a directory may be sent in ranges of names
+	every       time.Duration // between two looks at a base that is away
 	log         *slog.Logger
 
 	mu        sync.Mutex
@@ -31,11 +33,12 @@ type survey struct {
 	stamps    map[uint64]struct{} // directories that were queued, in the state they had then
 	deeper    map[string]bool     // directories whose entries were cut
 	leftovers []wire.Task         // deletions in directories that are sent in ranges
+	disturbed bool                // the base was away during the last walk
 }
 
-func newSurvey(base *guard.Base, cfg Config, flatAllowed func() bool, log *slog.Logger) *survey {
+func newSurvey(base *guard.Base, cfg Config, flatAllowed func() bool, every time.Duration, log *slog.Logger) *survey {
 	return &survey{
-		base: base, cfg: cfg, flatAllowed: flatAllowed, log: log,
+		base: base, cfg: cfg, flatAllowed: flatAllowed, every: every, log: log,
 		depth: cfg.Depth, stamps: map[uint64]struct{}{}, deeper: map[string]bool{},
 	}
 }
@@ -87,8 +90,41 @@ func (s *survey) fresh(found pathbuilder.Found) bool {
 	return true
 }
 
-// walk emits what has changed since the last walk, everything in the first one.
+// walk emits what has changed since the last walk, everything in the first one. One over which the base was
+// away is disturbed: what it has not seen is for another.
 func (s *survey) walk(ctx context.Context, first bool, emit func(wire.Task) error) error {
+	if err := s.base.Await(ctx, s.log, s.every, s.base.Problem); err != nil {
+		return err
+	}
+	turns, err := s.base.Turns()
+	if err == nil {
+		err = s.walkOnce(ctx, first, emit)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if now, away := s.base.Turns(); away != nil || now != turns {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.disturbed = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.base.CheckNotEmpty()
+}
+
+// takeDisturbed tells whether the last walk was disturbed.
+func (s *survey) takeDisturbed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.disturbed
+	s.disturbed = false
+	return was
+}
+
+func (s *survey) walkOnce(ctx context.Context, first bool, emit func(wire.Task) error) error {
 	opts := s.options()
 	if !first {
 		opts.Subpaths = slices.DeleteFunc(slices.Clone(opts.Subpaths), s.subpathGone)
@@ -97,7 +133,7 @@ func (s *survey) walk(ctx context.Context, first bool, emit func(wire.Task) erro
 	deeper := maps.Clone(s.deeper)
 	s.mu.Unlock()
 	opts.Deeper = func(path string) bool { return deeper[path] }
-	err := pathbuilder.WalkStamped(ctx, opts, func(found pathbuilder.Found) error {
+	return pathbuilder.WalkStamped(ctx, opts, func(found pathbuilder.Found) error {
 		if !s.fresh(found) {
 			return nil
 		}
@@ -109,10 +145,6 @@ func (s *survey) walk(ctx context.Context, first bool, emit func(wire.Task) erro
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return s.base.CheckNotEmpty() // what was there at the start may have been unmounted meanwhile
 }
 
 // subpathGone tells whether a directory of --rsubpaths, which was there at the first walk, is not there

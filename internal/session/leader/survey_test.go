@@ -15,7 +15,7 @@ func TestMemoryOfStamps(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	s := newSurvey(nil, Config{}, nil, slog.New(slog.DiscardHandler))
+	s := newSurvey(nil, Config{}, nil, 0, slog.New(slog.DiscardHandler))
 	for i := range uint64(1_000_000) {
 		s.fresh(pathbuilder.Found{Stamp: i * 0x9e3779b97f4a7c15})
 	}

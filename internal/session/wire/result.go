@@ -28,11 +28,18 @@ type Result struct {
 	Bytes    int64    `json:"bytes"`   // size of the files transferred, for all paths together
 	Who      string   `json:"who"`     // the worker; UnknownWorker: a Python one
 	Errors   []string `json:"errors,omitempty"`
+	Within   bool     `json:"within,omitempty"` // Vanished: the path is there, and files in it have vanished
 
 	Deleted     int      `json:"deleted,omitempty"`     // entries that rsync has deleted
 	Exhausted   bool     `json:"exhausted,omitempty"`   // the budget of deletions was at its end
 	Differences int      `json:"differences,omitempty"` // of --verify: how many
 	Examples    []string `json:"examples,omitempty"`    // the first of them
+}
+
+// Doubtful tells whether a worker has not found its paths: another client has to look, as it may be the
+// worker's node that does not see them.
+func (r Result) Doubtful() bool {
+	return r.Outcome == Changed || r.Outcome == Vanished && !r.Within
 }
 
 // UnknownWorker is who has sent what a Python worker has recorded: that one does not say.

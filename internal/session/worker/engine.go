@@ -292,7 +292,7 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 			w.praise(p.held.task.Value)
 		}
 	case wire.Vanished, wire.Changed:
-		if f.class == rsyncrunner.Vanished {
+		if res.Within = f.class == rsyncrunner.Vanished; res.Within {
 			lines = result.Errors
 		} else {
 			lines = nil
