@@ -120,6 +120,9 @@ var (
 		{"extQueue/taken", "", "", "qdtcs"},
 		{"parties/ext", "", "", always},
 		{"parties/ext/<uuid>__party__", "<master>", "<master>", "qdtcs"},
+		{"parties/bases", "", "", always},
+		{"parties/bases/base-<seq>", "<position>", "<master>", "qdtcs"},
+		{"place", "<place>", "", "qdtcs"},
 		// It begins by making all queues. Otherwise whoever first needs a queue makes it,
 		// and nobody needs outputQueue before the clean-up.
 		{"completedQueue", "", "", "qdt"},
@@ -136,6 +139,8 @@ var (
 	goOthers = []sessionNode{
 		{"parties/ext/<uuid>__party__", "<slave>", "<slave>", "tc"},
 		{"parties/ext/<uuid>__party__", "<dest>", "<dest>", "dtc"},
+		{"parties/bases/base-<seq>", "<position>", "<slave>", "tc"},
+		{"parties/bases/base-<seq>", "<position>", "<dest>", "dtc"},
 	}
 	goUnderGo = []sessionNode{
 		{"extQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
@@ -144,6 +149,7 @@ var (
 		{"meta", metaWith(4, 4), "", "s"},
 	}
 	goUnderPython = []sessionNode{
+		{"parties/bases", "", "", "dtcsz"},
 		{"parties/ext", "", "", "dtcsz"},
 	}
 	// There is no odd name, which would wait for a Go source.
@@ -345,6 +351,12 @@ func (r *rig) nodes(names map[string]string, guests ...int64) []string {
 		}
 		if name == "meta" {
 			line.data = metaStep.ReplaceAllString(metaID.ReplaceAllString(line.data, `"id":"<id>"`), `"step":<step>`)
+		}
+		if name == "place" { // what these hold is of this machine
+			line.data = "<place>"
+		}
+		if strings.HasPrefix(name, "parties/bases/") {
+			line.data = "<position>"
 		}
 		owner, member := owners[n.Owner]
 		if !member {

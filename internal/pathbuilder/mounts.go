@@ -47,7 +47,7 @@ type mount struct {
 	fstype string
 	source string
 
-	fsid uint64 // of the file system; 0 if it has none, or but its device's number
+	fsid uint64 // see statFileSystem
 	ino  uint64 // of the open directory
 }
 
@@ -89,6 +89,13 @@ func otherMount(path string, was, is mount) error {
 func (p *Place) Mounts() (*Mounts, error) {
 	m := &Mounts{tree: p.tree, base: p}
 	return m, m.note()
+}
+
+// Points are the directories below the base where something was mounted.
+func (m *Mounts) Points() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Sorted(maps.Keys(m.points))
 }
 
 // Look is an error if the directory rel ("" for the base) is not to be relied on, as it lies on another
@@ -267,20 +274,25 @@ func identify(fd int, table map[int]mount) (mount, error) {
 	if !ok {
 		return mount{}, fmt.Errorf("%s does not list mount %d: was it mounted or unmounted just now?", mountTable, id)
 	}
-	stat, err := statMount(fd)
-	if err != nil {
-		return mount{}, err
+	stat, fsid, err := statFileSystem(fd)
+	found.unique, found.ino, found.fsid = stat.Mnt_id, stat.Ino, fsid
+	return found, err
+}
+
+// statFileSystem is statMount, with the id of the file system: 0 if it has none, or but its device's number.
+func statFileSystem(fd int) (stat unix.Statx_t, fsid uint64, err error) {
+	if stat, err = statMount(fd); err != nil {
+		return stat, 0, err
 	}
 	var fs unix.Statfs_t
 	if err := ignoreInterrupts(func() error { return unix.Fstatfs(fd, &fs) }); err != nil {
-		return mount{}, fmt.Errorf("statfs: %w", err)
+		return stat, 0, fmt.Errorf("statfs: %w", err)
 	}
-	found.unique, found.ino = stat.Mnt_id, stat.Ino
-	found.fsid = uint64(uint32(fs.Fsid.Val[0])) | uint64(uint32(fs.Fsid.Val[1]))<<32
-	if found.fsid == unix.Mkdev(stat.Dev_major, stat.Dev_minor) {
-		found.fsid = 0
+	fsid = uint64(uint32(fs.Fsid.Val[0])) | uint64(uint32(fs.Fsid.Val[1]))<<32
+	if fsid == unix.Mkdev(stat.Dev_major, stat.Dev_minor) {
+		fsid = 0
 	}
-	return found, nil
+	return stat, fsid, nil
 }
 
 // statMount looks at an open directory's inode and its mount's unique id, which is 0 on kernels that have

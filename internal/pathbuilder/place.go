@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -193,4 +195,54 @@ func someNames(dir openDir, limit int) (map[string]uint64, error) {
 		return nil, err
 	}
 	return names, nil
+}
+
+// Sign is by what a directory can be known on another node, where its device may have another number.
+type Sign struct {
+	FSID  uint64 // of the file system; 0: it has none
+	Inode uint64
+	Names []string // some of those in it; none: it is empty
+}
+
+// Sign looks at a directory below the base.
+func (t *Tree) Sign(rel string) (s Sign, err error) {
+	fd, err := t.open(rel, unix.O_RDONLY)
+	if err != nil {
+		return s, err
+	}
+	defer unix.Close(fd)
+	stat, fsid, err := statFileSystem(fd)
+	if err != nil {
+		return s, fmt.Errorf("cannot look at %s: %w", Printable(t.path(rel)), err)
+	}
+	names, err := someNames(openDir{fd: fd, path: t.path(rel)}, someSize)
+	return Sign{FSID: fsid, Inode: stat.Ino, Names: slices.Sorted(maps.Keys(names))}, err
+}
+
+// Seems tells whether a directory may be the one of which another node has seen a sign. Inodes may differ
+// from node to node, and names change; but one that is empty here and not there is no more than a mount
+// point, and one that has neither the inode nor any of the names is something else.
+func (t *Tree) Seems(rel string, there Sign) (bool, error) {
+	here, err := t.Sign(rel)
+	if err != nil {
+		return false, err
+	}
+	known := here.FSID != 0 && there.FSID != 0
+	sameInode := here.Inode == there.Inode && (!known || here.FSID == there.FSID)
+	switch {
+	case sameInode && known, len(here.Names) == 0 && len(there.Names) == 0:
+		return true, nil
+	case len(here.Names) == 0:
+		return false, nil
+	case sameInode:
+		return true, nil
+	}
+	fd, err := t.open(rel, unix.O_PATH)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	return slices.ContainsFunc(there.Names, func(name string) bool {
+		return openDir{fd: fd}.look(name, new(unix.Stat_t)) == nil
+	}), nil
 }

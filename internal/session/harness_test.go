@@ -60,6 +60,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if parameters := os.Getenv(elsewhereSource); parameters != "" {
+		if err := runElsewhere(parameters); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	if err := flag.Set("test.parallel", strconv.Itoa(max(8, runtime.GOMAXPROCS(0)))); err != nil { // they wait more than they compute
 		panic(err)
@@ -116,6 +123,13 @@ func (r *rig) makeTree(o testtree.TreeOptions) {
 // smallTree has 1 + 3 + 6 directories.
 var smallTree = testtree.TreeOptions{Fanout: []int{3, 2}, Files: 2, Size: 100}
 
+// shortTiming is for sessions of a second.
+var shortTiming = member.Timing{
+	Poll: 50 * time.Millisecond, Progress: 100 * time.Millisecond, Retry: 50 * time.Millisecond,
+	PathCheck: 50 * time.Millisecond, NoDest: time.Second,
+	StatsFlush: 100 * time.Millisecond, Reconnect: 200 * time.Millisecond, Leave: 5 * time.Second,
+}
+
 // config is a client's configuration; n is its number, and its host.
 func (r *rig) config(n int, path string, change ...func(*Config)) Config {
 	c := Config{
@@ -126,11 +140,7 @@ func (r *rig) config(n int, path string, change ...func(*Config)) Config {
 			},
 			Session: r.name, Host: fmt.Sprintf("127.0.0.%d", n),
 			Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
-			Timing: member.Timing{
-				Poll: 50 * time.Millisecond, Progress: 100 * time.Millisecond, Retry: 50 * time.Millisecond,
-				PathCheck: 50 * time.Millisecond, NoDest: time.Second,
-				StatsFlush: 100 * time.Millisecond, Reconnect: 200 * time.Millisecond, Leave: 5 * time.Second,
-			},
+			Timing: shortTiming,
 		},
 		Base: guard.Config{Path: path, VerifyPath: true}, MaxDelete: -1, Prefetch: 4,
 		Leader:      leader.Config{Depth: 2},

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
@@ -117,7 +118,8 @@ func TestWalkWithoutTheFileSystem(t *testing.T) {
 				away()
 			}
 			r.until("somebody waits", func() bool { return r.said("base-away") > 0 })
-			r.must(os.Mkdir(r.src+".fs/dir000/new", 0o755), os.WriteFile(r.src+".fs/dir000/new/file", nil, 0o644))
+			dir, old := r.src+".fs/dir000", time.Unix(1500000000, 123)
+			r.must(os.Mkdir(dir+"/new", 0o755), os.WriteFile(dir+"/new/file", nil, 0o644), os.Chtimes(dir, old, old))
 			back()
 			r.finish(slave, dest, master)
 			r.identical()

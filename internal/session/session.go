@@ -47,7 +47,14 @@ func Destination(ctx context.Context, cfg Config) error {
 		return err
 	}
 	d := destination.New(client, base, role)
-	return client.Run(ctx, []string{wire.PartyAll, wire.PartyDests, wire.PartyExt}, d.Play)
+	return client.Run(ctx, []string{wire.PartyAll, wire.PartyDests, wire.PartyExt}, func(ctx context.Context, m *member.Member) error {
+		if base != nil {
+			if err := meet(ctx, m, base, cfg, false); err != nil {
+				return err
+			}
+		}
+		return d.Play(ctx, m)
+	})
 }
 
 // newClient makes the part that every role has.

@@ -5,6 +5,7 @@ package session
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"vsc-zk/internal/rsyncrunner"
@@ -13,6 +14,7 @@ import (
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/session/worker"
+	"vsc-zk/internal/zkclient"
 )
 
 // Source runs a source until the session is over: as the leader if it is the first of the session, else as a
@@ -76,6 +78,11 @@ func (s *source) close() {
 // play decides the role at the first time; a client that has lost its ZooKeeper session goes on in the role it
 // had.
 func (s *source) play(ctx context.Context, m *member.Member) error {
+	if s.cfg.Lines == 0 {
+		if err := meet(ctx, m, s.base, s.cfg, true); err != nil {
+			return err
+		}
+	}
 	ready := m.WatchReady(ctx)
 	switch {
 	case s.leader != nil:
@@ -164,7 +171,33 @@ func (s *source) follow(ctx context.Context, m *member.Member, ready *member.Rea
 	}
 	s.client.Joined()
 	m.Background(func() { missLeader(ctx, m, ready) })
+	if err := s.expect(ctx, m, ready); err != nil {
+		return err
+	}
 	return s.worker.Play(ctx, m, ready)
+}
+
+// expect has the base compared with the leader's, if that is a Go one.
+func (s *source) expect(ctx context.Context, m *member.Member, ready *member.Ready) error {
+	select {
+	case <-ready.Started:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	data, stat, err := m.ZK.Get(ctx, m.Tree.Place())
+	if errors.Is(err, zkclient.ErrNoNode) || err == nil && stat.Czxid != m.Client.Epoch() {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	place, err := wire.DecodePlace(data)
+	if err != nil {
+		m.Log.Warn(err.Error()+"; this source's is not compared with it", "event", "not-compared", "error", err)
+		return nil
+	}
+	s.base.Expect(place)
+	return nil
 }
 
 // missLeader warns of a session that has lost its leader: its workers finish the queue, but nobody ends it.

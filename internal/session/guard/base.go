@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"vsc-zk/internal/pathbuilder"
+	"vsc-zk/internal/session/wire"
 )
 
 // Config is what a base has to be, and what of it is left out. Sources of a session agree on all of
@@ -42,6 +43,8 @@ type Base struct {
 	place  *pathbuilder.Place  // what the base was when it was first there; nil: it was not there yet
 	mounts *pathbuilder.Mounts // below it; nil: nobody has asked
 	away   bool                // it was said that something is wrong with it
+
+	expected *wire.Place // what the leader's is; nil: that is known to be the same, or not of interest
 }
 
 // NewBase refuses a path that cannot be a base.
@@ -72,6 +75,9 @@ func (b *Base) CheckStart() error {
 func (b *Base) Problem() error {
 	if b.Config.VerifyPath && !b.isDir() {
 		return errBasePath
+	}
+	if err := b.compare(); err != nil {
+		return err
 	}
 	if _, err := b.Turns(); err != nil {
 		return err

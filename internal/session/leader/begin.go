@@ -102,10 +102,19 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 	if err := m.Budget(l.asked.MaxDelete).Make(ctx); err != nil {
 		return err
 	}
+	ops := []zkclient.Op{
+		zkclient.OpCreate(m.Tree.Ready(), []byte(wire.Start), zkclient.Persistent),
+		zkclient.OpCreate(m.Tree.Meta(), wire.NewMeta(l.id, 0, l.asked.Terms).Encode(), zkclient.Persistent),
+	}
+	if l.cfg.Lines == 0 {
+		place, err := l.base.Describe()
+		if err != nil {
+			return err
+		}
+		ops = append(ops, zkclient.OpCreate(m.Tree.Place(), place.Encode(), zkclient.Persistent))
+	}
 	for {
-		err := m.ZK.Multi(ctx,
-			zkclient.OpCreate(m.Tree.Ready(), []byte(wire.Start), zkclient.Persistent),
-			zkclient.OpCreate(m.Tree.Meta(), wire.NewMeta(l.id, 0, l.asked.Terms).Encode(), zkclient.Persistent))
+		err := m.ZK.Multi(ctx, ops...)
 		if errors.Is(err, zkclient.ErrConnectionLoss) || errors.Is(err, zkclient.ErrNodeExists) {
 			ours, err := l.begun(ctx, m)
 			if ours || err != nil {
@@ -152,7 +161,7 @@ func (l *Leader) adopt(ctx context.Context, m *member.Member) error {
 		return err
 	} else if !ok {
 		// What is in S/extQueue is of yet another session, whose clean-up did not know it.
-		for _, path := range []string{m.Tree.ExtQueue(), m.Tree.Results(), m.Tree.Links(), m.Tree.Split(), m.Tree.Meta()} {
+		for _, path := range []string{m.Tree.ExtQueue(), m.Tree.Results(), m.Tree.Links(), m.Tree.Split(), m.Tree.Meta(), m.Tree.Place()} {
 			if err := m.ZK.DeleteTree(ctx, path); err != nil {
 				return err
 			}

@@ -50,7 +50,11 @@
 //	S/meta                      JSON ([Meta]): how far the session is. Only the leader writes it, in
 //	                            the transactions that do what it tells of. It is void when its epoch
 //	                            is not that of S/watch/ready.
+//	S/place                     JSON ([Place]): what the leader's base is. It is made in the transaction
+//	                            that makes S/watch/ready, and void if its czxid is not the epoch.
 //	S/parties/ext               the clients that know the extensions
+//	S/parties/bases             sequential and ephemeral, JSON ([Position]): where the bases of the clients
+//	                            stand on their machines
 //	S/extQueue                  entries whose names a Python worker would misread, and those that it
 //	                            does not know (ranges, leftovers, links). It counts once S/meta is valid.
 //	S/results                   sequential, JSON ([Result]): what became of the tasks of one run

@@ -103,6 +103,19 @@ func FuzzLinks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeLinks), EncodeLinks) })
 }
 
+func FuzzPlace(f *testing.F) {
+	sign := Sign{FSID: 1 << 63, Inode: 2, Names: []Text{"a", "\xff"}}
+	f.Add(Place{Sign: sign, Mounts: []Mounted{{Path: "b/c", Sign: sign}}}.Encode())
+	f.Add([]byte("{}"))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodePlace), Place.Encode) })
+}
+
+func FuzzPosition(f *testing.F) {
+	f.Add(Position{Who: "h:1", Source: true, Boot: "b", Dir: "/\xff", Above: []Spot{{Device: "8:1", Path: "/a"}}, Below: []Spot{{At: "b"}}, Exclude: "/x"}.Encode())
+	f.Add([]byte("{}"))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodePosition), Position.Encode) })
+}
+
 func FuzzDest(f *testing.F) {
 	f.Add([]byte("4444:host.example:17"))
 	f.Add([]byte("0x10:h:"))

@@ -70,6 +70,8 @@ func (t Tree) Dest(whoami string) string    { return t.root + "/dests/" + whoami
 // The extensions.
 
 func (t Tree) Meta() string               { return t.root + "/meta" }
+func (t Tree) Place() string              { return t.root + "/place" }
+func (t Tree) Bases() string              { return t.root + "/parties/bases" }
 func (t Tree) ExtQueue() string           { return t.root + "/extQueue" }
 func (t Tree) Results() string            { return t.root + "/results" }
 func (t Tree) Links() string              { return t.root + "/links" }
@@ -85,6 +87,6 @@ func (t Tree) OfSession() []string {
 	return []string{
 		t.DestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
 		t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
-		t.root + "/slots", t.Meta(),
+		t.root + "/slots", t.Meta(), t.Place(),
 	}
 }
