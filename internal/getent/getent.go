@@ -21,52 +21,72 @@ const (
 	hostTimeout = 10 * time.Second
 )
 
-var errNoUser = errors.New("there is no such user on this machine")
-
-// UserID returns the numeric id of a user. Where there is no getent it reads /etc/passwd.
-func UserID(ctx context.Context, name string) (uint32, error) {
-	id, err := userID(ctx, name)
-	if errors.Is(err, exec.ErrNotFound) {
-		id, err = passwdID(name)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("cannot look up user %q: %w", name, err)
-	}
-	uid, err := strconv.ParseUint(id, 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("cannot look up user %q: user id %q is not a number", name, id)
-	}
-	return uint32(uid), nil
+// kind names what has an id, where getent has it, and who knows it where there is no getent.
+type kind struct {
+	name, database string
+	local          func(name string) (id string, err error)
 }
 
-func userID(ctx context.Context, name string) (string, error) {
-	if name == "" || strings.ContainsAny(name, "\x00:\n") {
-		return "", errNoUser
+var (
+	users = kind{"user", "passwd", func(name string) (string, error) {
+		u, err := user.Lookup(name)
+		if err != nil {
+			return "", err
+		}
+		return u.Uid, nil
+	}}
+	groups = kind{"group", "group", func(name string) (string, error) {
+		g, err := user.LookupGroup(name)
+		if err != nil {
+			return "", err
+		}
+		return g.Gid, nil
+	}}
+)
+
+// UserID returns the numeric id of a user. Where there is no getent it reads /etc/passwd.
+func UserID(ctx context.Context, name string) (uint32, error) { return users.id(ctx, name) }
+
+// GroupID is UserID for groups.
+func GroupID(ctx context.Context, name string) (uint32, error) { return groups.id(ctx, name) }
+
+func (k kind) id(ctx context.Context, name string) (uint32, error) {
+	text, err := k.ask(ctx, name)
+	if errors.Is(err, exec.ErrNotFound) {
+		text, err = k.local(name)
+		if errors.As(err, new(user.UnknownUserError)) || errors.As(err, new(user.UnknownGroupError)) {
+			err = k.unknown()
+		}
 	}
-	out, err := query(ctx, userTimeout, "passwd", name)
+	if err != nil {
+		return 0, fmt.Errorf("cannot look up %s %q: %w", k.name, name, err)
+	}
+	id, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("cannot look up %s %q: %s id %q is not a number", k.name, name, k.name, text)
+	}
+	return uint32(id), nil
+}
+
+func (k kind) unknown() error { return fmt.Errorf("there is no such %s on this machine", k.name) }
+
+func (k kind) ask(ctx context.Context, name string) (string, error) {
+	if name == "" || strings.ContainsAny(name, "\x00:\n") {
+		return "", k.unknown()
+	}
+	out, err := query(ctx, userTimeout, k.database, name)
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit) && exit.ExitCode() == 2: // getent(1): key not found
-		return "", errNoUser
+		return "", k.unknown()
 	case err != nil:
 		return "", err
 	}
 	fields := strings.Split(strings.TrimSuffix(out, "\n"), ":")
 	if len(fields) < 3 {
-		return "", fmt.Errorf("getent passwd printed %q", out)
+		return "", fmt.Errorf("getent %s printed %q", k.database, out)
 	}
 	return fields[2], nil
-}
-
-func passwdID(name string) (string, error) {
-	u, err := user.Lookup(name)
-	if errors.As(err, new(user.UnknownUserError)) {
-		return "", errNoUser
-	}
-	if err != nil {
-		return "", err
-	}
-	return u.Uid, nil
 }
 
 // FQDN returns the full name of a host as Python's socket.getfqdn does, or Go and Python clients of

@@ -226,7 +226,7 @@ func TestRefusedOptionsDelete(t *testing.T) {
 			if deleted := tree(t, destination)[path] == ""; deleted != with {
 				t.Errorf("%s: %v, deleted: %v", extra, with, deleted)
 			}
-			if err := options.Validate(t.Context()); (err != nil) != with {
+			if _, err := options.Ready(t.Context()); (err != nil) != with {
 				t.Errorf("%s: %v", extra, err)
 			}
 		}

@@ -104,9 +104,9 @@ func TestFiltersComeFirst(t *testing.T) {
 	write(t, source, "a/file", "x")
 	write(t, destination, "a/skip/old", "x")
 	_, url := serve(t, destination)
-	extra := []string{"include:/a/skip", "filter:risk /a/skip", "filter:show /a/skip/***", "cvs-exclude"}
+	extra := []string{"include:/a/skip", "filter:risk /a/skip", "filter:show /a/skip/***"}
 	options := Options{Delete: true, Extra: extra}
-	if err := options.Validate(t.Context()); err != nil {
+	if _, err := options.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	send(t, options, Job{Base: source, Names: []string{"a"}, Kind: Recursive, Filters: []string{"/a/skip"}, URL: url})

@@ -41,9 +41,15 @@ func (o Options) of(kind Kind) Options {
 	case Leftovers:
 		add("existing", "ignore-existing")
 	}
-	// Beside files nothing is deleted: that is what Leftovers are for. And nothing makes way for
-	// the names of LinkGroups, which are copies that are there already.
-	o.Delete = o.Delete && !kind.Files()
+	// Beside files nothing is deleted: that is what Leftovers are for. And nothing makes way for the
+	// names of LinkGroups, which are copies that are there already.
+	if kind.Files() {
+		o.Delete = false
+		o.Extra = slices.DeleteFunc(slices.Clone(o.Extra), func(extra string) bool {
+			known := lookup(extra)
+			return known != nil && known.ours == "delete"
+		})
+	}
 	return o
 }
 
@@ -51,6 +57,6 @@ func (o Options) of(kind Kind) Options {
 func (o Options) HasRules() bool {
 	return slices.ContainsFunc(o.Extra, func(extra string) bool {
 		key, _, _ := strings.Cut(extra, ":")
-		return key == "exclude" || key == "filter" || key == "cvs-exclude"
+		return key == "exclude" || key == "filter"
 	})
 }

@@ -40,8 +40,8 @@ func TestArgs(t *testing.T) {
 		{"rules, range", Options{Extra: []string{"exclude:x"}}, Job{Kind: NameRange}, "--exclude=x --ignore-missing-args"},
 		{"rules, links", Options{Extra: []string{"filter:- x"}}, Job{Kind: LinkGroups}, "--filter=- x --existing"},
 		{"no rules, links", Options{Extra: []string{"bwlimit:1"}}, Job{Kind: LinkGroups}, "--bwlimit=1"},
-		{"filters and rules", Options{Extra: []string{"cvs-exclude"}}, Job{Filters: []string{"/a", "! b"}, Rules: []string{"P c/"}},
-			"--filter=- /a --filter=- ! b --filter=P c/ --cvs-exclude"},
+		{"filters and rules", Options{Extra: []string{"exclude:x"}}, Job{Filters: []string{"/a", "! b"}, Rules: []string{"P c/"}},
+			"--filter=- /a --filter=- ! b --filter=P c/ --exclude=x"},
 
 		{"all", all, Job{}, "--delete --checksum --drop-cache --hard-links --inplace --timeout=7 --verbose -n --fuzzy --exclude=a:b --no-inc-recursive"},
 		{"all, links", all, Job{Kind: LinkGroups},
@@ -71,7 +71,7 @@ func TestArgsLeaveTheOptionsAlone(t *testing.T) {
 
 func TestHasRules(t *testing.T) {
 	for extra, want := range map[string]bool{
-		"exclude:*.o": true, "filter:- x": true, "cvs-exclude": true, "exclude": true,
+		"exclude:*.o": true, "filter:- x": true, "exclude": true,
 		"include:x": false, "fuzzy": false, "bwlimit:exclude": false,
 	} {
 		if got := (Options{Extra: []string{"bwlimit:1", extra}}).HasRules(); got != want {
@@ -124,5 +124,16 @@ func TestLeftovers(t *testing.T) {
 	}
 	if result.Deleted != 3 {
 		t.Errorf("%d deleted", result.Deleted)
+	}
+}
+
+// Nothing is deleted beside single files, whatever the options say about when.
+func TestFilesWithoutDeletion(t *testing.T) {
+	options := Options{Delete: true, Extra: []string{"delete-after", "fuzzy", "del"}}
+	if got := options.of(NameRange); !slices.Equal(got.Extra, []string{"fuzzy", "ignore-missing-args", "force"}) {
+		t.Errorf("%q", got.Extra)
+	}
+	if got := options.of(Leftovers); !slices.Equal(got.Extra, []string{"delete-after", "fuzzy", "del", "existing", "ignore-existing"}) {
+		t.Errorf("%q", got.Extra)
 	}
 }

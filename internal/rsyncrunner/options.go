@@ -8,44 +8,77 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"vsc-zk/internal/getent"
 )
 
 // Options are what a session wants of rsync, the same for all its runs.
 type Options struct {
-	Delete    bool
-	Checksum  bool
-	HardLinks bool
-	Inplace   bool
-	DryRun    bool
-	Verify    bool // only compare, by checksums: each difference is a Change
-	Verbose   bool
-	DropCache bool     // a patched rsync only
-	Timeout   int      // seconds without data; 0: none
-	Extra     []string // "key" or "key:value": --key or --key=value
+	Delete        bool
+	Checksum      bool
+	HardLinks     bool
+	Inplace       bool
+	ACLs          bool
+	XAttrs        bool
+	OneFileSystem bool   // whoever lists paths has to stay on it too
+	UserMap       string // as rsync's --usermap; "": none
+	GroupMap      string
+	DryRun        bool
+	Verify        bool // compare only, by checksums: nothing is written, each difference is a Change
+	Verbose       bool
+	DropCache     bool     // a patched rsync only
+	Timeout       int      // seconds without data; 0: none
+	Extra         []string // "key" or "key:value": --key or --key=value, see table
 }
 
-// helpTimeout bounds `rsync --help`.
+// helpTimeout bounds an rsync that is only asked something.
 const helpTimeout = 10 * time.Second
 
-// Validate refuses options that would break what the runner rests on, and those that this rsync
-// lacks. With DropCache it asks rsync.
-func (o Options) Validate(ctx context.Context) error {
+// Adopt turns what Extra has of options that are fields too into these. Without it they are not
+// passed on.
+func (o Options) Adopt() Options {
+	given := o.Extra
+	o.Extra = nil
+	for _, extra := range given {
+		key, value, _ := strings.Cut(extra, ":")
+		if known := lookup(key); known != nil && known.set != nil {
+			known.set(&o, value)
+		} else {
+			o.Extra = append(o.Extra, extra)
+		}
+	}
+	return o
+}
+
+// Ready refuses options that would break what the runner rests on, those that nobody has looked at,
+// and those that this rsync lacks or whose values it does not take. It gives the options that runs
+// use: with numbers for the names of users and groups.
+func (o Options) Ready(ctx context.Context) (Options, error) {
 	if o.Timeout < 0 {
-		return fmt.Errorf("cannot use a timeout of %d seconds: give 0 (none) or more", o.Timeout)
+		return o, fmt.Errorf("cannot use a timeout of %d seconds: give 0 (none) or more", o.Timeout)
 	}
 	for _, extra := range o.Extra {
 		if err := o.checkExtra(extra); err != nil {
-			return err
+			return o, err
 		}
 	}
-	if o.DropCache {
-		return checkDropCache(ctx, "")
+	o = o.Adopt()
+	var err error
+	if o.UserMap, err = numericMap(ctx, "usermap", o.UserMap, getent.UserID); err != nil {
+		return o, err
 	}
-	return nil
+	if o.GroupMap, err = numericMap(ctx, "groupmap", o.GroupMap, getent.GroupID); err != nil {
+		return o, err
+	}
+	if o.DropCache {
+		if err := checkDropCache(ctx, ""); err != nil {
+			return o, err
+		}
+	}
+	return o, o.tryParsing(ctx)
 }
 
 // args returns the options between the fixed ones and the operands.
@@ -61,11 +94,19 @@ func (o Options) args() []string {
 	add(o.DropCache, "--drop-cache")
 	add(o.HardLinks, "--hard-links")
 	add(o.Inplace, "--inplace")
+	add(o.ACLs, "--acls")
+	add(o.XAttrs, "--xattrs")
+	add(o.OneFileSystem, "--one-file-system")
+	add(o.UserMap != "", "--usermap="+o.UserMap)
+	add(o.GroupMap != "", "--groupmap="+o.GroupMap)
 	add(o.Timeout > 0, "--timeout="+strconv.Itoa(o.Timeout))
 	add(o.Verbose, "--verbose")
 	add(o.DryRun, "-n")
 	for _, extra := range o.Extra {
 		key, value, hasValue := strings.Cut(extra, ":")
+		if key == "sockopts" {
+			value = noDelay + "," + value
+		}
 		if hasValue {
 			key += "=" + value
 		}
@@ -81,43 +122,80 @@ func (o Options) args() []string {
 	return args
 }
 
-// longName matches the name of a long option.
-var longName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]+$`)
-
+// checkExtra refuses what the table does, and what it does not know.
 func (o Options) checkExtra(extra string) error {
-	key, value, _ := strings.Cut(extra, ":")
+	key, value, hasValue := strings.Cut(extra, ":")
 	if !longName.MatchString(key) {
 		return fmt.Errorf("cannot use the rsync option %q: give the long name of an option without its dashes, and a value after a colon, as in bwlimit:1000", extra)
 	}
-	if strings.ContainsRune(value, 0) {
-		return fmt.Errorf("cannot use the rsync option %q: its value has a NUL byte", extra)
-	}
-	if reason := o.refusal(key, value); reason != "" {
-		return fmt.Errorf("cannot use the rsync option %q: %s", extra, reason)
+	refuse := func(why string) error { return fmt.Errorf("cannot use the rsync option %q: %s", extra, why) }
+	known := lookup(key)
+	switch {
+	case strings.ContainsRune(value, 0):
+		return refuse("its value has a NUL byte")
+	case known == nil:
+		return refuse("it is not in the table of those that were looked at, so nobody knows what it does to a tree that is sent in pieces")
+	case known.use == refused && known.ours != "":
+		return refuse(known.why + ": give zkrsync's own --" + known.ours + " instead")
+	case known.use == refused:
+		return refuse(known.why)
+	case hasValue && known.values()[key] == "":
+		return refuse("it takes no value")
+	case !hasValue && known.values()[key] != "":
+		return refuse("it lacks its value: " + key + ":" + known.values()[key])
+	case known.refuse != nil:
+		if why := known.refuse(o, key, value); why != "" {
+			return refuse(why)
+		}
 	}
 	return nil
 }
 
+// tryParsing has rsync itself read the options, after which it only prints its version.
+func (o Options) tryParsing(ctx context.Context) error {
+	if len(o.Extra) == 0 && !o.ACLs && !o.XAttrs {
+		return nil
+	}
+	name := programName("")
+	_, problem, err := ask(ctx, name, append(o.args(), "--version")...)
+	if err == nil && problem != "" {
+		err = fmt.Errorf("cannot use these options: %s says %q", name, problem)
+	}
+	return err
+}
+
 // checkDropCache asks rsync whether it knows --drop-cache.
 func checkDropCache(ctx context.Context, program string) error {
-	ctx, cancel := context.WithTimeout(ctx, helpTimeout)
-	defer cancel()
 	name := programName(program)
-	var help bytes.Buffer
-	cmd := exec.Command(name, "--help")
-	cmd.Env = childEnviron(os.Environ())
-	cmd.Stdout = &help
-	p, err := startProcess(cmd, false, defaultStopGrace)
+	help, _, err := ask(ctx, name, "--help")
 	if err != nil {
-		return startError(name, err)
+		return err
 	}
-	if err := p.wait(ctx); err != nil {
-		return fmt.Errorf("cannot ask %s for its options: %w", name, err)
-	}
-	if !bytes.Contains(help.Bytes(), []byte("--drop-cache")) {
+	if !strings.Contains(help, "--drop-cache") {
 		return fmt.Errorf("cannot drop the page cache: %s has no --drop-cache (only patched rsyncs have it); leave the option away or install such an rsync", name)
 	}
 	return nil
+}
+
+// ask runs rsync for what it prints. Where it fails the problem is its first error line.
+func ask(ctx context.Context, name string, args ...string) (said, problem string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, helpTimeout)
+	defer cancel()
+	var out, errs bytes.Buffer
+	cmd := exec.Command(name, args...)
+	cmd.Env = childEnviron(os.Environ())
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	p, err := startProcess(cmd, false, defaultStopGrace)
+	if err != nil {
+		return "", "", startError(name, err)
+	}
+	if err := p.wait(ctx); err != nil {
+		return "", "", fmt.Errorf("cannot ask %s for its options: %w", name, err)
+	}
+	if code, _ := p.status(); code != 0 {
+		problem, _, _ = strings.Cut(strings.TrimSpace(errs.String())+"\n"+exitText(code), "\n")
+	}
+	return out.String(), problem, nil
 }
 
 func programName(program string) string {

@@ -76,7 +76,8 @@ func checkRsync(ctx context.Context, cfg Config) error {
 	if _, err := exec.LookPath("rsync"); err != nil {
 		return fmt.Errorf("cannot work without rsync: %w; install it, or correct PATH", err)
 	}
-	return cfg.Rsync.Validate(ctx)
+	_, err := cfg.Rsync.Ready(ctx)
+	return err
 }
 
 // PathsOnly walks the tree and fills the path queue as a leader does, then removes the queue again.
