@@ -157,7 +157,7 @@ func TestManyRunsAreOneRsync(t *testing.T) {
 				}
 			}
 			plain := slices.Clone(options.Extra)
-			options, err := options.Ready(t.Context(), "")
+			options, err := options.Ready(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
