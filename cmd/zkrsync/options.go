@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"vsc-zk/internal/cli"
+	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session"
 )
 
@@ -26,19 +27,23 @@ type options struct {
 	source, destination, pathsOnly, state bool
 
 	// Session
-	session    string
-	rsyncPath  string
-	delete     bool
-	checksum   bool
-	hardLinks  bool
-	inplace    bool
-	dryRun     bool
-	allowEmpty bool
-	maxDelete  int // -1: any number
-	sentinel   string
-	verify     bool
-	netcat     bool
-	inherit    bool
+	session           string
+	rsyncPath         string
+	delete            bool
+	checksum          bool
+	hardLinks         bool
+	inplace           bool
+	acls              bool
+	xattrs            bool
+	oneFileSystem     bool
+	userMap, groupMap string
+	dryRun            bool
+	allowEmpty        bool
+	maxDelete         int // -1: any number
+	sentinel          string
+	verify            bool
+	netcat            bool
+	inherit           bool
 
 	// Path building
 	depth        int // session.AutoDepth: auto
@@ -106,6 +111,7 @@ func newProgram(o *options) *cli.Program {
 		logFormat:    "text",
 	}
 	p := cli.New("zkrsync", "Spread the rsync of one large directory tree over many processes and nodes, which ZooKeeper coordinates.")
+	p.Foreign = rsyncrunner.Hint
 	o.zookeeperOptions(p)
 	o.roleOptions(p)
 	o.sessionOptions(p)
@@ -153,6 +159,16 @@ func (o *options) sessionOptions(p *cli.Program) {
 		Help: "Keep hard links between files (rsync --hard-links)."})
 	g.Bool(&o.inplace, cli.Opt{Name: "inplace",
 		Help: "Write into the files of the destination instead of replacing them (rsync --inplace)."})
+	g.Bool(&o.acls, cli.Opt{Name: "acls", Added: true,
+		Help: "Send access control lists (rsync --acls); they are compared with --verify, too. Without it they stay behind, and a source that sees one says so once."})
+	g.Bool(&o.xattrs, cli.Opt{Name: "xattrs", Added: true,
+		Help: "Send extended attributes (rsync --xattrs). For the rest as --acls."})
+	g.Bool(&o.oneFileSystem, cli.Opt{Name: "one-file-system", Added: true,
+		Help: "Stay on the file system of the source's base directory (rsync --one-file-system): what is mounted below is sent as an empty directory, and nothing below it is deleted."})
+	g.String(&o.userMap, cli.Opt{Name: "usermap", Arg: "MAP", Added: true,
+		Help: "Give files other owners at the destination (rsync --usermap): FROM:TO, separated by commas, the first that fits counts. FROM is a name, a number, a range of numbers, or * for all, TO a name or number. Names are looked up on the source."})
+	g.String(&o.groupMap, cli.Opt{Name: "groupmap", Arg: "MAP", Added: true,
+		Help: "Give files other groups (rsync --groupmap). For the rest as --usermap."})
 	g.Bool(&o.dryRun, cli.Opt{Name: "dryrun", Short: "n",
 		Help: "Change nothing at the destination, only find out what would be done (rsync --dry-run)."})
 	g.Bool(&o.allowEmpty, cli.Opt{Name: "allow-empty", Added: true,
@@ -178,7 +194,7 @@ func (o *options) pathOptions(p *cli.Program) {
 	g.Strings(&o.subpaths, cli.Opt{Name: "rsubpaths", Arg: "LIST",
 		Help: "Cut some directories into smaller pieces: DEPTH_PATH, separated by commas, deepest paths last. 4_home/big goes four levels below home/big; each has to reach at least as deep as --depth and those before it."})
 	g.Regexp(&o.excludeRe, cli.Opt{Name: "excludere", Arg: "REGEX",
-		Help: "Leave out the directories whose path matches somewhere, and what is below them. RE2 syntax; empty to leave out nothing."})
+		Help: "Leave out the directories whose path matches somewhere, and what is below them. It must not match the base directory itself. With --delete, what only the destination has stays where the pattern is of the form /name(/.*|$). RE2 syntax; empty to leave out nothing."})
 	g.Bool(&o.excludeBelow, cli.Opt{Name: "exclude-below", Added: true,
 		Help: "Let --excludere hold for all directories, not only for those down to --depth. Sources then look through each piece for matches before they send it."})
 	g.String(&o.pathsFrom, cli.Opt{Name: "paths-from", Arg: "FILE", Added: true,
@@ -207,8 +223,8 @@ func (o *options) rsyncOptions(p *cli.Program) {
 		Help: "Have rsync name the files it transfers (rsync --verbose); they are logged with --info."})
 	g.Bool(&o.dropCache, cli.Opt{Name: "dropcache",
 		Help: "Keep transferred files out of the page cache (rsync --drop-cache); needs an rsync with that patch."})
-	g.Strings(&o.arbitOpts, cli.Opt{Name: "arbitopts", Arg: "LIST",
-		Help: "Further long options for the rsync of a source, separated by commas, without dashes: KEY or KEY:VALUE. They are passed on unchecked."})
+	g.EscapedStrings(&o.arbitOpts, cli.Opt{Name: "arbitopts", Arg: "LIST",
+		Help: `Further long options for the rsync of a source, separated by commas, without dashes: KEY or KEY:VALUE; \, is a comma in a value. Those that would do something else to a tree that is sent in pieces than in one rsync are refused, with the reason, as are those that are not known.`})
 	g.Int(&o.rsyncPort, cli.Opt{Name: "rsyncport", Arg: "PORT",
 		Help: "Port of the rsync daemon of a destination; it must be free. 0 to search one from --startport."})
 	g.Int(&o.startPort, cli.Opt{Name: "startport", Arg: "PORT",

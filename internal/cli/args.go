@@ -97,7 +97,7 @@ func (w *words) short(word string) error {
 		rest = rest[size:]
 		switch {
 		case flag == nil:
-			return usagef("no such option: %s", typed)
+			return w.program.noSuchOption(typed)
 		case flag.NoOptDefVal != "":
 			if err := w.assign(flag, typed, flag.NoOptDefVal); err != nil {
 				return err
@@ -200,9 +200,16 @@ func (p *Program) match(name string) (*pflag.Flag, error) {
 	if len(known) == 0 {
 		candidates = added
 	}
+	if len(candidates) > 0 && p.Foreign != nil {
+		hint, option, known := p.Foreign(name)
+		same := slices.ContainsFunc(candidates, func(flag *pflag.Flag) bool { return flag.Name == normal(option) })
+		if known && !same {
+			return nil, usagef("--%s is not taken for --%s, as it is also an option of rsync: %s", name, display(candidates[0]), hint)
+		}
+	}
 	switch len(candidates) {
 	case 0:
-		return nil, usagef("no such option: --%s", name)
+		return nil, p.noSuchOption("--" + name)
 	case 1:
 		return candidates[0], nil
 	}
@@ -212,6 +219,14 @@ func (p *Program) match(name string) (*pflag.Flag, error) {
 	}
 	slices.Sort(names)
 	return nil, usagef("ambiguous option: --%s (%s?)", name, strings.Join(names, ", "))
+}
+
+// noSuchOption is for what was typed with its dashes.
+func (p *Program) noSuchOption(typed string) error {
+	if hint := p.foreign(strings.TrimLeft(typed, "-")); hint != "" {
+		return usagef("no such option: %s: %s", typed, hint)
+	}
+	return usagef("no such option: %s", typed)
 }
 
 // isOption tells whether a word is an option, written in full.

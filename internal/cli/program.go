@@ -22,6 +22,11 @@ type Program struct {
 	// itself.
 	Version string
 
+	// Foreign knows the options of rsync, by their long names or letters. It says how this program
+	// does the same, and by which option of its own, "" if by none. Such a name is taken for an
+	// abbreviation only of that option. nil: nobody takes this program for rsync.
+	Foreign func(name string) (hint, option string, ok bool)
+
 	name, summary string
 	flags         *pflag.FlagSet
 	groups        []*Group // the program's own, in help order
@@ -135,6 +140,9 @@ func (g *Group) String(v *string, o Opt) { g.add(o, &stringValue{v, o.Choices}) 
 
 // Strings registers a list, separated by commas.
 func (g *Group) Strings(v *[]string, o Opt) { g.add(o, (*listValue)(v)) }
+
+// EscapedStrings registers a list, separated by commas; in an item "\," is a comma.
+func (g *Group) EscapedStrings(v *[]string, o Opt) { g.add(o, (*escapedListValue)(v)) }
 
 // Int registers an integer.
 func (g *Group) Int(v *int, o Opt) { g.add(o, intValue[int]{v}) }

@@ -7,6 +7,9 @@ import "fmt"
 // suggest names the option whose name is nearest to an unknown one, as the end of a message; empty
 // if none is near.
 func (p *Program) suggest(name string) string {
+	if hint := p.foreign(name); hint != "" {
+		return "; " + hint
+	}
 	if len(name) == 1 {
 		if flag := p.flags.ShorthandLookup(name); flag != nil {
 			return fmt.Sprintf("; the long name of -%s is %s", name, display(flag))
@@ -24,6 +27,15 @@ func (p *Program) suggest(name string) string {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean %s?", best)
+}
+
+// foreign returns what to do instead of giving an option of another program, "" if it is none.
+func (p *Program) foreign(name string) string {
+	if p.Foreign == nil {
+		return ""
+	}
+	hint, _, _ := p.Foreign(name)
+	return hint
 }
 
 // editDistance is how many letters must be added, dropped or replaced to make b out of a

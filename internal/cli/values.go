@@ -47,6 +47,30 @@ func (v *listValue) Set(text string) error {
 	return nil
 }
 
+// escapedListValue is a list with items that may have commas.
+type escapedListValue []string
+
+func (v *escapedListValue) Type() string { return "strlist" }
+
+func (v *escapedListValue) String() string {
+	items := make([]string, len(*v))
+	for i, item := range *v {
+		items[i] = strings.ReplaceAll(item, ",", `\,`)
+	}
+	return strings.Join(items, ",")
+}
+
+func (v *escapedListValue) Set(text string) error {
+	const comma = "\x00" // which no option can have
+	if err := (*listValue)(v).Set(strings.ReplaceAll(text, `\,`, comma)); err != nil {
+		return err
+	}
+	for i, item := range *v {
+		(*v)[i] = strings.ReplaceAll(item, comma, ",")
+	}
+	return nil
+}
+
 type intValue[T int | int64] struct{ target *T }
 
 func (v intValue[T]) String() string { return strconv.FormatInt(int64(*v.target), 10) }

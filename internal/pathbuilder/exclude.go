@@ -19,8 +19,9 @@ import (
 type Excluder struct {
 	pattern *regexp.Regexp
 	owner   *uint32
-	limit   int // most directories that Below gives
-	readers int // directories that Below reads at once
+	one     bool // Below stays on one file system
+	limit   int  // most directories that Below gives
+	readers int  // directories that Below reads at once
 }
 
 // NewExcluder returns one that excludes the directories in whose full path the pattern is found and
@@ -28,6 +29,9 @@ type Excluder struct {
 func NewExcluder(pattern *regexp.Regexp, owner *uint32) *Excluder {
 	return &Excluder{pattern: pattern, owner: owner, limit: defaultExcludeLimit, readers: defaultWalkers}
 }
+
+// OneFileSystem makes Below pass over what lies on another file system than the directory it is given.
+func (x *Excluder) OneFileSystem() { x.one = true }
 
 // defaultExcludeLimit bounds the memory that the directories of one path take. rsync compares each
 // file with each rule: 10,000 rules cost 0.1 ms a file.
@@ -60,6 +64,9 @@ func (x *Excluder) Below(ctx context.Context, dir string) ([]string, error) {
 	tree, err := OpenTree(dir)
 	if err != nil {
 		return nil, err
+	}
+	if x.one {
+		tree = tree.OneFileSystem()
 	}
 	var mu sync.Mutex
 	var found []string

@@ -20,19 +20,14 @@ type Link struct {
 	Size     int64  // of the file, in bytes
 }
 
-// ScanLinks calls visit for every name in the directory rel below base ("" for base itself) whose
-// file has other names too; with recursive also for those below its subdirectories. Anything but a
+// ScanLinks calls visit for every name in the directory rel of the tree ("" for its base) whose file has other names too; with recursive also for those below its subdirectories. Anything but a
 // directory counts as a file.
 //
-// Links are not followed, except in base. Names for whose path below the base skip says true are
+// Links are not followed. Names for whose path below the base skip says true are
 // left out, directories with all below them; nil leaves out none. skip is called by several
 // goroutines, visit by one at a time, in no order. A directory that cannot be read ends the scan
 // with an error; a directory below rel that vanishes during the scan does not.
-func ScanLinks(ctx context.Context, base, rel string, recursive bool, skip func(path string) bool, visit func(Link) error) error {
-	tree, err := OpenTree(base)
-	if err != nil {
-		return err
-	}
+func ScanLinks(ctx context.Context, tree *Tree, rel string, recursive bool, skip func(path string) bool, visit func(Link) error) error {
 	var visiting sync.Mutex
 	s := scan{tree: tree}
 	s.read = func(ctx context.Context, rel string, dir openDir) (deeper []string, err error) {

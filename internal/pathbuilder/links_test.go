@@ -17,11 +17,20 @@ import (
 	"testing"
 )
 
+func open(t testing.TB, base string) *Tree {
+	t.Helper()
+	tree, err := OpenTree(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
 // scanLinks returns the links found, sorted by path.
 func scanLinks(t *testing.T, base, rel string, recursive bool, skip func(string) bool) []Link {
 	t.Helper()
 	var links []Link
-	if err := ScanLinks(t.Context(), base, rel, recursive, skip, func(l Link) error { links = append(links, l); return nil }); err != nil {
+	if err := ScanLinks(t.Context(), open(t, base), rel, recursive, skip, func(l Link) error { links = append(links, l); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	slices.SortFunc(links, func(a, b Link) int { return strings.Compare(a.Path, b.Path) })
@@ -73,17 +82,17 @@ func TestScanLinks(t *testing.T) {
 	equal(t, "base behind a link", paths(scanLinks(t, base+"/elsewhere", "b", true, nil)), []string{"b/c/three", "b/sym", "b/x"})
 
 	for _, rel := range []string{"gone", "alone", "elsewhere", "elsewhere/b"} {
-		err := ScanLinks(t.Context(), base, rel, true, nil, func(Link) error { return nil })
+		err := ScanLinks(t.Context(), open(t, base), rel, true, nil, func(Link) error { return nil })
 		if !isGone(err) || !strings.Contains(err.Error(), base+"/"+rel) {
 			t.Errorf("%s: %v", rel, err)
 		}
 	}
 	stop := errors.New("told to stop")
-	if err := ScanLinks(t.Context(), base, "", true, nil, func(Link) error { return stop }); err != stop {
+	if err := ScanLinks(t.Context(), open(t, base), "", true, nil, func(Link) error { return stop }); err != stop {
 		t.Errorf("error of visit: %v", err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	err := ScanLinks(ctx, base, "", true, nil, func(Link) error { cancel(stop); return nil })
+	err := ScanLinks(ctx, open(t, base), "", true, nil, func(Link) error { cancel(stop); return nil })
 	if err != stop {
 		t.Errorf("ended context: %v", err)
 	}
@@ -118,7 +127,7 @@ func TestScanLinksUnreadable(t *testing.T) {
 	unprivileged(t)
 	// Not recursive: read by this thread.
 	for rel, name := range map[string]string{"closed": "/closed", "listonly": "/listonly/f"} {
-		err := ScanLinks(t.Context(), base, rel, false, nil, func(Link) error { return nil })
+		err := ScanLinks(t.Context(), open(t, base), rel, false, nil, func(Link) error { return nil })
 		if !errors.Is(err, fs.ErrPermission) || !strings.HasSuffix(err.Error(), base+name+": permission denied") {
 			t.Errorf("%s: %v", rel, err)
 		}
@@ -163,7 +172,7 @@ func TestLinkGroupsOfRandomTrees(t *testing.T) {
 		opened += len(want)
 
 		var groups LinkGroups
-		if err := ScanLinks(t.Context(), base, "in", true, nil, groups.Add); err != nil {
+		if err := ScanLinks(t.Context(), open(t, base), "in", true, nil, groups.Add); err != nil {
 			t.Fatal(err)
 		}
 		var got []string
@@ -240,7 +249,7 @@ func TestScanLinksVanish(t *testing.T) {
 		vanished = true
 	}}
 	seen := 0
-	err := ScanLinks(ctx, base, "", true, nil, func(Link) error { seen++; return nil })
+	err := ScanLinks(ctx, open(t, base), "", true, nil, func(Link) error { seen++; return nil })
 	if err != nil || seen < chunk || !vanished {
 		t.Errorf("%d links, %v, vanished %v", seen, err, vanished)
 	}
@@ -262,7 +271,7 @@ func BenchmarkScanLinks(b *testing.B) {
 		b.Run(fmt.Sprintf("scan/linked=%d", linked), func(b *testing.B) {
 			for b.Loop() {
 				var groups LinkGroups
-				if err := ScanLinks(b.Context(), base, "", true, nil, groups.Add); err != nil {
+				if err := ScanLinks(b.Context(), open(b, base), "", true, nil, groups.Add); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -50,7 +50,7 @@ const (
 	recursive kind = iota
 	shallow        // above the depth: to be read too
 	link           // to a directory
-	excluded       // by pattern and owner
+	excluded       // by pattern and owner, or as leavesOut says
 	vanished       // since its name was read
 )
 
@@ -117,9 +117,10 @@ func (w *walker) classify(d *dir, f openDir, n dirName) (child, bool) {
 	}
 	c := child{name: string(n.bytes)}
 	path := join(d.path, c.name)
-	out, err := w.excluder.excludes(path, func(stat *unix.Stat_t) error { return f.look(c.name, stat) })
+	look := func(stat *unix.Stat_t) error { return f.look(c.name, stat) }
+	out, err := w.excluder.excludes(path, look)
 	switch {
-	case out:
+	case out, err == nil && w.leavesOut(path, look):
 		c.kind = excluded
 		return c, true
 	case errors.Is(err, fs.ErrNotExist):

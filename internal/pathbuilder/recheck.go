@@ -17,7 +17,16 @@ import (
 type Tree struct {
 	root string // absolute, without links
 
-	byComponent bool // do not use openat2, as on kernels before 5.6
+	oneFileSystem bool
+	byComponent   bool // do not use openat2, as on kernels before 5.6
+}
+
+// OneFileSystem returns the tree without what other file systems hold that are mounted in it: all
+// that goes through it passes that over.
+func (t *Tree) OneFileSystem() *Tree {
+	one := *t
+	one.oneFileSystem = true
+	return &one
 }
 
 // OpenTree resolves base, which may be a symbolic link. Links are followed now and never again:
@@ -38,6 +47,24 @@ func OpenTree(base string) (*Tree, error) {
 	}
 	unix.Close(fd)
 	return t, nil
+}
+
+// Elsewhere reports whether a directory of a tree of one file system is on another one.
+func (t *Tree) Elsewhere(rel string) bool {
+	if !t.oneFileSystem || rel == "" {
+		return false
+	}
+	base, err := t.openBase(unix.O_PATH)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(base)
+	fd, err := t.openIn(base, rel, unix.O_PATH)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return !sameDevice(base, fd)
 }
 
 // Root returns the base's path without links.

@@ -4,6 +4,8 @@ package pathbuilder
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -78,7 +80,7 @@ func (s *scan) work(ctx context.Context) {
 				return
 			}
 			deeper, err := s.look(ctx, rel)
-			if isGone(err) || s.pass != nil && err != nil && s.pass(err) {
+			if isGone(err) || errors.Is(err, unix.EXDEV) || s.pass != nil && err != nil && s.pass(err) {
 				err = nil
 			}
 			if s.done(rel, deeper, err) != nil {
@@ -114,7 +116,15 @@ func (s *scan) look(ctx context.Context, rel string) ([]string, error) {
 	}
 	dir := openDir{fd: fd, path: s.tree.path(rel), buffers: &s.buffers}
 	defer dir.close()
+	if s.tree.oneFileSystem && !sameDevice(fd, s.base) {
+		return nil, fmt.Errorf("cannot go into %s: %w", Printable(dir.path), unix.EXDEV)
+	}
 	return s.read(ctx, rel, dir)
+}
+
+func sameDevice(a, b int) bool {
+	var one, other unix.Stat_t
+	return unix.Fstat(a, &one) == nil && unix.Fstat(b, &other) == nil && one.Dev == other.Dev
 }
 
 func (s *scan) openDir(rel string) (int, error) {

@@ -27,6 +27,14 @@ type Options struct {
 	Walkers     int            // directories read at once, 0: 8
 	Logger      *slog.Logger   // nil: silent
 
+	// LeaveOut tells of a path below Base whether the directory is left out, with all below it. It is
+	// called by several goroutines. nil: none is.
+	LeaveOut func(rel string) bool
+
+	// OneFileSystem leaves out what lies on another file system than Base. Its directories stand for
+	// nothing, so that the run over the directory above sends them as empty ones.
+	OneFileSystem bool
+
 	// Deeper is asked once about each directory that would be a recursive entry. If it says true
 	// the directory becomes a shallow entry, and its children recursive ones unless Deeper says
 	// true of them too. Several goroutines call it, in no order, for directories far ahead of the
@@ -52,6 +60,7 @@ type walker struct {
 	log       *slog.Logger
 	noteLinks bool // say which links were left out, which costs a stat each
 	excluder  *Excluder
+	device    uint64                         // of the base
 	levels    map[string]int                 // see checkSubpaths
 	stamper   *stamper                       // nil: no stamps
 	open      func(*dir) (fd int, err error) // opens a directory to read it
@@ -107,6 +116,7 @@ func (w *walker) prepare(ctx context.Context) error {
 	if err != nil {
 		return walkError(w.opts.Base, err)
 	}
+	w.device = uint64(info.Sys().(*syscall.Stat_t).Dev)
 	if w.opts.Exclude != nil && w.opts.ExcludeUser != "" {
 		uid, err := getent.UserID(ctx, w.opts.ExcludeUser)
 		if err != nil {
@@ -216,6 +226,21 @@ func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp, 
 }
 
 func (w *walker) deeper(path string) bool { return w.opts.Deeper != nil && w.opts.Deeper(path) }
+
+// leavesOut reports whether the options leave out a directory beside those of Exclude. look is an
+// lstat of it.
+func (w *walker) leavesOut(path string, look func(*unix.Stat_t) error) bool {
+	if w.opts.LeaveOut != nil {
+		if rel, ok := below(w.opts.Base, path); ok && w.opts.LeaveOut(rel) {
+			return true
+		}
+	}
+	if !w.opts.OneFileSystem {
+		return false
+	}
+	var stat unix.Stat_t
+	return look(&stat) == nil && uint64(stat.Dev) != w.device // what cannot be looked at cannot be read either
+}
 
 // isGone reports whether an error says that a directory is no longer there, or is now a link or a
 // file: its parent's entry takes care of that.

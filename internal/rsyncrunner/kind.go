@@ -53,6 +53,15 @@ func (o Options) of(kind Kind) Options {
 	return o
 }
 
+// Gives reports whether the user gives an option among the further ones, by one of its names.
+func (o Options) Gives(name string) bool {
+	return slices.ContainsFunc(o.Extra, func(extra string) bool {
+		key, _, _ := strings.Cut(extra, ":")
+		known := lookup(key)
+		return known != nil && known == lookup(name)
+	})
+}
+
 // HasRules reports whether the user leaves something out by rules of rsync's own.
 func (o Options) HasRules() bool {
 	return slices.ContainsFunc(o.Extra, func(extra string) bool {

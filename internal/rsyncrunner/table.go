@@ -19,6 +19,8 @@ type option struct {
 	why   string // of a refused one what the message says, a sentence that follows a colon
 	ours  string // the option of zkrsync's that does it
 
+	internal bool // only for rsyncs among themselves
+
 	set    func(o *Options, value string)            // of an adapted one: done by a field, and not passed on
 	refuse func(o Options, key, value string) string // of an adapted one: says why a value cannot be used; "": it can
 }
@@ -55,7 +57,7 @@ var table = []option{
 	{names: "progress no-progress", use: fine, why: "what it prints is passed over"},
 	{names: "itemize-changes no-itemize-changes no-i", short: "i", use: fine, why: "lines of this program's own are told from them by a mark"},
 	{names: "out-format=FORMAT log-format=FORMAT", use: fine, why: "the last one counts, which is this program's where it reads them"},
-	{names: "log-file=FILE", use: fine, why: "each run appends its lines to the file on its source's node"},
+	{names: "log-file=FILE", use: fine, ours: "logfile", why: "each run appends its lines to the file on its source's node"},
 	{names: "log-file-format=FORMAT", use: fine, why: "see log-file"},
 	{names: "outbuf=MODE", use: fine, why: "the output is read to its end"},
 	{names: "help", short: "h", use: refused, why: "rsync would print a text and copy nothing", ours: "help"},
@@ -229,7 +231,7 @@ var table = []option{
 	{names: "write-batch=FILE only-write-batch=FILE read-batch=FILE", use: refused, why: "paths would be reported as done that were not copied, and all runs would write the same file"},
 	{names: "qsort", use: refused, why: "a destination's rsync does not know it"},
 	{names: "daemon", use: refused, why: "it belongs to rsync's daemon, which a destination sets up", ours: "destination"},
-	{names: "server sender detach no-detach config=FILE dparam=OVERRIDE", use: refused, why: "it belongs to rsync's daemon, which a destination sets up"},
+	{names: "server sender detach no-detach config=FILE dparam=OVERRIDE", use: refused, internal: true, why: "it belongs to rsync's daemon, which a destination sets up"},
 }
 
 // longName matches the name of a long option.
@@ -262,31 +264,30 @@ func (o *option) first() string {
 }
 
 // Hint says how somebody who knows an option of rsync's, by its long name or its letter, gets what it
-// does. It is false for what is no option of rsync's.
-func Hint(name string) (hint string, ok bool) {
-	given, known := name, lookup(name)
+// does, and by which option of zkrsync's, "" if by none. It is false for what users of rsync do not
+// give.
+func Hint(name string) (hint, ours string, ok bool) {
+	known := lookup(name)
 	if len(name) == 1 {
 		if at := slices.IndexFunc(table, func(o option) bool { return o.short == name }); at >= 0 {
 			known, name = &table[at], table[at].first()
 		}
 	}
 	switch {
-	case known == nil:
-		return "", false
-	case known.ours != "" && known.ours != given:
-		return "zkrsync calls it --" + known.ours, true
+	case known == nil || known.internal:
+		return "", "", false
 	case known.ours != "":
-		return "zkrsync has it by its long name --" + known.ours + " only", true
+		return "zkrsync calls it --" + known.ours, known.ours, true
 	case known.use == always:
-		return "it is always on", true
+		return "it is always on", "", true
 	case known.use == refused:
-		return "zkrsync does not have it: " + known.why, true
+		return "zkrsync does not have it: " + known.why, "", true
 	}
 	hint = "give it to rsync with --arbitopts=" + name
 	if value := known.values()[name]; value != "" {
 		hint += ":" + value
 	}
-	return hint, true
+	return hint, "", true
 }
 
 // dropped is for what is accepted and not passed on.

@@ -113,12 +113,12 @@ func TestHint(t *testing.T) {
 		"zl": "give it to rsync with --arbitopts=zl:NUMBER", "x": "zkrsync calls it --one-file-system",
 		"copy-links": "zkrsync does not have it: a link to a directory would",
 	} {
-		if got, ok := Hint(name); !ok || !strings.HasPrefix(got, want) {
+		if got, _, ok := Hint(name); !ok || !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	for _, name := range []string{"sources", "bogus", "", "Q", "exclud"} {
-		if got, ok := Hint(name); ok {
+	for _, name := range []string{"sources", "bogus", "", "Q", "exclud", "server"} {
+		if got, _, ok := Hint(name); ok {
 			t.Errorf("%q: %q", name, got)
 		}
 	}

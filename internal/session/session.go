@@ -40,7 +40,7 @@ func Destination(ctx context.Context, cfg Config) error {
 	}
 	if cfg.Lines > 0 {
 		base = nil
-	} else if err := cmp.Or(checkBase(base), checkRsync(ctx, cfg)); err != nil {
+	} else if err := cmp.Or(checkBase(base), checkRsync(ctx, &cfg)); err != nil {
 		return err
 	}
 	if err := cfg.checkDestination(ctx, client.Whoami); err != nil {
@@ -66,17 +66,17 @@ func newClient(ctx context.Context, cfg Config, logger string) (*member.Client, 
 }
 
 func (c Config) newBase() (*guard.Base, error) {
-	place := c.Base
-	place.Delete = c.Rsync.Delete
+	place, rsync := c.Base, c.Rsync.Adopt()
+	place.Delete, place.OneFileSystem, place.LeaveOut = rsync.Delete, rsync.OneFileSystem, rsync.LeavesOut()
 	return guard.NewBase(place)
 }
 
 // checkRsync finds what would make every run of rsync fail.
-func checkRsync(ctx context.Context, cfg Config) error {
+func checkRsync(ctx context.Context, cfg *Config) (err error) {
 	if _, err := exec.LookPath("rsync"); err != nil {
 		return fmt.Errorf("cannot work without rsync: %w; install it, or correct PATH", err)
 	}
-	_, err := cfg.Rsync.Ready(ctx)
+	cfg.Rsync, err = cfg.Rsync.Ready(ctx)
 	return err
 }
 
@@ -90,7 +90,7 @@ func PathsOnly(ctx context.Context, cfg Config) (built leader.Built, err error) 
 	if err != nil {
 		return built, err
 	}
-	if err := checkBase(base); err != nil {
+	if err := cmp.Or(checkBase(base), base.CheckExclude()); err != nil {
 		return built, err
 	}
 	role := cfg.Leader

@@ -60,7 +60,7 @@ func (s *source) settle(ctx context.Context) (err error) {
 	if s.cfg.Lines > 0 {
 		return nil
 	}
-	if err := cmp.Or(checkBase(s.base), s.base.CheckNotEmpty(), s.cfg.checkExclude(ctx), checkRsync(ctx, s.cfg)); err != nil {
+	if err := cmp.Or(checkBase(s.base), s.base.CheckExclude(), s.base.CheckNotEmpty(), s.cfg.checkExclude(ctx), checkRsync(ctx, &s.cfg)); err != nil {
 		return err
 	}
 	if unprotected := s.base.Unprotected(); unprotected != "" {
@@ -78,8 +78,8 @@ func (s *source) close() {
 // play decides the role at the first time; a client that has lost its ZooKeeper session goes on in the role it
 // had.
 func (s *source) play(ctx context.Context, m *member.Member) error {
-	if s.cfg.Lines == 0 {
-		if err := meet(ctx, m, s.base, s.cfg, true); err != nil {
+	if s.base != nil { // else it is the leader's, which is not known yet
+		if err := s.meet(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -132,6 +132,14 @@ func (s *source) play(ctx context.Context, m *member.Member) error {
 	}
 }
 
+// meet compares the base with those of the destinations.
+func (s *source) meet(ctx context.Context, m *member.Member) error {
+	if s.cfg.Lines > 0 {
+		return nil
+	}
+	return meet(ctx, m, s.base, s.cfg, true)
+}
+
 // lead makes this source the leader, with jobs of its own if it is given any.
 func (s *source) lead() (err error) {
 	var work leader.Work
@@ -156,8 +164,14 @@ func (s *source) follow(ctx context.Context, m *member.Member, ready *member.Rea
 		default:
 		}
 	}
+	inherits := s.base == nil
 	if err := s.agree(ctx, m); err != nil {
 		return err
+	}
+	if inherits {
+		if err := s.meet(ctx, m); err != nil {
+			return err
+		}
 	}
 	if s.worker == nil {
 		m.Log.Debug("ready to process paths: this source is a slave")

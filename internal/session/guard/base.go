@@ -31,6 +31,9 @@ type Config struct {
 	Exclude      *regexp.Regexp // directories that are left out; nil: none
 	ExcludeUser  string         // only those of this user; "": of any
 	ExcludeBelow bool           // also below the depth
+
+	OneFileSystem bool                  // what is mounted below the base is left out
+	LeaveOut      func(rel string) bool // as rules of rsync's do; nil: nothing
 }
 
 // Base is the base path of a client. Its methods may be called at the same time.
@@ -223,6 +226,17 @@ func (b *Base) CheckNotEmpty() error {
 		return fmt.Errorf("cannot look into the source before deleting: %w", err)
 	}
 	return nil
+}
+
+// CheckExclude refuses a pattern that is found in the base's own path: it would be found in every path
+// below that, too.
+func (b *Base) CheckExclude() error {
+	if b.Config.Exclude == nil || !b.Config.Exclude.MatchString(b.Dir) {
+		return nil
+	}
+	return fmt.Errorf("cannot use --excludere=%s with --rsyncpath=%s: the pattern matches the base itself, and so all that is below it. "+
+		"Patterns are looked for in whole paths: one of the form /name(/.*|$) is for directories of that name, and an empty one (--excludere=) leaves out nothing",
+		b.Config.Exclude, b.Dir)
 }
 
 // Unprotected says what ExcludeBelow cannot do with this pattern, "" if it can do all.

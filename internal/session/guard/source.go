@@ -28,6 +28,9 @@ func NewSource(ctx context.Context, base *Base) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{Base: base, Tree: base.tree}
+	if base.Config.OneFileSystem {
+		s.Tree = s.Tree.OneFileSystem()
+	}
 	if base.Config.Exclude == nil {
 		return s, nil
 	}
@@ -40,7 +43,17 @@ func NewSource(ctx context.Context, base *Base) (*Source, error) {
 		owner = &uid
 	}
 	s.excluder = pathbuilder.NewExcluder(base.Config.Exclude, owner)
+	if base.Config.OneFileSystem {
+		s.excluder.OneFileSystem()
+	}
 	return s, nil
+}
+
+// LeftOut reports whether a directory is left out although somebody has queued it: by rules of
+// rsync's, or because it lies on another file system than the base.
+func (s *Source) LeftOut(rel string) bool {
+	leaveOut := s.Base.Config.LeaveOut
+	return leaveOut != nil && leaveOut(rel) || s.Tree.Elsewhere(rel)
 }
 
 // Apart gives what of an entry, which lies at rel below the base, is not what it was when this client
@@ -110,7 +123,7 @@ func Filters(excluded map[string]bool) ([]string, error) {
 // Protected are rsync's rules for names that must not be deleted at the destination, although the
 // source may no longer have them: a pattern /NAME(/.*|$) says which.
 func (s *Source) Protected() []string {
-	if s.Base.Config.Exclude == nil || !s.Base.Config.ExcludeBelow {
+	if s.Base.Config.Exclude == nil || !s.Base.Config.Delete {
 		return nil
 	}
 	if name, ok := pathbuilder.ProtectName(s.Base.Config.Exclude); ok {

@@ -137,7 +137,7 @@ func (l *Leader) seekLinks(ctx context.Context, groups linkGroups) error {
 		excluded, err := source.Excluded(ctx, entry, rel, nil)
 		if err == nil {
 			skip := func(path string) bool { return excluded[path] }
-			err = pathbuilder.ScanLinks(ctx, source.Tree.Root(), rel, entry.Recursive, skip, func(found pathbuilder.Link) error {
+			err = pathbuilder.ScanLinks(ctx, source.Tree, rel, entry.Recursive, skip, func(found pathbuilder.Link) error {
 				if sought[found.Ino] {
 					groups.add(found.Ino, wire.Text(found.Path))
 				}

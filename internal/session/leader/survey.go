@@ -70,6 +70,7 @@ func (s *survey) options() pathbuilder.Options {
 	return pathbuilder.Options{
 		Base: s.base.Dir, Depth: s.depth, Subpaths: s.cfg.Subpaths, Walkers: s.cfg.Walkers,
 		Exclude: s.base.Config.Exclude, ExcludeUser: s.base.Config.ExcludeUser,
+		LeaveOut: s.base.Config.LeaveOut, OneFileSystem: s.base.Config.OneFileSystem,
 		Logger: s.log.With("logger", "zkrsync"),
 	}
 }

@@ -47,7 +47,7 @@ func (t *Rsync) open(ctx context.Context, parts []part) ([][]pathbuilder.Link, e
 	for _, p := range parts {
 		skip := func(path string) bool { return p.excluded[path] || !p.held.task.Holds(path) }
 		recursive := p.held.task.Kind == wire.Recursive
-		if err := pathbuilder.ScanLinks(ctx, t.source.Tree.Root(), p.rel, recursive, skip, groups.Add); err != nil {
+		if err := pathbuilder.ScanLinks(ctx, t.source.Tree, p.rel, recursive, skip, groups.Add); err != nil {
 			return nil, err
 		}
 	}

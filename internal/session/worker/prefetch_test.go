@@ -49,7 +49,7 @@ func TestPrefetchThatHangs(t *testing.T) {
 	close(armed)
 	defer close(answer)
 	ctx, cancel := context.WithCancel(t.Context())
-	wait := transport.prefetch(ctx, &run{}, rsyncrunner.Job{Names: []string{"dir"}, Kind: rsyncrunner.Recursive})
+	wait := transport.prefetch(ctx, rsyncrunner.Job{Names: []string{"dir"}, Kind: rsyncrunner.Recursive}, nil)
 	<-asked
 	cancel()
 	wait() // though nothing has had an answer

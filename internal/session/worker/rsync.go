@@ -42,6 +42,8 @@ type Rsync struct {
 	source *guard.Source
 	ahead  *pathbuilder.Prefetcher // nil: nothing is looked at before rsync does
 	said   sync.Map                // directories, below the base, of which it was said that they are kept back
+
+	attributes *attributes // nil: nothing is to be told of them
 }
 
 // NewRsync sends what is below the source's base.
@@ -53,6 +55,7 @@ func NewRsync(source *guard.Source, cfg RsyncConfig) *Rsync {
 		cfg.Output = io.Discard
 	}
 	t := &Rsync{cfg: cfg, source: source}
+	t.attributes = newAttributes(cfg.Options, t.warnOfAttributes)
 	if cfg.Prefetch > 0 {
 		t.ahead = pathbuilder.NewPrefetcher(source.Tree, cfg.Prefetch)
 	}
@@ -80,6 +83,10 @@ func (t *Rsync) look(ctx context.Context, h held) (p part, err error) {
 	}
 	if p.rel, err = task.Within(t.source.Base.Dir); err != nil {
 		return p, fmt.Errorf("%w (--rsyncpath of the master is another than of this source)", err)
+	}
+	if t.source.LeftOut(p.rel) { // what a Python master, or an older file of paths, does not know
+		p.fate = wire.Completed
+		return p, nil
 	}
 	if task.Kind == wire.Links {
 		p.names, p.problem = t.linkNames(task.Files)
@@ -191,7 +198,9 @@ func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner
 		}
 	}
 	limited, cancel := context.WithCancel(ctx)
-	defer t.prefetch(limited, r, job)()
+	excluded := r.excluded(t.source.Base.Config.LeaveOut)
+	defer t.lookAtAttributes(ctx, job, excluded)()
+	defer t.prefetch(limited, job, excluded)()
 	defer cancel()
 	result, err := sender.Run(limited, job)
 	if err == nil && t.cfg.Options.Verbose {
@@ -254,7 +263,7 @@ func (t *Rsync) gone(p part) wire.Outcome {
 // prefetch begins to look at what a run of rsync is about to look at, until ctx ends. The function that
 // it gives waits for that. A lookup that a dead file server holds cannot be ended, and must not hold up
 // this client when it could end rsync: it is left to itself after a while.
-func (t *Rsync) prefetch(ctx context.Context, r *run, job rsyncrunner.Job) (wait func()) {
+func (t *Rsync) prefetch(ctx context.Context, job rsyncrunner.Job, excluded func(path string) bool) (wait func()) {
 	// What rules of the user's leave out may be what nobody should touch.
 	if t.ahead == nil || job.Kind == rsyncrunner.Recursive && t.cfg.Options.HasRules() {
 		return func() {}
@@ -266,11 +275,7 @@ func (t *Rsync) prefetch(ctx context.Context, r *run, job rsyncrunner.Job) (wait
 			t.ahead.Files(ctx, job.Names)
 			return
 		}
-		excluded := map[string]bool{}
-		for _, p := range r.parts {
-			maps.Copy(excluded, p.excluded)
-		}
-		t.ahead.Dirs(ctx, job.Names, job.Kind == rsyncrunner.Recursive, func(path string) bool { return excluded[path] })
+		t.ahead.Dirs(ctx, job.Names, job.Kind == rsyncrunner.Recursive, excluded)
 	}()
 	return func() {
 		select {
@@ -278,6 +283,15 @@ func (t *Rsync) prefetch(ctx context.Context, r *run, job rsyncrunner.Job) (wait
 		case <-time.After(t.cfg.Lookup):
 		}
 	}
+}
+
+// excluded tells which directories are left out of a run, by their paths below the base.
+func (r *run) excluded(leaveOut func(rel string) bool) func(path string) bool {
+	excluded := map[string]bool{}
+	for _, p := range r.parts {
+		maps.Copy(excluded, p.excluded)
+	}
+	return func(path string) bool { return excluded[path] || leaveOut != nil && leaveOut(path) }
 }
 
 // maxExamples is how many differences of a run the leader is told of; all are in this client's log and

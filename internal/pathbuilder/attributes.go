@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package pathbuilder
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attributes are what a name has that rsync sends only if it is asked to. Those that the system itself
+// keeps, as labels of SELinux, or the layout of a file on a Lustre, are none.
+type Attributes struct {
+	ACL      bool // an access control list beyond the mode, or one for what is made in a directory
+	Extended bool // the user's extended attributes, or capabilities of a program
+}
+
+// ScanAttributes calls visit for directories, given by their paths below the base, for what is in
+// them, and with recursive for all that is below. Names for whose path skip says true are left out,
+// directories with all below them; nil leaves out none. What cannot be looked at is passed over, as
+// are links. One name after the other is looked at: it is there to find out by the way, not to be
+// quick. It ends with the first error of visit, which it returns as it is.
+func ScanAttributes(ctx context.Context, tree *Tree, dirs []string, recursive bool, skip func(path string) bool, visit func(path string, a Attributes) error) error {
+	base, err := tree.open("", unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(base)
+	var ended error
+	look := func(at, path string) error {
+		a, err := attributesOf(at)
+		if err == nil {
+			ended = visit(path, a)
+		}
+		return ended
+	}
+	s := scan{tree: tree, base: base, readers: 1, pass: func(error) bool { return ended == nil }}
+	s.read = func(ctx context.Context, rel string, dir openDir) (deeper []string, err error) {
+		at := fmt.Sprintf("/proc/self/fd/%d/", dir.fd)
+		if err := look(at+".", rel); err != nil {
+			return nil, err
+		}
+		err = dir.names(ctx, func(n dirName) error {
+			name := string(n.bytes)
+			path := joinRel(rel, name)
+			switch {
+			case skip != nil && skip(path), n.kind == unix.DT_LNK:
+				return nil
+			case !n.isDir():
+				return look(at+name, path)
+			case recursive:
+				deeper = append(deeper, name)
+			}
+			return nil
+		})
+		return deeper, err
+	}
+	s.runAll(ctx, dirs)
+	return ended
+}
+
+// attributesOf looks at a path.
+func attributesOf(path string) (a Attributes, err error) {
+	var buf [4096]byte
+	n := 0
+	err = ignoreInterrupts(func() (err error) {
+		n, err = unix.Llistxattr(path, buf[:])
+		return err
+	})
+	switch err {
+	case nil:
+	case unix.ERANGE: // more than anything but a user makes
+		return Attributes{Extended: true}, nil
+	default:
+		return a, err
+	}
+	for field := range bytes.SplitSeq(buf[:n], []byte{0}) {
+		switch name := string(field); {
+		case name == "system.posix_acl_access", name == "system.posix_acl_default":
+			a.ACL = true
+		case name == "security.capability", strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.rsync."):
+			a.Extended = true
+		}
+	}
+	return a, nil
+}
