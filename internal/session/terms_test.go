@@ -20,7 +20,7 @@ import (
 
 // What a client may have for itself: it changes nothing in what arrives at the destination.
 var ownOptions = []string{
-	"Base.VerifyPath", "Base.Delete", // the same as Rsync.Delete
+	"Base.VerifyPath", "Base.Delete", "Base.OneFileSystem", "Base.LeaveOut", // the same as Rsync.Delete
 	"Rsync.Verbose", "Rsync.DropCache", "Rsync.Timeout",
 }
 
