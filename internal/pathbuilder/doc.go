@@ -89,12 +89,13 @@
 //
 // # Stamps
 //
-// [WalkStamped] gives each entry a stamp: a hash of its directory's path, device, inode and ctime,
-// taken before the directory's content is read. Stamps of a later walk tell what has changed since
-// an earlier one. A stamp that was not there before belongs to a directory that is new, moved or
+// [WalkStamped] gives each entry a stamp: a hash of its directory's path and ctime, and one of its device
+// and inode, taken before the directory's content is read. Stamps of a later walk tell what has changed
+// since an earlier one. A stamp that was not there before belongs to a directory that is new, moved or
 // replaced, or in which names were added, removed or renamed, be it while the earlier walk was
-// reading it. Stamps need no seed, so those of two processes on one node can be compared. Those of
-// two nodes cannot: devices have other numbers there.
+// reading it. Where only device and inode differ it has been replaced by one of the same time, or the
+// file system gives out new inodes whenever it likes. Stamps need no seed, so those of two processes on
+// one node can be compared. Those of two nodes cannot: devices have other numbers there.
 //
 // A stamp says nothing of the content of files, nor of what happens below the subdirectories of a
 // recursive entry.
@@ -108,7 +109,7 @@
 // counts as changing, whatever its stamp. The local clock decides. On file systems that are known
 // to use it (ext4, xfs, btrfs, f2fs, zfs, tmpfs, overlay) a ctime within 2 s of it is young; on all
 // others a minute more, as a file server's clock may be off, and a server does not tell its time
-// without being written to. What cannot be looked at is Young too.
+// without being written to. What cannot be looked at has a stamp that says just this.
 //
 // Not seen are changes on a server with coarse times whose clock is off by more than that, changes
 // after a clock was set back during the walk, and changes that a client has not heard of because it

@@ -247,7 +247,7 @@ func TestSplitTrouble(t *testing.T) {
 	var log logLines
 	opts := Options{Base: base, Walkers: 1, Exclude: snapshots, ExcludeUser: "root", Logger: log.logger()}
 	got := split(t, opts, base+"/listonly")
-	if len(got) != 2 || got[1].Entry != (Entry{base + "/listonly/.snapshots", true}) || !got[1].Young {
+	if len(got) != 2 || got[1].Entry != (Entry{base + "/listonly/.snapshots", true}) || got[1].Young {
 		t.Errorf("list only: %+v", got)
 	}
 	equal(t, "log", log.all(), []string{"ERROR cannot learn the owner of " + base + "/listonly/.snapshots: permission denied; it is not excluded"})

@@ -17,8 +17,10 @@ import (
 type Found struct {
 	Entry
 
-	// Stamp is a hash of path, device, inode and ctime as they were before the content was read.
+	// Stamp is a hash of path and ctime as they were before the content was read, Inode one of
+	// device and inode.
 	Stamp uint64
+	Inode uint32
 
 	// Young: the directory may change, or have changed, without another stamp, even if whoever
 	// works on it waits for Settle.
@@ -53,6 +55,7 @@ const (
 // stamp is what a walk notes of a directory's state.
 type stamp struct {
 	hash  uint64
+	inode uint32
 	young bool
 }
 
@@ -95,7 +98,8 @@ func (s *stamper) path(path string, flags int) stamp {
 	return st
 }
 
-// take takes a stamp. What cannot be looked at counts as changing.
+// take takes a stamp. What cannot be looked at has one that says just this: it changes when it can be
+// looked at.
 func (s *stamper) take(path string, look func(*unix.Stat_t) error) (stamp, error) {
 	now := s.now() // before the look: rather too young than too old
 	var stat unix.Stat_t
@@ -107,9 +111,10 @@ func (s *stamper) take(path string, look func(*unix.Stat_t) error) (stamp, error
 		if !isGone(err) {
 			err = nil
 		}
-		return stamp{hash: hashStamp(path, &unix.Stat_t{}), young: true}, err
+		stat = unix.Stat_t{}
+		return stamp{hash: hashStamp(path, &stat), inode: hashInode(&stat)}, err
 	}
-	return stamp{hash: hashStamp(path, &stat), young: s.isYoung(path, &stat, now)}, nil
+	return stamp{hash: hashStamp(path, &stat), inode: hashInode(&stat), young: s.isYoung(path, &stat, now)}, nil
 }
 
 // isYoung reports whether a directory may have changed, or may change, without another ctime,
@@ -140,11 +145,17 @@ func mayBeNow(ctime, now time.Time, slack time.Duration) bool {
 // hashStamp hashes without a seed, so that stamps of several walks and processes can be compared.
 func hashStamp(path string, stat *unix.Stat_t) uint64 {
 	data := make([]byte, 0, 256)
-	for _, n := range []uint64{stat.Dev, stat.Ino, uint64(stat.Ctim.Sec), uint64(stat.Ctim.Nsec)} {
-		data = binary.BigEndian.AppendUint64(data, n)
-	}
+	data = binary.BigEndian.AppendUint64(data, uint64(stat.Ctim.Sec))
+	data = binary.BigEndian.AppendUint64(data, uint64(stat.Ctim.Nsec))
 	sum := sha256.Sum256(append(data, path...))
 	return binary.BigEndian.Uint64(sum[:])
+}
+
+// hashInode is as long as to tell two inodes at one path apart.
+func hashInode(stat *unix.Stat_t) uint32 {
+	data := binary.BigEndian.AppendUint64(nil, stat.Dev)
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(data, stat.Ino))
+	return binary.BigEndian.Uint32(sum[:])
 }
 
 // isLocal reports whether this machine's clock gives the times of a file system; path is on it.

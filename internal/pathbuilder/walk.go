@@ -222,7 +222,7 @@ func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp, 
 		return context.Cause(ctx)
 	}
 	w.count++
-	return w.emit(Found{Entry: Entry{Path: path, Recursive: recursive}, Stamp: s.hash, Young: s.young, Names: names})
+	return w.emit(Found{Entry: Entry{Path: path, Recursive: recursive}, Stamp: s.hash, Inode: s.inode, Young: s.young, Names: names})
 }
 
 func (w *walker) deeper(path string) bool { return w.opts.Deeper != nil && w.opts.Deeper(path) }

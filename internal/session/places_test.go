@@ -112,14 +112,14 @@ func TestWalkWithoutTheFileSystem(t *testing.T) {
 				change = r.when("contains 10 entries", away)
 			}
 			master := r.source(1, change)
-			slave, dest := r.source(2), r.destination(3)
+			slave, dest := r.slave(2), r.destination(3)
 			if where == "later" {
 				r.until("some paths are done", func() bool { return strings.Contains(r.log.String(), "Completed Path") })
 				away()
 			}
 			r.until("somebody waits", func() bool { return r.said("base-away") > 0 })
 			dir, old := r.src+".fs/dir000", time.Unix(1500000000, 123)
-			r.must(os.Mkdir(dir+"/new", 0o755), os.WriteFile(dir+"/new/file", nil, 0o644), os.Chtimes(dir, old, old))
+			r.must(os.Mkdir(dir+"/new", 0o755), os.WriteFile(dir+"/new/file", nil, 0o644), os.Chtimes(dir+"/new", old, old), os.Chtimes(dir, old, old))
 			back()
 			r.finish(slave, dest, master)
 			r.identical()

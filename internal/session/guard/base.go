@@ -142,7 +142,7 @@ func (b *Base) Await(ctx context.Context, log *slog.Logger, every time.Duration,
 	defer look.Stop()
 	for why != nil {
 		if b.turn(true) {
-			log.Warn(why.Error()+", waiting", "event", "base-away", "base", b.Dir, "error", why)
+			log.Warn(why.Error()+", waiting", "event", "base-away", "path", wire.Text(b.Dir), "error", why)
 		}
 		select {
 		case <-look.C:
@@ -152,7 +152,7 @@ func (b *Base) Await(ctx context.Context, log *slog.Logger, every time.Duration,
 		why = problem()
 	}
 	if b.turn(false) {
-		log.Warn(fmt.Sprintf("The base path %s is back: going on", pathbuilder.Printable(b.Dir)), "event", "base-back", "base", b.Dir)
+		log.Warn(fmt.Sprintf("The base path %s is back: going on", pathbuilder.Printable(b.Dir)), "event", "base-back", "path", wire.Text(b.Dir))
 	}
 	return nil
 }

@@ -64,20 +64,29 @@ func (b *Base) compare() error {
 	if b.expected == nil {
 		return nil
 	}
+	if err := b.differs(*b.expected); err != nil {
+		b.place, b.mounts = nil, nil // what it was when it was first looked at was but a mount point
+		return err
+	}
+	b.expected = nil
+	return nil
+}
+
+// differs says what is not as at the leader's. The caller holds b.mu.
+func (b *Base) differs(leaders wire.Place) (err error) {
 	if b.tree == nil {
-		var err error
 		if b.tree, err = pathbuilder.OpenTree(b.Dir); err != nil {
 			return err
 		}
 	}
-	seems, err := b.tree.Seems("", fromWire(b.expected.Sign))
+	seems, err := b.tree.Seems("", fromWire(leaders.Sign))
 	if err != nil {
 		return err
 	}
 	if !seems {
 		return fmt.Errorf("cannot use %s: the master sees another directory there, is a file system not mounted on this node, or on the master's?", pathbuilder.Printable(b.Dir))
 	}
-	for _, m := range b.expected.Mounts {
+	for _, m := range leaders.Mounts {
 		here, err := b.tree.Sign(string(m.Path))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -85,11 +94,12 @@ func (b *Base) compare() error {
 		if err == nil && len(here.Names) == 0 && len(m.Names) > 0 {
 			seems, err = b.tree.Seems(string(m.Path), fromWire(m.Sign))
 		}
-		if err == nil && !seems {
+		if err != nil {
+			return err
+		}
+		if !seems {
 			return fmt.Errorf("cannot use %s: %s below it is empty, and a file system is mounted there on the master's node", pathbuilder.Printable(b.Dir), m.Path)
 		}
 	}
-	// What it was before may have been but a mount point.
-	b.expected, b.place, b.mounts = nil, nil, nil
 	return nil
 }

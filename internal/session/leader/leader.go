@@ -228,7 +228,7 @@ func (l *Leader) nextPass(ctx context.Context, m *member.Member) (taskSource, er
 	}
 	if l.walked {
 		if l.survey.takeDisturbed() {
-			l.log().Warn("The base path was away during a walk: it is walked again", "event", "walk-again", "base", l.base.Dir)
+			l.log().Warn("The base path was away during a walk: it is walked again", "event", "walk-again", "path", wire.Text(l.base.Dir))
 			return l.laterWalk, nil
 		}
 		l.pass++

@@ -29,17 +29,18 @@ type survey struct {
 	log         *slog.Logger
 
 	mu        sync.Mutex
-	depth     int                 // chosen, or AutoDepth
-	stamps    map[uint64]struct{} // directories that were queued, in the state they had then
-	deeper    map[string]bool     // directories whose entries were cut
-	leftovers []wire.Task         // deletions in directories that are sent in ranges
-	disturbed bool                // the base was away during the last walk
+	depth     int               // chosen, or AutoDepth
+	stamps    map[uint64]uint32 // directories that were queued, in the state they had then, and their inodes
+	inodeless bool              // inodes mean nothing
+	deeper    map[string]bool   // directories whose entries were cut
+	leftovers []wire.Task       // deletions in directories that are sent in ranges
+	disturbed bool              // the base was away during the last walk
 }
 
 func newSurvey(base *guard.Base, cfg Config, flatAllowed func() bool, every time.Duration, log *slog.Logger) *survey {
 	return &survey{
 		base: base, cfg: cfg, flatAllowed: flatAllowed, every: every, log: log,
-		depth: cfg.Depth, stamps: map[uint64]struct{}{}, deeper: map[string]bool{},
+		depth: cfg.Depth, stamps: map[uint64]uint32{}, deeper: map[string]bool{},
 	}
 }
 
@@ -82,13 +83,72 @@ func (s *survey) check(ctx context.Context) error { return pathbuilder.Check(ctx
 func (s *survey) fresh(found pathbuilder.Found) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, seen := s.stamps[found.Stamp]; seen {
+	if inode, seen := s.stamps[found.Stamp]; seen && (s.inodeless || inode == found.Inode) {
 		return false
 	}
 	if !found.Young { // else the next walk could not tell a change from none
-		s.stamps[found.Stamp] = struct{}{}
+		s.stamps[found.Stamp] = found.Inode
 	}
 	return true
+}
+
+// A directory with another inode and the ctime that it had may have been exchanged for another one. But if
+// that is so of most directories, their file system gives out inodes as it likes.
+
+// renumbered judges, in a later walk, the directories with nothing but another inode.
+type renumbered struct {
+	survey *survey
+	emit   func(pathbuilder.Found) error
+	open   bool                // it is not yet known what they mean
+	held   []pathbuilder.Found // until then
+	others int                 // directories that were as they had been
+}
+
+// enoughHeld is how many directories with other inodes are held back at the most.
+const enoughHeld = 10_000
+
+// take emits what has changed.
+func (r *renumbered) take(found pathbuilder.Found) error {
+	s := r.survey
+	s.mu.Lock()
+	inode, seen := s.stamps[found.Stamp]
+	s.mu.Unlock()
+	switch {
+	case !seen || !r.open:
+	case inode == found.Inode:
+		r.others++
+	default:
+		if r.held = append(r.held, found); len(r.held) < enoughHeld {
+			return nil
+		}
+		return r.decide()
+	}
+	if s.fresh(found) {
+		return r.emit(found)
+	}
+	return nil
+}
+
+// decide tells what other inodes mean, and emits what was held back if they mean something. The base
+// may have kept its inode in any case.
+func (r *renumbered) decide() error {
+	s, held := r.survey, r.held
+	r.open, r.held = false, nil
+	if len(held) > 0 && len(held) >= 3*(r.others-1) {
+		s.mu.Lock()
+		s.inodeless = true
+		s.mu.Unlock()
+		s.log.Warn(fmt.Sprintf("The file system of %s gives directories other inode numbers while nothing changes: they are told apart by their times alone",
+			wire.Text(s.base.Dir)), "event", "inodes-change", "path", wire.Text(s.base.Dir), "count", len(held))
+	}
+	for _, found := range held {
+		if s.fresh(found) {
+			if err := r.emit(found); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // walk emits what has changed since the last walk, everything in the first one. One over which the base was
@@ -134,10 +194,7 @@ func (s *survey) walkOnce(ctx context.Context, first bool, emit func(wire.Task) 
 	deeper := maps.Clone(s.deeper)
 	s.mu.Unlock()
 	opts.Deeper = func(path string) bool { return deeper[path] }
-	return pathbuilder.WalkStamped(ctx, opts, func(found pathbuilder.Found) error {
-		if !s.fresh(found) {
-			return nil
-		}
+	send := func(found pathbuilder.Found) error {
 		tasks, err := s.tasks(ctx, found)
 		for _, task := range tasks {
 			if err == nil {
@@ -145,7 +202,12 @@ func (s *survey) walkOnce(ctx context.Context, first bool, emit func(wire.Task) 
 			}
 		}
 		return err
-	})
+	}
+	changed := &renumbered{survey: s, emit: send, open: !first}
+	if err := pathbuilder.WalkStamped(ctx, opts, changed.take); err != nil {
+		return err
+	}
+	return changed.decide()
 }
 
 // subpathGone tells whether a directory of --rsubpaths, which was there at the first walk, is not there
