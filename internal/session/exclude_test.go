@@ -50,13 +50,14 @@ func TestExcludedAboveTheDepth(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	r.put(r.src, "skip", "dir000/skip", "dir001/skip", "dir002/dir000/skip")
-	r.put(r.dst, "dir001/skip", "dir002/skip")
+	r.put(r.dst, "dir001/skip", "dir002/skip", "dir002/dir001/only/skip")
 	change := excluding("/skip(/.*|$)")
 	r.finish(r.source(1, change), r.slave(2, change), r.destination(3))
 	r.has("skip", "")
 	r.has("dir000/skip", "")
 	r.has("dir001/skip", r.dst)
-	r.has("dir002/skip", "") // which the source has not
+	r.has("dir002/skip", r.dst) // though the source has none
+	r.has("dir002/dir001/only/skip", r.dst)
 	r.has("dir002/dir000/skip", r.src)
 }
 

@@ -57,6 +57,9 @@ func (t *Rsync) open(ctx context.Context, parts []part) ([][]pathbuilder.Link, e
 // hold claims the files of which this run is to send the first name, and keeps back the names of those
 // that another run sends.
 func (t *Rsync) hold(ctx context.Context, m *member.Member, r *run) error {
+	if t.cfg.Options.HasRules() {
+		return nil // the last pass makes links of what the rules have let through, and no new files
+	}
 	if keeps, err := t.keepsLinks(ctx, m, r.kind()); err != nil || !keeps {
 		return err
 	}
