@@ -23,14 +23,15 @@
 //
 // # On the wire
 //
-// A link speaks first: a TLS ClientHello. When the handshake is done, the listener sends one line:
+// A link begins with a TLS ClientHello. When the handshake is done, the listener sends one line:
 //
 //	ok              the bytes follow in this connection
 //	ticket HEX      they follow in a second connection, in clear, that begins with the line "zkrsync HEX";
 //	                a ticket is good for one connection, within ten seconds
 //	no REASON       it does not serve this connection
 //
-// A plain rsync waits for a greeting. It is served by an open listener only, any other tells it why not.
+// A plain rsync begins with its greeting, "@RSYNCD: ". It is served by an open listener only, any other
+// tells it why not.
 //
 // # Modes
 //

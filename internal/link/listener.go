@@ -41,8 +41,7 @@ type ListenerConfig struct {
 
 // Bounds.
 const (
-	maxUnproven  = 64                     // connections that have not said who they are
-	plainAfter   = 500 * time.Millisecond // of silence a connection is that of a plain rsync
+	maxUnproven  = 64 // connections that have not said who they are
 	ticketPrefix = "zkrsync "
 )
 
@@ -165,11 +164,13 @@ func (l *Listener) meet(conn *net.TCPConn) {
 	defer stop()
 	watchOver(conn)
 	_ = conn.SetDeadline(time.Now().Add(proveWithin))
-	first, err := peek(conn, plainAfter)
+	first, err := peek(conn)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		l.meetPlain(conn, proven)
+		l.refuse(conn, "it does not say who it is")
 	case err != nil:
+	case first == '@': // @RSYNCD: VERSION
+		l.meetPlain(conn, proven)
 	case first == 0x16: // a TLS record with a handshake
 		l.meetLink(conn, proven)
 	case first == ticketPrefix[0]:
@@ -180,13 +181,11 @@ func (l *Listener) meet(conn *net.TCPConn) {
 }
 
 // peek waits for the first byte, and leaves it where it is.
-func peek(conn *net.TCPConn, patience time.Duration) (byte, error) {
+func peek(conn *net.TCPConn) (byte, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
-	defer conn.SetReadDeadline(time.Now().Add(proveWithin))
 	var b [1]byte
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
@@ -261,7 +260,7 @@ func (l *Listener) meetTicket(conn *net.TCPConn, proven func()) {
 	l.serveTCP(t.ctx, conn)
 }
 
-// meetPlain is a plain rsync, which waits for a greeting.
+// meetPlain is a plain rsync.
 func (l *Listener) meetPlain(conn *net.TCPConn, proven func()) {
 	if !l.cfg.Open {
 		l.refuse(conn, "it is a plain rsync client, and this destination is not open for these")
