@@ -123,13 +123,18 @@
 // systems mounted below are entered. [Tree.Check] tells whether a directory is still there. Names
 // may hold any byte, and paths may be longer than a system call takes. Nothing stays open.
 //
-// [Mounts] notes what is mounted at and below the base when it is made, and tells later whether a
-// directory still lies on the same mount: on Linux 6.8 and later by the mount's unique id, before
-// that by its id, device, root, place, type and source in /proc/self/mountinfo. A file system that
-// was unmounted and mounted again counts as another one, as nothing proves that its content is the
-// same; without unique ids that is seen only if one of the above differs. So what is mounted on
-// demand (autofs, exports nested in an NFS export) has to be mounted when the process starts, and
-// to stay mounted.
+// A [Place] notes what the base is: its mount, the id of its file system, its inode, some names in it.
+// The mount is known by its unique id on Linux 6.8 and later, before that by its id, device, place, type,
+// source and file system. On another mount the base is what it was if the file system is the same (type and
+// id; the source where it has no id, or one that is but its device's number) and so is the inode, unless it
+// has become empty. With another inode it has to have one of the names. So it is on the same mount, where
+// the directory may have been exchanged.
+//
+// [Mounts] notes what is mounted below the base when it is made, and tells later whether a directory
+// still lies on the same mount, or on one of the same directory of the same file system, and what below it
+// does not. Where rsync may delete, what is mounted on demand (autofs, exports nested in an NFS export) has
+// to be mounted when the process starts: else it counts as new. [Tree.Sign] and [Tree.Seems] compare directories of two nodes, [Tree.Position] finds where
+// a base stands on its machine, behind links and bind mounts.
 //
 // # Hard links
 //

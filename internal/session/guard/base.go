@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -129,6 +131,28 @@ func (b *Base) notedMounts() (mounts *pathbuilder.Mounts, err error) {
 		b.mounts, err = place.Mounts()
 	}
 	return b.mounts, err
+}
+
+// NewMounts are the directories where something is mounted since this client started, if rsync may delete:
+// what is there is not part of the source. It holds for any path, absolute, below one of them too.
+func (b *Base) NewMounts() (holds func(path string) bool, err error) {
+	if !b.Config.Delete {
+		return func(string) bool { return false }, nil
+	}
+	mounts, err := b.notedMounts()
+	if err != nil {
+		return nil, err
+	}
+	apart, err := mounts.Look("", true, true)
+	if err != nil {
+		return nil, err
+	}
+	return func(path string) bool {
+		rel, err := pathbuilder.Entry{Path: path}.Rel(b.Dir)
+		return err == nil && slices.ContainsFunc(apart, func(a pathbuilder.Apart) bool {
+			return a.New && (rel == a.Rel || strings.HasPrefix(rel, a.Rel+"/"))
+		})
+	}, nil
 }
 
 // Await returns when problem is nil, or ctx ends. Of all who wait for the base it says once that they do,

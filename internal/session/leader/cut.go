@@ -230,10 +230,14 @@ func (s *splitter) level(ctx context.Context, entry pathbuilder.Entry) (found []
 			return nil, err
 		}
 	}
+	isNew, err := base.NewMounts()
+	if err != nil {
+		return nil, err
+	}
 	opts := s.survey.options()
 	opts.Logger = nil
 	err = pathbuilder.Split(ctx, opts, entry.Path, func(f pathbuilder.Found) error {
-		if entry.Recursive || !f.Recursive { // a shallow one has its children in entries of their own
+		if (entry.Recursive || !f.Recursive) && (f.Path == entry.Path || !isNew(f.Path)) { // a shallow one has its children in entries of their own
 			found = append(found, f)
 		}
 		return nil

@@ -16,14 +16,22 @@
 // unfinished. The numbers are in S/meta and change in the transactions that they tell of (ledger.go), so
 // that after a lost connection it is known what was applied.
 //
+// What a worker has not found, or found changed, the leader looks for itself before it believes that, as it
+// may be the worker's node that does not see it. A path that is there is queued again, in the
+// transaction that removes the result; after three such results it has failed. While its own base is away the
+// leader leaves such results where they are.
+//
 // # Passes
 //
 // A walk stamps each directory with its place, inode and ctime. The next one queues the directories
 // whose stamp it has not seen: those that are new, were moved here, or in which a name was made, removed
-// or changed. A directory made after its parent was listed would otherwise arrive empty; one that vanished would
-// stay at the destination. Below the depth rsync lists directories itself, when it comes to them. There
-// are at most three more walks; then come the deletions that ranges have left over, and the groups of
-// hard links that lie in several paths.
+// or changed. A directory made after its parent was listed would otherwise arrive empty; one that
+// vanished would stay at the destination. Where most directories have but another inode, their file
+// system gives inodes out as it likes, and they are left out of the stamps from then on. Below the depth
+// rsync lists directories itself, when it comes to them. What was newly mounted is not walked where
+// rsync may delete. There are at most three more walks; then come the deletions that ranges have left
+// over, and the groups of hard links that lie in several paths. A walk over which the base was away is
+// followed by another, and does not count.
 //
 // # Other clients
 //

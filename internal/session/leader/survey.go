@@ -194,7 +194,14 @@ func (s *survey) walkOnce(ctx context.Context, first bool, emit func(wire.Task) 
 	deeper := maps.Clone(s.deeper)
 	s.mu.Unlock()
 	opts.Deeper = func(path string) bool { return deeper[path] }
+	isNew, err := s.base.NewMounts()
+	if err != nil {
+		return err
+	}
 	send := func(found pathbuilder.Found) error {
+		if isNew(found.Path) {
+			return nil
+		}
 		tasks, err := s.tasks(ctx, found)
 		for _, task := range tasks {
 			if err == nil {
