@@ -150,7 +150,9 @@ func TestUserMap(t *testing.T) {
 	r.makeTree(smallTree)
 	r.must(os.Chown(r.path("dir000"), 65534, 1), os.Chown(r.path("dir001/file000"), 1000, 65534), os.Chown(r.path("dir002/dir000/file000"), 1001, 1))
 	before := t.TempDir()
-	maps := func(c *Config) { c.Rsync.UserMap, c.Rsync.GroupMap = "nobody:daemon,1000:2000,1001:2001", "nogroup:7,1:nogroup" }
+	maps := func(c *Config) {
+		c.Rsync.UserMap, c.Rsync.GroupMap = "nobody:daemon,1000:2000,1001:2001", "nogroup:7,1:nogroup"
+	}
 	r.age("dir000")
 	r.finish(r.source(1, maps), r.slave(2, maps), r.destination(3))
 	r.asOneRsync(before, "--usermap=nobody:daemon,1000:2000,1001:2001", "--groupmap=nogroup:7,daemon:nogroup")
