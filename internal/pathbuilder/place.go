@@ -103,7 +103,7 @@ func (p *Place) Check() (turns int, err error) {
 	if !same {
 		p.turns++
 	}
-	p.was = is
+	p.was, p.names = is, there.now // of a tree that lives
 	return p.turns, nil
 }
 
@@ -117,7 +117,7 @@ func (p *Place) lies() mount {
 // content is what a base has of the names that were noted.
 type content struct {
 	found, same int // of the names: how many are there, and with the inode that they had
-	empty       bool
+	now         map[string]uint64
 }
 
 func (p *Place) compare() (c content, err error) {
@@ -127,11 +127,9 @@ func (p *Place) compare() (c content, err error) {
 	}
 	defer unix.Close(fd)
 	dir := openDir{fd: fd, path: p.tree.root}
-	now, err := someNames(dir, 1)
-	if err != nil {
+	if c.now, err = someNames(dir, someSize); err != nil {
 		return c, err
 	}
-	c.empty = len(now) == 0
 	for name, ino := range p.names {
 		var stat unix.Stat_t
 		if dir.look(name, &stat) == nil {
@@ -152,7 +150,7 @@ func (p *Place) isBack(is mount, sameMount bool, there content) bool {
 	case sameMount: // another inode
 		return there.found > 0 || len(p.names) == 0
 	case is.isFileSystem(p.was) && is.ino == p.was.ino:
-		return !there.empty || len(p.names) == 0
+		return len(there.now) > 0 || len(p.names) == 0
 	case is.isFileSystem(p.was):
 		return there.found > 0
 	}

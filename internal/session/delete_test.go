@@ -32,6 +32,16 @@ func (r *rig) extra(dirs ...string) {
 	r.age(dirs...)
 }
 
+// empty moves away all that is in the source.
+func (r *rig) empty() {
+	r.t.Helper()
+	entries, err := os.ReadDir(r.src)
+	r.must(err, os.Mkdir(r.src+".away", 0o755))
+	for _, e := range entries {
+		r.must(os.Rename(r.path(e.Name()), filepath.Join(r.src+".away", e.Name())))
+	}
+}
+
 // names counts what is below the destination.
 func (r *rig) names() int {
 	r.t.Helper()
@@ -413,13 +423,7 @@ func TestSourceThatIsEmptyAfterTheWalk(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	r.copied()
-	empty := r.when("pathlist of path ", func() {
-		entries, err := os.ReadDir(r.src)
-		r.must(err)
-		for _, e := range entries {
-			r.must(os.RemoveAll(r.path(e.Name())))
-		}
-	})
+	empty := r.when("pathlist of path ", r.empty)
 	if err := r.wait(r.source(1, deleting, empty)); err == nil || !strings.Contains(err.Error(), "--allow-empty") {
 		t.Errorf("error %v, want one that names --allow-empty", err)
 	}
@@ -433,11 +437,7 @@ func TestSourceThatMayBeEmpty(t *testing.T) {
 	r.copied()
 	allow := func(c *Config) { c.Base.AllowEmpty = true }
 	master := r.queued(deleting, allow)
-	entries, err := os.ReadDir(r.src)
-	r.must(err)
-	for _, e := range entries {
-		r.must(os.RemoveAll(r.path(e.Name())))
-	}
+	r.empty()
 	r.age()
 	begin := time.Now()
 	r.finish(r.source(2, deleting, allow), r.destination(3), master)

@@ -47,7 +47,7 @@ func (j *job) handle(ctx context.Context, b batch) error {
 		_, _, err := j.pursue(ctx, rest.part([]held{t}), deleted)
 		deleted = 0
 		// Nothing here can be sent now, or others have nothing to do.
-		if _, away := j.shift.worker.transport.stand(); err != nil || away != nil || j.shift.waiting.Err() != nil || !j.dests.Holds() ||
+		if _, away := j.shift.worker.transport.turns(); err != nil || away != nil || j.shift.waiting.Err() != nil || !j.dests.Holds() ||
 			time.Since(began) >= j.timing().SplitAfter && j.shift.someIdle(ctx) {
 			return errors.Join(err, j.release(ctx, rest.part(rest.tasks[i+1:])))
 		}
@@ -66,7 +66,7 @@ func (j *job) pursue(ctx context.Context, b batch, deleted int) (rest batch, unt
 	none := b.part(nil)
 	for {
 		dest, err := j.destFor(ctx)
-		if _, away := j.shift.worker.transport.stand(); err != nil || dest == nil || away != nil {
+		if err != nil || dest == nil || j.shift.worker.transport.problem() != nil {
 			return none, 0, errors.Join(err, j.setBack(ctx, b, &res))
 		}
 		a, err := j.attempt(ctx, b, dest, &res)
@@ -140,10 +140,10 @@ const lookAtOnce = 16
 // client.
 func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.Result) (attempt, error) {
 	began := time.Now()
-	turns, _ := j.shift.worker.transport.stand()
+	turns, gone := j.shift.worker.transport.turns()
 	away := func() bool {
-		now, err := j.shift.worker.transport.stand()
-		return err != nil || now != turns
+		now, err := j.shift.worker.transport.turns()
+		return gone != nil || err != nil || now != turns
 	}
 	parts := make([]part, len(b.tasks))
 	looks, looking := errgroup.WithContext(ctx)

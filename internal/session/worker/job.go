@@ -57,7 +57,7 @@ func (j *job) next(ctx context.Context) error {
 // waitBase waits until the base is as it should be; false if the session ended first.
 func (j *job) waitBase() bool {
 	transport := j.shift.worker.transport
-	if _, err := transport.stand(); err != nil {
+	if transport.problem() != nil {
 		j.dests.Release() // others can use it meanwhile
 	}
 	return transport.await(j.shift.waiting, j.timing().PathCheck) == nil

@@ -25,7 +25,9 @@ type Lines struct {
 	Sender Runner
 }
 
-func (l Lines) stand() (int, error) { return 0, nil }
+func (l Lines) problem() error { return nil }
+
+func (l Lines) turns() (int, error) { return 0, nil }
 
 func (l Lines) await(context.Context, time.Duration) error { return nil }
 

@@ -62,12 +62,9 @@ func NewRsync(source *guard.Source, cfg RsyncConfig) *Rsync {
 	return t
 }
 
-func (t *Rsync) stand() (int, error) {
-	if err := t.source.Base.SourceProblem(); err != nil {
-		return 0, err
-	}
-	return t.source.Base.Turns()
-}
+func (t *Rsync) problem() error { return t.source.Base.SourceProblem() }
+
+func (t *Rsync) turns() (int, error) { return t.source.Base.Turns() }
 
 func (t *Rsync) await(ctx context.Context, every time.Duration) error {
 	return t.source.Base.Await(ctx, t.cfg.Logger, every, t.source.Base.SourceProblem)
@@ -97,7 +94,7 @@ func (t *Rsync) look(ctx context.Context, h held) (p part, err error) {
 	}
 	state, err := t.source.Tree.Check(p.rel)
 	if err == nil && outcomeOf(state) != wire.Unended {
-		_, err = t.stand() // else all of it may be away
+		_, err = t.turns() // else all of it may be away
 	}
 	switch {
 	case err != nil:

@@ -16,9 +16,11 @@ import (
 
 // Transport is how tasks get to a destination: [Rsync], or [Lines] for the netcat test of a session.
 type Transport interface {
-	// stand says why nothing can be sent now, nil if it can. Between two calls with the same number the
-	// source was there all the time.
-	stand() (turns int, err error)
+	// problem says why nothing can be sent now, nil if it can.
+	problem() error
+	// turns is an error if the source is away. Between two calls with the same number it was there all the
+	// time.
+	turns() (int, error)
 	// await returns when something can be sent, or ctx ends; it looks every so often.
 	await(ctx context.Context, every time.Duration) error
 	// kind is the task's: tasks of one kind that joins may go into one run.
