@@ -164,7 +164,8 @@ var (
 // metaWith is S/meta of a run with so many paths, so many of them completed.
 func metaWith(paths, done int) string {
 	return fmt.Sprintf(`{"format":1,"id":"<id>","epoch":<epoch>,"step":<step>,"queued":%d,"cuts":0,"again":0,"pass":0,"cursor":"1_<src>/dir001","ended":`+
-		`{"unfinished":0,"failed":0,"completed":%d,"vanished":0,"changed":0,"deleted":0,"differences":0,"exhausted":false}}`, paths, done)
+		`{"unfinished":0,"failed":0,"completed":%d,"vanished":0,"changed":0,"deleted":0,"differences":0,"exhausted":false},`+
+		`"terms":{"excl_usr":"root","excludere":"/\\.snapshots(/.*|$)","rsyncpath":"<src>"}}`, paths, done)
 }
 
 type sessionNode struct{ name, data, owner, steps string }

@@ -239,7 +239,7 @@ func (r *rig) identical() {
 
 // staying is what is left of a session after its clean-up. All of it is empty and persistent.
 var staying = []string{
-	"", "lock", "watch", "parties", "parties/allsd", "parties/sources", "parties/dests", "parties/ext",
+	"", "lock", "watch", "parties", "parties/allsd", "parties/sources", "parties/dests", "parties/ext", "parties/bases",
 	"portlock", "usedports", "usedports/" + host, "portmap", "dests", "destslock",
 }
 

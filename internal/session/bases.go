@@ -21,7 +21,7 @@ func meet(ctx context.Context, m *member.Member, base *guard.Base, cfg Config, s
 		m.Log.Debug(err.Error(), "error", err) // it is not there yet, or cannot be told
 		return nil
 	}
-	mine.Who, mine.Source, mine.Partial = m.Client.Whoami, source, leavesOut(cfg)
+	mine.Who, mine.Source, mine.Partial = m.Client.Whoami, source, cfg.Rsync.HasRules() || cfg.Rsync.OneFileSystem
 	bases := m.Tree.Bases()
 	if _, err := m.ZK.CreatePath(ctx, bases+"/base-", mine.Encode(), zkclient.EphemeralSequential); err != nil {
 		return err
@@ -52,17 +52,4 @@ func meet(ctx context.Context, m *member.Member, base *guard.Base, cfg Config, s
 		}
 	}
 	return nil
-}
-
-// leavesOut tells whether rsync itself is told to leave something out.
-func leavesOut(cfg Config) bool {
-	if cfg.Rsync.HasRules() {
-		return true
-	}
-	for _, extra := range cfg.Rsync.Extra {
-		if extra == "one-file-system" {
-			return true
-		}
-	}
-	return false
 }
