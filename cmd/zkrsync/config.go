@@ -85,10 +85,12 @@ func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.
 			DoneFile:    o.doneFile,
 			Report:      o.report,
 			Failed:      o.failed,
+			NoSync:      o.noSync,
 			MaxFailures: o.maxFailures,
 		},
 		Destination: destination.Config{
 			Slots:     o.slots,
+			FlushEach: time.Duration(o.syncInterval) * time.Second,
 			Port:      o.rsyncPort,
 			StartPort: o.startPort,
 		},

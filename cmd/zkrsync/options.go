@@ -59,6 +59,8 @@ type options struct {
 	slots        int
 	batch        int
 	batchSeconds int
+	noSync       bool
+	syncInterval int // seconds
 	prefetch     int
 	timeout      int // seconds; 0: rsync's own
 	stall        int // seconds; 0: never
@@ -100,6 +102,7 @@ func newProgram(o *options) *cli.Program {
 		excludeRe:    regexp.MustCompile(`/\.snapshots(/.*|$)`),
 		excludeUser:  "root",
 		batchSeconds: 5,
+		syncInterval: 300,
 		stall:        600,
 		prefetch:     32,
 		startPort:    4444,
@@ -213,6 +216,10 @@ func (o *options) rsyncOptions(p *cli.Program) {
 		Help: "Most pieces that one run of rsync may carry; 1 for one run a piece."})
 	g.Int(&o.batchSeconds, cli.Opt{Name: "batch-seconds", Arg: "SECONDS", Added: true,
 		Help: "How long a run of rsync with several pieces should take: as many go together as recent runs let expect."})
+	g.Bool(&o.noSync, cli.Opt{Name: "no-sync", Added: true,
+		Help: "For the master: count pieces as completed as soon as they are sent. Otherwise they count when their destination has them on its disk, and what it has not when it loses its power is sent again."})
+	g.Int(&o.syncInterval, cli.Opt{Name: "sync-interval", Arg: "SECONDS", Added: true,
+		Help: "For a destination: flush the file system of the base directory (syncfs) at least so often; at first more often, and always when the master waits for nothing else."})
 	g.Int(&o.prefetch, cli.Opt{Name: "prefetch", Arg: "NUMBER", Added: true,
 		Help: "Names that a source looks at before its rsyncs come to them, at the same time: on a file system that answers slowly rsync then need not wait for each. 0 to leave that to rsync."})
 	g.Int(&o.timeout, cli.Opt{Name: "timeout", Arg: "SECONDS",

@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 	want := options{
 		user: "root", passwd: "admin", session: "default", depth: 3, maxDelete: -1, startPort: 4444, excludeUser: "root",
 		excludeRe: regexp.MustCompile(`/\.snapshots(/.*|$)`), verifyPath: true, maxBytes: 104857600, backupCount: 5, logFormat: "text",
-		walkers: 8, slots: 1, batch: 500, batchSeconds: 5, prefetch: 32, stall: 600,
+		walkers: 8, slots: 1, batch: 500, batchSeconds: 5, syncInterval: 300, prefetch: 32, stall: 600,
 		logFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log", pidFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
 	}
 	got, warnings := parse(t, nil, nil)
@@ -90,6 +90,8 @@ func TestEveryOption(t *testing.T) {
 		{"slots", "7", "", func(o *options) { o.slots = 7 }},
 		{"batch", "7", "", func(o *options) { o.batch = 7 }},
 		{"batch-seconds", "7", "", func(o *options) { o.batchSeconds = 7 }},
+		{"no-sync", "yes", "", func(o *options) { o.noSync = true }},
+		{"sync-interval", "7", "", func(o *options) { o.syncInterval = 7 }},
 		{"prefetch", "7", "", func(o *options) { o.prefetch = 7 }},
 		{"rsubpaths", "2_/a,3_/b", "", func(o *options) { o.subpaths = []string{"2_/a", "3_/b"} }},
 		{"excludere", "a|b", "", func(o *options) { o.excludeRe = regexp.MustCompile("a|b") }},
@@ -228,6 +230,7 @@ func TestProblem(t *testing.T) {
 		{good + " --jobs=-1", "cannot use --jobs=-1: it must be between 0 and 1024"},
 		{good + " --slots=0", "cannot use --slots=0: it must be between 1 and 1024"},
 		{good + " --batch=501", "cannot use --batch=501: it must be between 1 and 500"},
+		{good + " --sync-interval=0", "cannot use --sync-interval=0: it must be between 1 and 86400"},
 		{good + " --batch-seconds=0", "cannot use --batch-seconds=0: it must be between 1 and 86400"},
 		{good + " --walkers=0", "cannot use --walkers=0: it must be between 1 and 1024"},
 		{good + " --rsyncport=65536", "cannot use --rsyncport=65536: it must be between 0 and 65535"},

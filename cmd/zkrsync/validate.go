@@ -56,6 +56,7 @@ func (o *options) problem() error {
 		{"slots", int64(o.slots), 1, 1024},
 		{"batch", int64(o.batch), 1, 500},
 		{"batch-seconds", int64(o.batchSeconds), 1, 86400},
+		{"sync-interval", int64(o.syncInterval), 1, 86400},
 		{"prefetch", int64(o.prefetch), 0, 1024},
 		{"rsyncport", int64(o.rsyncPort), 0, 65535},
 		{"startport", int64(o.startPort), 1, 65535},

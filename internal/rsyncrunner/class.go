@@ -4,7 +4,6 @@ package rsyncrunner
 
 import (
 	"regexp"
-	"slices"
 	"strconv"
 	"syscall"
 )
@@ -18,6 +17,7 @@ const (
 	Partial                     // some files were not transferred; Result.Errors says which and why
 	DeletesStopped              // everything was transferred; MaxDelete stopped the deletions
 	Destination                 // the destination is at fault: another one may do
+	NoRoom                      // this destination takes these paths no more, but perhaps others; another one may do
 	Fatal                       // options or versions do not fit: it goes no better elsewhere
 	Failed                      // anything else
 )
@@ -37,11 +37,15 @@ func (r Result) Class() Class {
 		}
 		return Fine
 	case codePartial:
-		if r.destinationBroken {
-			return Destination
+		return r.atDestination(Partial)
+	case codeFileIO:
+		if r.endedByDestination {
+			return r.atDestination(Failed)
 		}
-		return Partial
-	case 5, 10, 12, 30, 35:
+		return Failed
+	case 12:
+		return r.atDestination(Failed)
+	case 5, 10, 30, 35:
 		return Destination
 	case 2, 4:
 		if r.listInvalid {
@@ -65,17 +69,43 @@ var endedByDestination = regexp.MustCompile(`^rsync error: .*\[(?:server|Receive
 // system.
 var destinationError = regexp.MustCompile(`^rsync: \[(?:Receiver|receiver|generator)\] .*\((\d+)\)$`)
 
-// brokenErrors are those of a file system to which no path can be written. The numbers are Linux's,
-// on either side.
-var brokenErrors = []syscall.Errno{
-	syscall.EIO, syscall.ENOSPC, syscall.EROFS, syscall.EDQUOT, syscall.ESTALE, syscall.ENOTCONN,
+// fault is whose fault an error of the destination is.
+type fault int
+
+const (
+	noFault    fault = iota // the destination has said none
+	pathFault               // the path's: a name too long, a file too large, no permission
+	placeFault              // no room, or no writing, where the path lies; elsewhere there may be
+	wholeFault              // no path can be written to: the file system is broken, or away
+)
+
+// faults of what is not the path's. The numbers are Linux's, on either side.
+var faults = map[syscall.Errno]fault{
+	syscall.ENOSPC: placeFault, syscall.EDQUOT: placeFault, syscall.EROFS: placeFault,
+	syscall.EIO: wholeFault, syscall.ESTALE: wholeFault, syscall.ENOTCONN: wholeFault, syscall.ENODEV: wholeFault,
+	syscall.ENXIO: wholeFault, syscall.ESHUTDOWN: wholeFault, syscall.EREMOTEIO: wholeFault, syscall.EHOSTDOWN: wholeFault,
 }
 
-func isDestinationBroken(line []byte) bool {
+func faultIn(line []byte) fault {
 	found := destinationError.FindSubmatch(line)
 	if found == nil {
-		return false
+		return noFault
 	}
 	number, err := strconv.Atoi(string(found[1]))
-	return err == nil && slices.Contains(brokenErrors, syscall.Errno(number))
+	if err != nil {
+		return noFault
+	}
+	return max(pathFault, faults[syscall.Errno(number)])
+}
+
+// atDestination is the class of a run in which the destination could not do something; own is the one
+// if that was the path's fault. Of several the worst counts.
+func (r Result) atDestination(own Class) Class {
+	switch {
+	case r.fault == wholeFault, r.fault == noFault && r.Code != codePartial:
+		return Destination
+	case r.fault == placeFault:
+		return NoRoom
+	}
+	return own
 }

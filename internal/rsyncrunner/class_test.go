@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -267,13 +268,13 @@ func TestDestinationIsFull(t *testing.T) {
 	destination := t.TempDir()
 	write(t, source, "file", strings.Repeat("x", 1<<20))
 	_, url := serveAs(t, DaemonConfig{Path: destination, program: onTmpfs(t, destination, "size=64k")})
-	wants(t, run(t, Options{}, wholeJob(source, url)), Destination, 11)
+	wants(t, run(t, Options{}, wholeJob(source, url)), NoRoom, 11)
 
 	write(t, source, "file", "")
 	write(t, source, "file2", "")
 	destination = t.TempDir()
 	_, url = serveAs(t, DaemonConfig{Path: destination, program: onTmpfs(t, destination, "nr_inodes=2")})
-	wants(t, run(t, Options{}, wholeJob(source, url)), Destination, 23)
+	wants(t, run(t, Options{}, wholeJob(source, url)), NoRoom, 23)
 }
 
 func TestDestinationIsReadOnly(t *testing.T) {
@@ -281,7 +282,52 @@ func TestDestinationIsReadOnly(t *testing.T) {
 	source, destination := t.TempDir(), t.TempDir()
 	write(t, source, "file", "x")
 	_, url := serveAs(t, DaemonConfig{Path: destination, program: onTmpfs(t, destination, "ro")})
-	wants(t, run(t, Options{}, wholeJob(source, url)), Destination, 23)
+	wants(t, run(t, Options{}, wholeJob(source, url)), NoRoom, 23)
+}
+
+// A file that is too large for the destination's file system ends the rsync there, but is the path's own
+// fault; and so are a name that is too long and a program that runs.
+func TestDestinationTakesNotThisFile(t *testing.T) {
+	t.Parallel()
+	source, destination := t.TempDir(), t.TempDir()
+	write(t, source, "file", strings.Repeat("x", 1<<20))
+	_, url := serveAs(t, DaemonConfig{Path: destination, program: script(t, `trap '' XFSZ; ulimit -f 100; exec rsync "$@"`)})
+	wants(t, run(t, Options{}, wholeJob(source, url)), Failed, 11, 12)
+
+	source, destination = t.TempDir(), t.TempDir()
+	write(t, source, "sleep", "x")
+	program, err := os.ReadFile("/bin/sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, destination, "sleep", string(program))
+	if err := os.Chmod(destination+"/sleep", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, url = serve(t, destination)
+	running := exec.Command(destination+"/sleep", "1000")
+	if err := running.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = running.Process.Kill(); _ = running.Wait() }()
+	wants(t, run(t, Options{Inplace: true}, wholeJob(source, url)), Partial, 23)
+}
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for errno, want := range map[syscall.Errno]Class{
+		syscall.ENOSPC: NoRoom, syscall.EDQUOT: NoRoom, syscall.EROFS: NoRoom,
+		syscall.EIO: Destination, syscall.ESTALE: Destination, syscall.ENOTCONN: Destination,
+		syscall.EPERM: Partial, syscall.EACCES: Partial, syscall.ENAMETOOLONG: Partial, syscall.EMLINK: Partial, syscall.EFBIG: Partial, syscall.ETXTBSY: Partial,
+	} {
+		line := fmt.Sprintf(`rsync: [receiver] mkstemp "/.file.XXXXXX" (in m) failed: %v (%d)`, errno, int(errno))
+		if got := (Result{Code: 23, fault: faultIn([]byte(line))}).Class(); got != want {
+			t.Errorf("%v: %v, want %v", errno, got, want)
+		}
+	}
+	if got := faultIn([]byte(`rsync: [sender] send_files failed to open "/x": Input/output error (5)`)); got != noFault {
+		t.Errorf("an error of the source is %v", got)
+	}
 }
 
 // An error with one file is no reason to leave out the others.

@@ -3,6 +3,7 @@
 package rsyncrunner
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -42,7 +43,8 @@ type DaemonConfig struct {
 type Daemon struct {
 	process   *process
 	receivers *receivers
-	config    string
+	cfg       DaemonConfig
+	config    *configFile
 	log       excerpt
 	streams   [2]lineWriter // stdout, stderr
 	stop      chan struct{}
@@ -80,12 +82,15 @@ func launch(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{config: config, stop: make(chan struct{}), done: make(chan struct{})}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Daemon{cfg: cfg, config: config, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := d.start(cfg, path); err != nil {
-		_ = os.Remove(config)
+		config.remove()
 		return nil, err
 	}
-	if !may.chroot && cfg.Logger != nil {
+	if !may.chroot {
 		cfg.Logger.Warn(notPreserved(may))
 	}
 	go d.own(ctx)
@@ -99,7 +104,7 @@ func launch(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 func (d *Daemon) start(cfg DaemonConfig, path string) error {
 	program := programName(cfg.program)
 	// rsync opens the log again for every connection, before the chroot, so a path will do.
-	args := []string{"--daemon", "--no-detach", "--config=" + d.config, "--port=" + strconv.Itoa(cfg.Port), "--log-file=/dev/stderr"}
+	args := []string{"--daemon", "--no-detach", "--config=" + d.config.name, "--port=" + strconv.Itoa(cfg.Port), "--log-file=/dev/stderr"}
 	if cfg.DropCache {
 		args = append(args, "--drop-cache")
 	}
@@ -124,6 +129,7 @@ func (d *Daemon) own(ctx context.Context) {
 	watching, unwatch := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { d.receivers.watch(watching) })
+	watch.Go(func() { d.keepConfig(watching) })
 	byItself := false
 	select {
 	case <-ctx.Done():
@@ -137,10 +143,31 @@ func (d *Daemon) own(ctx context.Context) {
 	for i := range d.streams {
 		d.streams[i].flush()
 	}
-	_ = os.Remove(d.config)
+	d.config.remove()
 	if byItself {
 		code, signal := d.process.status()
 		d.end = fmt.Sprintf("it ended, %v; %s", Result{Code: code, Signal: signal}, d.log.said())
+	}
+}
+
+// keepConfig writes the config file again when it is not as it was: rsync reads it for each connection,
+// and cleaners of temporary directories know nothing of that.
+func (d *Daemon) keepConfig(ctx context.Context) {
+	every := cmp.Or(max(d.cfg.lookEvery, 0), defaultLookEvery)
+	for said := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+		}
+		repaired, err := d.config.keep()
+		if repaired {
+			d.cfg.Logger.Warn(fmt.Sprintf("The rsync daemon's config file %s was removed or changed; it is written again", d.config.name), "event", "config-repaired", "file", d.config.name)
+		}
+		if err != nil && !said {
+			d.cfg.Logger.Error(err.Error(), "file", d.config.name, "error", err)
+		}
+		said = err != nil
 	}
 }
 

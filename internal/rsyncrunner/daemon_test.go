@@ -35,8 +35,8 @@ func TestDaemonLife(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "zkrs-other") {
 		t.Errorf("unknown module: %v", err)
 	}
-	if info, err := os.Stat(daemon.config); err != nil || info.Mode() != 0o600 || filepath.Dir(daemon.config) != dir {
-		t.Errorf("config file %s %v: %v", daemon.config, info, err)
+	if info, err := os.Stat(daemon.config.name); err != nil || info.Mode() != 0o600 || filepath.Dir(daemon.config.name) != dir {
+		t.Errorf("config file %s %v: %v", daemon.config.name, info, err)
 	}
 	if daemon.Err() != nil || PortFree(port) == nil {
 		t.Error("it does not run")
@@ -60,6 +60,86 @@ func TestDaemonLife(t *testing.T) {
 	}
 	if text := out.String(); !strings.Contains(text, "starting, listening on port") || !strings.Contains(text, "module-list request") {
 		t.Errorf("log %q", text)
+	}
+}
+
+// A cleaner of temporary files takes the config file away, with the directory, or something writes another.
+func TestDaemonKeepsItsConfig(t *testing.T) {
+	source, destination, dir := t.TempDir(), t.TempDir(), t.TempDir()+"/made"
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, source, "file", "x")
+	port := freePort(t)
+	daemon, err := StartDaemon(t.Context(), DaemonConfig{Module: "m", Path: destination, Port: port, TempDir: dir, Output: t.Output(), lookEvery: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end(daemon)
+	for what, harm := range map[string]func() error{
+		"removed":                    func() error { return os.Remove(daemon.config.name) },
+		"removed with its directory": func() error { return os.RemoveAll(dir) },
+		"emptied":                    func() error { return os.Truncate(daemon.config.name, 0) },
+	} {
+		if err := harm(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the config is back that was "+what, func() bool { return Probe(t.Context(), net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), "m") == nil })
+		send(t, Options{}, wholeJob(source, URL("127.0.0.1", port, "m")))
+	}
+	if info, err := os.Stat(daemon.config.name); err != nil || info.Mode() != 0o600 {
+		t.Errorf("config file %v: %v", info, err)
+	}
+	daemon.Stop()
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
+		t.Errorf("%v left, %v", files, err)
+	}
+}
+
+func TestDaemonTriesItself(t *testing.T) {
+	destination := t.TempDir() + "/base"
+	if err := os.Mkdir(destination, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Unix(1500000000, 123)
+	if err := os.Chtimes(destination, old, old); err != nil {
+		t.Fatal(err)
+	}
+	daemon, _ := serve(t, destination)
+	if err := os.Remove(daemon.config.name); err != nil {
+		t.Fatal(err)
+	}
+	if err := daemon.Try(t.Context()); err != nil {
+		t.Error(err)
+	}
+	files, err := os.ReadDir(destination)
+	info, err2 := os.Stat(destination)
+	if err := errors.Join(err, err2); err != nil || len(files) != 0 || !info.ModTime().Equal(old) {
+		t.Errorf("%v left, time %v, %v", files, info.ModTime(), err)
+	}
+	if err := os.Remove(destination); err != nil {
+		t.Fatal(err)
+	}
+	if err := daemon.Try(t.Context()); err == nil || !strings.Contains(err.Error(), "chdir") && !strings.Contains(err.Error(), "chroot") {
+		t.Errorf("error %v, want one that says that the path is gone", err)
+	}
+}
+
+func TestCheckVersion(t *testing.T) {
+	for text, want := range map[string]string{
+		"rsync  version 3.0.9  protocol version 30":  "cannot work with rsync 3.0",
+		"rsync  version v2.6.9  protocol version 29": "cannot work with rsync 2.6",
+		"rsync  version 3.1.0  protocol version 31":  "",
+		"rsync  version v3.2.7  protocol version 31": "",
+		"something of the user's":                    "",
+	} {
+		err := checkVersion(t.Context(), script(t, "echo '"+text+"'"))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	if err := CheckVersion(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -515,7 +595,7 @@ func TestDaemonDies(t *testing.T) {
 	if groupRuns(daemon.process.cmd.Process.Pid) || temporary(destination) != 0 {
 		t.Error("something is left")
 	}
-	if _, err := os.Stat(daemon.config); err == nil {
+	if _, err := os.Stat(daemon.config.name); err == nil {
 		t.Error("the config file is left")
 	}
 	if result := <-ended; result.Class() == Fine {
@@ -530,7 +610,7 @@ func TestDaemonDies(t *testing.T) {
 // A group that ignores SIGTERM and whose leader does not.
 func TestStopKillsStubbornWorkers(t *testing.T) {
 	out := &buffer{}
-	daemon := &Daemon{stop: make(chan struct{}), done: make(chan struct{})}
+	daemon := &Daemon{config: &configFile{removed: true}, stop: make(chan struct{}), done: make(chan struct{})}
 	err := daemon.start(DaemonConfig{Output: out, stopGrace: 300 * time.Millisecond, program: script(t, `
 sh -c 'trap "" TERM; echo pid $$; while :; do sleep 60; done' &
 trap 'exit 0' TERM

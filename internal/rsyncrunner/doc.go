@@ -134,27 +134,36 @@
 //	Partial         23
 //	DeletesStopped  25, and 24 when the limit was hit too
 //	Destination     5, 10, 12, 30, 35
+//	NoRoom          23, 11, 12, if the destination says so
 //	Fatal           1, 2, 4
 //	Failed          3, 11, 20 and all others, and signals
 //
-// rsync's error lines name the side that they come from, and make four exceptions.
-//   - A daemon that is stopped in the middle ends with 20, one with a full disk with 11, one that
-//     cannot enter its path with 3, and the rsync here takes that status over. When the other side
-//     says that it ended, the class is Destination, not Failed.
-//   - 23 is Destination when the other side had one of EIO, ENOSPC, EROFS, EDQUOT, ESTALE,
-//     ENOTCONN. Its other errors (no permission, a name too long) are the path's own: Partial.
-//   - 23 is Partial also when the limit on deletions was hit; Result.DeletesStopped says the rest.
-//   - 2 or 4 is Partial, not Fatal, when the other side found a path in the list without the
-//     directory above it: that went, or became a link, while the list was made.
+// Three things are known from rsync's error lines, which name the side they come from. A daemon that is
+// stopped in the middle ends with 20, one that cannot write a file with 11, one that cannot enter its
+// path with 3, and the rsync here takes that status over: it is Destination, not Failed, when the other
+// side says that it ended. Of 23, and of 11 and 12, the number that the system gave at the other side
+// says whose fault it is:
+//   - EIO, ESTALE, ENOTCONN and other losses of a whole file system: Destination
+//   - ENOSPC, EDQUOT, EROFS: NoRoom. They may be about one owner, one project or one mount below the base;
+//     whether the whole base takes nothing any more the destination has to see for itself.
+//   - all others, as a name too long, a file too large or busy, no permission: the path's own, Partial
+//     or Failed
+//
+// 23 with the limit on deletions hit is Partial too; Result.DeletesStopped says the rest. And 2 or 4 is
+// Partial, not Fatal, when the other side found a path in the list without the directory above it: that
+// went, or became a link, while the list was made.
 //
 // Without Options.Timeout rsync waits for a silent destination for ever.
 //
 // # The daemon
 //
-// One module stands in a config file of mode 0600 in TempDir, which rsync reads again for each
-// connection, so it stays until the end. The module's path is handed over in the environment (path
-// = %ZKRS_MODULE_PATH%), because the file's own syntax cannot carry every name: rsync has no way to
-// write a percent sign there, and trims blanks.
+// One module in a config file of mode 0600 in TempDir, which rsync reads again for each connection. So it
+// stays until the end, and is written again, with a WARNING, within LookEvery after a cleaner of temporary
+// files has removed it, or somebody has changed it. (No file without a name could take its place: rsync
+// 3.5 resolves links to its config file by itself.) The module's path is handed
+// over in the environment (path = %ZKRS_MODULE_PATH%), because the file's own
+// syntax cannot carry every name: rsync has no way to write a percent sign
+// there, and trims blanks.
 //
 // As root with CAP_SYS_CHROOT the module is served in a chroot, and symbolic links arrive
 // unchanged. Otherwise rsync confines paths itself and rewrites absolute link targets and those
@@ -181,6 +190,9 @@
 // A daemon counts as started when it answers rsync's own handshake on the loopback addresses and
 // lists the module with a comment that only this daemon knows. So neither a stranger on the port
 // nor the daemon of an earlier run is taken for it.
+//
+// [Daemon.Try] enters its module as a transfer does, with its config file, chroot and path, and leaves
+// again before anything is sent.
 //
 // # Errors
 //

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -97,11 +98,61 @@ func moduleConfig(module, comment string, may privilege) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// writeConfig writes the config file, mode 0600, and returns its name.
-func writeConfig(dir, text string) (string, error) {
+// configFile is the daemon's config file.
+type configFile struct {
+	name, text string
+
+	mu      sync.Mutex
+	removed bool // by us
+}
+
+// writeConfig makes the config file, mode 0600, below dir.
+func writeConfig(dir, text string) (*configFile, error) {
+	name, err := writeTemporary(dir, text)
+	if err != nil {
+		return nil, fmt.Errorf("cannot write the rsync daemon's config file: %w", err)
+	}
+	return &configFile{name: name, text: text}, nil
+}
+
+// keep writes the file again unless it is as it was, and tells whether it had to.
+func (c *configFile) keep() (repaired bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.removed {
+		return false, nil
+	}
+	if data, err := os.ReadFile(c.name); err == nil && string(data) == c.text {
+		return false, nil
+	}
+	dir := filepath.Dir(c.name)
+	err = os.MkdirAll(dir, 0o700)
+	if err == nil {
+		var fresh string
+		if fresh, err = writeTemporary(dir, c.text); err == nil {
+			if err = os.Rename(fresh, c.name); err != nil {
+				_ = os.Remove(fresh)
+			}
+		}
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot write the rsync daemon's config file again, which somebody has removed or changed: %w", err)
+	}
+	return true, nil
+}
+
+func (c *configFile) remove() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.removed = true
+	_ = os.Remove(c.name)
+}
+
+// writeTemporary writes a file of mode 0600 and returns its name.
+func writeTemporary(dir, text string) (string, error) {
 	file, err := os.CreateTemp(dir, "rsyncd-*.conf")
 	if err != nil {
-		return "", fmt.Errorf("cannot write the rsync daemon's config file: %w", err)
+		return "", err
 	}
 	_, err = file.WriteString(text)
 	if closeErr := file.Close(); err == nil {
@@ -109,7 +160,7 @@ func writeConfig(dir, text string) (string, error) {
 	}
 	if err != nil {
 		_ = os.Remove(file.Name())
-		return "", fmt.Errorf("cannot write the rsync daemon's config file: %w", err)
+		return "", err
 	}
 	return file.Name(), nil
 }

@@ -15,8 +15,12 @@ import (
 	"time"
 )
 
-// probeTimeout bounds one question to a daemon.
-const probeTimeout = 2 * time.Second
+// probeTimeout bounds one question to a daemon, and enterTimeout one to its module: that has to be looked up
+// in a file system.
+const (
+	probeTimeout = 2 * time.Second
+	enterTimeout = 30 * time.Second
+)
 
 // maxProbeAnswer bounds, in bytes, what is read of an answer.
 const maxProbeAnswer = 1 << 20
@@ -34,7 +38,38 @@ func Probe(ctx context.Context, addr, module string) error {
 
 // probe is Probe for a module with a certain comment, unless that is "".
 func probe(ctx context.Context, addr, module, comment string) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	found := false
+	err := converse(ctx, probeTimeout, addr, "#list", func(line string) (over bool) {
+		name, about, _ := strings.Cut(line, "\t")
+		if strings.TrimRight(name, " ") == module && (comment == "" || about == comment) {
+			found = true
+		}
+		return strings.HasPrefix(line, "@RSYNCD: EXIT")
+	})
+	switch {
+	case errors.As(err, new(refusal)):
+		return fmt.Errorf("%w: %w", err, ErrStranger)
+	case err == nil && !found:
+		return fmt.Errorf("cannot use the rsync daemon at %s: it has no module %q of ours: %w", addr, module, ErrStranger)
+	}
+	return err
+}
+
+// enter asks for a module, as a client does that is about to transfer, and leaves when it is let in.
+func enter(ctx context.Context, addr, module string) error {
+	return converse(ctx, enterTimeout, addr, module, func(line string) bool { return strings.HasPrefix(line, "@RSYNCD: OK") })
+}
+
+// refusal is what a daemon answers that does not do what it is asked for.
+type refusal string
+
+func (r refusal) Error() string { return fmt.Sprintf("it says %q", string(r)) }
+
+// converse speaks the text part of rsync's daemon protocol: both sides send their version, the client what it
+// wants, "#list" or a module, and the daemon lines until one is the last. It names version 31: from 32
+// on a digest list is expected with it, and nothing newer is needed.
+func converse(ctx context.Context, timeout time.Duration, addr, wanted string, last func(line string) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -43,51 +78,39 @@ func probe(ctx context.Context, addr, module, comment string) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	found, err := askModules(conn, module, comment)
-	if err != nil {
+	if err := readLines(conn, wanted, last); err != nil {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, ErrStranger) {
 			err = cause
 		}
 		return fmt.Errorf("cannot ask %s for its rsync modules: %w", addr, err)
 	}
-	if !found {
-		return fmt.Errorf("cannot use the rsync daemon at %s: it has no module %q of ours: %w", addr, module, ErrStranger)
-	}
 	return nil
 }
 
-// askModules speaks the text part of rsync's daemon protocol: both sides send their version, the
-// client "#list", the daemon a line for each module and "@RSYNCD: EXIT". The version that it names
-// is 31, which is enough for a list of modules; from 32 on a list of digests has to come with it.
-func askModules(conn net.Conn, module, comment string) (bool, error) {
+func readLines(conn net.Conn, wanted string, last func(line string) bool) error {
 	answer := bufio.NewScanner(io.LimitReader(conn, maxProbeAnswer))
 	if !answer.Scan() {
 		if errors.Is(answer.Err(), bufio.ErrTooLong) {
-			return false, ErrStranger
+			return ErrStranger
 		}
-		return false, endError(answer.Err())
+		return endError(answer.Err())
 	}
 	if !strings.HasPrefix(answer.Text(), "@RSYNCD: ") {
-		return false, fmt.Errorf("%q is no rsync daemon's greeting: %w", cut(answer.Text(), 80), ErrStranger)
+		return fmt.Errorf("%q is no rsync daemon's greeting: %w", cut(answer.Text(), 80), ErrStranger)
 	}
-	if _, err := io.WriteString(conn, "@RSYNCD: 31.0\n#list\n"); err != nil {
-		return false, err
+	if _, err := io.WriteString(conn, "@RSYNCD: 31.0\n"+wanted+"\n"); err != nil {
+		return err
 	}
-	found := false
 	for answer.Scan() {
 		line := answer.Text()
-		if strings.HasPrefix(line, "@RSYNCD: EXIT") {
-			return found, nil
-		}
 		if strings.HasPrefix(line, "@ERROR") {
-			return false, fmt.Errorf("it says %q: %w", cut(line, 200), ErrStranger)
+			return refusal(cut(line, 200))
 		}
-		name, about, _ := strings.Cut(line, "\t")
-		if strings.TrimRight(name, " ") == module && (comment == "" || about == comment) {
-			found = true
+		if last(line) {
+			return nil
 		}
 	}
-	return false, endError(answer.Err())
+	return endError(answer.Err())
 }
 
 func endError(err error) error {

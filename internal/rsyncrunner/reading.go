@@ -32,7 +32,7 @@ type reading struct {
 	// of stderr
 	errors             excerpt
 	deletesStopped     bool
-	destinationBroken  bool
+	fault              fault
 	endedByDestination bool
 	listInvalid        bool
 }
@@ -53,7 +53,7 @@ func (r *reading) stdout(line []byte) {
 func (r *reading) stderr(line []byte) {
 	r.errors.add(line)
 	r.deletesStopped = r.deletesStopped || bytes.HasPrefix(line, []byte(maxDeleteMessage))
-	r.destinationBroken = r.destinationBroken || isDestinationBroken(line)
+	r.fault = max(r.fault, faultIn(line))
 	r.listInvalid = r.listInvalid || bytes.HasPrefix(line, []byte(listInvalidMessage))
 	r.endedByDestination = r.endedByDestination || endedByDestination.Match(line)
 }
@@ -63,7 +63,7 @@ func (r *reading) result(code int, signal syscall.Signal) Result {
 	result := Result{
 		Code: code, Signal: signal, Stats: r.stats, Deleted: r.deleted, DeletesStopped: r.deletesStopped,
 		Errors: r.errors.lines(), FileList: r.files.String(),
-		destinationBroken: r.destinationBroken, endedByDestination: r.endedByDestination, listInvalid: r.listInvalid,
+		fault: r.fault, endedByDestination: r.endedByDestination, listInvalid: r.listInvalid,
 	}
 	switch code {
 	case 0:

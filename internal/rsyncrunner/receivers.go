@@ -51,9 +51,6 @@ func newReceivers(process *process, cfg DaemonConfig) *receivers {
 	if r.every <= 0 {
 		r.every = defaultLookEvery
 	}
-	if r.logger == nil {
-		r.logger = slog.New(slog.DiscardHandler)
-	}
 	return r
 }
 

@@ -11,6 +11,7 @@ import (
 // Exit statuses that this package tells apart.
 const (
 	codeNetwork   = 10
+	codeFileIO    = 11
 	codePartial   = 23
 	codeVanished  = 24
 	codeMaxDelete = 25
@@ -33,9 +34,9 @@ type Result struct {
 	Deleted        int
 	DeletesStopped bool // Job.MaxDelete left some undeleted, whatever Code is
 
-	destinationBroken  bool // an error line says that the destination's file system takes nothing
-	endedByDestination bool // the rsync at the other end gave up
-	listInvalid        bool // it gave up because a directory vanished while the list was made
+	fault              fault // the worst that the destination has said
+	endedByDestination bool  // the rsync at the other end gave up
+	listInvalid        bool  // it gave up because a directory vanished while the list was made
 }
 
 // String says in words how the run ended: "exit status 23 (some files were not transferred)".
@@ -67,7 +68,7 @@ func exitText(code int) string {
 		return "the daemon did not serve the request: unknown module, access refused, too many connections, or its path is gone"
 	case codeNetwork:
 		return "the network failed: no connection, or a port in use"
-	case 11:
+	case codeFileIO:
 		return "reading or writing a file failed, perhaps a full disk"
 	case 12:
 		return "the connection broke off or carried something unexpected"

@@ -128,6 +128,7 @@ var shortTiming = member.Timing{
 	Poll: 50 * time.Millisecond, Progress: 100 * time.Millisecond, Retry: 50 * time.Millisecond,
 	PathCheck: 50 * time.Millisecond, NoDest: time.Second,
 	StatsFlush: 100 * time.Millisecond, Reconnect: 200 * time.Millisecond, Leave: 5 * time.Second,
+	Flush: 100 * time.Millisecond, Away: time.Second,
 }
 
 // config is a client's configuration; n is its number, and its host.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 
+	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/destination"
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/leader"
@@ -75,6 +76,9 @@ func (c Config) newBase() (*guard.Base, error) {
 func checkRsync(ctx context.Context, cfg *Config) (err error) {
 	if _, err := exec.LookPath("rsync"); err != nil {
 		return fmt.Errorf("cannot work without rsync: %w; install it, or correct PATH", err)
+	}
+	if err := rsyncrunner.CheckVersion(ctx); err != nil {
+		return err
 	}
 	cfg.Rsync, err = cfg.Rsync.Ready(ctx)
 	return err
@@ -149,5 +153,6 @@ func State(ctx context.Context, cfg Config) (Status, error) {
 	if err != nil || !ok {
 		return status, err
 	}
-	return Status{Remaining: left.Total(), Failed: failed + meta.Ended.Failed, Running: true}, nil
+	// What destinations have not flushed yet is in no queue, and remains.
+	return Status{Remaining: max(left.Total(), meta.Paths()-meta.Ended.Ended()), Failed: failed + meta.Ended.Failed, Running: true}, nil
 }

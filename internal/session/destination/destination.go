@@ -3,6 +3,7 @@
 package destination
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"log/slog"
 	"time"
 
-	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/pool"
@@ -18,11 +18,9 @@ import (
 	"vsc-zk/internal/zkclient"
 )
 
-// attempts is how often a daemon, or its announcement, may fail before the destination ends.
+// attempts is how often a daemon, or its announcement, may fail within Timing.Unsteady before the
+// destination ends.
 const attempts = 3
-
-// errPortReserved: --rsyncport names a port another destination has.
-var errPortReserved = errors.New("the port is reserved by another destination of this session on this host")
 
 // Config is what a destination needs to know beside its base.
 type Config struct {
@@ -30,29 +28,35 @@ type Config struct {
 	StartPort int
 	Slots     int // jobs served at once, 0: one
 	DropCache bool
-	TempDir   string    // the daemon's configurations
-	Output    io.Writer // of the daemon, as it comes; nil: none
+	FlushEach time.Duration // between two flushes of the base's file system at the most, 0: 5 min
+	TempDir   string        // the daemon's configurations
+	Output    io.Writer     // of the daemon, as it comes; nil: none
 	Logger    *slog.Logger
 }
 
 // Destination is a destination process, over all its ZooKeeper sessions.
 type Destination struct {
-	client *member.Client
-	base   *guard.Base // nil: lines are received, into no base
-	cfg    Config
-	starts int // that have failed, of a daemon or of its announcement
+	client  *member.Client
+	base    *guard.Base // nil: lines are received, into no base
+	cfg     Config
+	health  *health
+	flusher *flusher
+	failed  []time.Time // when starts have failed, of a daemon or of its announcement
+	served  bool        // it has offered itself
 }
 
 // New makes a destination that does not serve yet. Without a base it is one of the netcat test.
 func New(client *member.Client, base *guard.Base, cfg Config) *Destination {
 	cfg.Slots = max(cfg.Slots, 1)
+	cfg.FlushEach = cmp.Or(cfg.FlushEach, 5*time.Minute)
 	if cfg.Output == nil {
 		cfg.Output = io.Discard
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Destination{client: client, base: base, cfg: cfg}
+	health := newHealth(base)
+	return &Destination{client: client, base: base, cfg: cfg, health: health, flusher: newFlusher(base, health)}
 }
 
 // daemon is what serves the sources: rsync, or the netcat test.
@@ -71,18 +75,41 @@ func (d *Destination) Play(ctx context.Context, m *member.Member) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	sync, err := readSync(ctx, m)
+	if err != nil {
+		return err
+	}
+	d.health.writes = sync != wire.SyncDry
+	if sync == wire.SyncOn && d.base != nil {
+		if err := d.flusher.begin(ctx, m); err != nil {
+			return err
+		}
+		m.Background(func() { d.flusher.run(ctx, m, d.cfg.FlushEach) })
+		defer d.flusher.leave(ctx, m)
+	}
+	m.Background(func() { warnOfLoopback(ctx, m) })
+	return d.persist(ctx, m, ready)
+}
+
+// persist serves, again and again over failures, until the session is over. A daemon that dies now and
+// then in days is started again each time; one that dies again and again at once is not.
+func (d *Destination) persist(ctx context.Context, m *member.Member, ready *member.Ready) error {
 	for {
 		err := d.serve(ctx, m, ready)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err == nil, errors.Is(err, errPortReserved):
+		case err == nil, errors.Is(err, errPortReserved), errors.Is(err, errUnfit):
 			return err
 		}
-		if d.starts++; d.starts >= attempts {
+		d.failed = append(d.failed, time.Now())
+		for time.Since(d.failed[0]) > d.client.Timing.Unsteady {
+			d.failed = d.failed[1:]
+		}
+		if len(d.failed) >= attempts {
 			return fmt.Errorf("cannot serve as a destination, after %d tries: %w", attempts, err)
 		}
-		d.client.Log.Error(fmt.Sprintf("%v; trying again", err), "event", "serve-again", "attempt", d.starts, "error", err)
+		d.client.Log.Error(fmt.Sprintf("%v; trying again", err), "event", "serve-again", "attempt", len(d.failed), "error", err)
 		if err := zkclient.Sleep(ctx, d.client.Timing.Retry); err != nil {
 			return err
 		}
@@ -101,39 +128,69 @@ func (d *Destination) serve(ctx context.Context, m *member.Member, ready *member
 	if err != nil {
 		return err
 	}
+	watch := d.health.watch(ctx, server, d.client.Timing)
 	defer func() {
+		watch.stop()
 		server.Stop()
 		if err != nil {
 			err = errors.Join(err, d.freePort(ctx, m, port))
 		}
 	}()
+	stopped := func() error {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-server.Done():
+			return fmt.Errorf("cannot go on serving on port %d: %w", port, server.Err())
+		default: // ready.Stopped
+			d.client.Log.Debug("the run is over")
+			return nil
+		}
+	}
 
+	var problem *trouble
+	select {
+	case <-ctx.Done():
+		return stopped()
+	case <-server.Done():
+		return stopped()
+	case <-ready.Stopped:
+		return stopped()
+	case problem = <-watch.found:
+	case <-time.After(d.client.Timing.Silent):
+		problem = d.health.silent(d.client.Timing.Silent)
+	}
+	if problem != nil && !problem.waits && !d.served {
+		return fmt.Errorf("%w: %w", errUnfit, problem)
+	}
 	offer, err := pool.NewOffer(ctx, m, port, d.cfg.Slots)
 	if err != nil {
 		return err
 	}
-	present := d.available() // what the sources have been told of the base path
-	if err := d.tell(ctx, offer, present); err != nil {
+	if err := d.tell(ctx, offer, problem); err != nil {
 		return err
 	}
-	missing := false // from the queue, at the last look
-	look := time.NewTicker(d.client.Timing.PathCheck)
-	defer look.Stop()
+	d.served = true
+	fine := problem == nil // what the sources have been told
+	missing := false       // from the queue, at the last look
 	offered := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return stopped()
 		case <-ready.Stopped:
-			d.client.Log.Debug("the run is over")
-			return nil
+			return stopped()
 		case <-server.Done():
-			return fmt.Errorf("cannot go on serving on port %d: %w", port, server.Err())
-		case <-look.C:
+			return stopped()
+		case problem = <-watch.found:
+		case <-time.After(d.client.Timing.Silent):
+			problem = d.health.silent(d.client.Timing.Silent)
 		}
-		now := d.available()
-		if now == present {
-			if !now || time.Since(offered) < d.client.Timing.SetAside {
+		if problem != nil && problem.moved {
+			d.flusher.doubt()
+		}
+		if fine == (problem == nil) {
+			if !fine || time.Since(offered) < d.client.Timing.SetAside {
 				continue
 			}
 			// Whoever has taken this destination out of the queue may have been wrong,
@@ -144,138 +201,22 @@ func (d *Destination) serve(ctx context.Context, m *member.Member, ready *member
 				return err
 			}
 			if missing = !queued && !missing; missing {
+				watch.suspect()
 				continue
 			}
 		}
-		if !now {
-			d.client.Log.Info("Basepath not available")
-		}
-		if err := d.tell(ctx, offer, now); err != nil {
+		if err := d.tell(ctx, offer, problem); err != nil {
 			return err
 		}
-		present, offered, missing = now, time.Now(), false
+		fine, offered, missing = problem == nil, time.Now(), false
 	}
 }
 
-// tell the sources whether they may send here.
-func (d *Destination) tell(ctx context.Context, offer *pool.Offer, present bool) error {
-	if present {
+// tell the sources whether they may send here, and the log why not.
+func (d *Destination) tell(ctx context.Context, offer *pool.Offer, problem *trouble) error {
+	if problem == nil {
 		return offer.Activate(ctx)
 	}
+	d.client.Log.Log(ctx, problem.level, fmt.Sprintf("%v. Nothing is received until that has changed", problem), "event", "cannot-receive", "destination", d.client.Whoami, "error", problem.error)
 	return offer.Pause(ctx)
-}
-
-// collisions bounds how often a port may be lost to another program between the
-// look at it and the daemon's start. Destinations of several sessions that start
-// together on one host all try the same ports.
-const collisions = 50
-
-// listen starts a daemon on a port that it has reserved.
-func (d *Destination) listen(ctx context.Context, m *member.Member) (server daemon, port int, err error) {
-	first := d.cfg.StartPort
-	for range collisions {
-		if port, err = d.reservePort(ctx, m, first); err != nil {
-			return nil, 0, err
-		}
-		if server, err = d.startDaemon(ctx, port); err == nil {
-			return server, port, nil
-		}
-		if e := d.freePort(ctx, m, port); e != nil {
-			return nil, 0, errors.Join(err, e)
-		}
-		if ctx.Err() != nil || d.cfg.Port != 0 || rsyncrunner.PortFree(port) == nil && !errors.Is(err, rsyncrunner.ErrStranger) {
-			return nil, 0, err // not for the port
-		}
-		d.client.Log.Debug(fmt.Sprintf("%v; trying the next port", err))
-		first = port + 1
-	}
-	return nil, 0, err
-}
-
-// available tells whether sources may send here; without verification always.
-func (d *Destination) available() bool {
-	return d.base == nil || d.base.Problem() == nil
-}
-
-func (d *Destination) startDaemon(ctx context.Context, port int) (daemon, error) {
-	log := d.cfg.Logger.With("logger", "RunDestination")
-	if d.base == nil {
-		return rsyncrunner.StartNetcat(ctx, port, d.cfg.Output, log)
-	}
-	return rsyncrunner.StartDaemon(ctx, rsyncrunner.DaemonConfig{
-		Module: d.client.Tree.Module(), Path: d.base.Dir, Port: port, DropCache: d.cfg.DropCache,
-		TempDir: d.cfg.TempDir, Output: d.cfg.Output, Logger: log,
-	})
-}
-
-// reservePort takes a port for this destination: the given one, or the first
-// that no destination of the session has reserved on this host and no program
-// has open.
-func (d *Destination) reservePort(ctx context.Context, m *member.Member, from int) (int, error) {
-	if d.cfg.Port == 0 {
-		return d.tryReserve(ctx, m, from)
-	}
-	// The node of a lost session of ours may be there for a while.
-	patience := m.ZK.SessionTimeout()
-	for end := time.Now().Add(patience * 3 / 2); ; {
-		port, err := d.tryReserve(ctx, m, d.cfg.Port)
-		if !errors.Is(err, errPortReserved) || time.Now().After(end) {
-			return port, err
-		}
-		if err := zkclient.Sleep(ctx, d.client.Timing.Poll); err != nil {
-			return 0, err
-		}
-	}
-}
-
-func (d *Destination) tryReserve(ctx context.Context, m *member.Member, from int) (port int, err error) {
-	lock := m.ZK.Lock(m.Tree.PortLock(), d.client.Whoami)
-	if err := lock.Acquire(ctx); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, m.Unlock(ctx, lock)) }()
-	if port, err = d.choosePort(ctx, m, from); err != nil {
-		return 0, err
-	}
-	if err := pool.PublishPort(ctx, m, port); err != nil {
-		return 0, errors.Join(err, d.freePort(ctx, m, port))
-	}
-	return port, nil
-}
-
-func (d *Destination) choosePort(ctx context.Context, m *member.Member, from int) (int, error) {
-	host := wire.HostOf(d.client.Whoami)
-	last := 65535
-	if d.cfg.Port != 0 {
-		last = from
-	}
-	for port := from; port <= last; port++ {
-		// Reserved first, tried then: a try on the port of another destination could get
-		// into the way of its daemon's start.
-		_, err := m.ZK.CreatePath(ctx, m.Tree.UsedPort(host, port), nil, zkclient.Ephemeral)
-		if errors.Is(err, zkclient.ErrNodeExists) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		if d.cfg.Port != 0 || rsyncrunner.PortFree(port) == nil {
-			return port, nil
-		}
-		if err := d.freePort(ctx, m, port); err != nil {
-			return 0, err
-		}
-	}
-	if d.cfg.Port != 0 {
-		return 0, fmt.Errorf("cannot use port %d (--rsyncport): %w", d.cfg.Port, errPortReserved)
-	}
-	return 0, fmt.Errorf("cannot find a free port from %d on (--startport)", from)
-}
-
-func (d *Destination) freePort(ctx context.Context, m *member.Member, port int) error {
-	err := m.ZK.Delete(ctx, m.Tree.UsedPort(wire.HostOf(d.client.Whoami), port))
-	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
-		return fmt.Errorf("cannot free port %d: %w", port, err)
-	}
-	return nil
 }

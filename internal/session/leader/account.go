@@ -31,7 +31,7 @@ type account struct {
 	ledger  *ledger
 	report  *report
 	clients *clients
-	queues  queues
+	queues  queues // of the paths that are sent again
 	base    *guard.Base
 	verify  bool // the session only compares
 	log     *slog.Logger
@@ -44,6 +44,8 @@ type account struct {
 	ended map[uint64]bool
 	seed  maphash.Seed
 	mixed bool
+	// durable knows which results have to wait.
+	durable *durable
 	// failed holds what has failed so far: a later walk may queue it again, and then its later end is
 	// what counts.
 	failed map[wire.Text]bool
@@ -61,9 +63,9 @@ type told struct {
 // maxDoubts is how often a path may not be found that the leader sees.
 const maxDoubts = 3
 
-func newAccount(l *ledger, r *report, c *clients, verify bool, log *slog.Logger) *account {
+func newAccount(l *ledger, r *report, c *clients, q queues, base *guard.Base, verify bool, log *slog.Logger) *account {
 	return &account{
-		ledger: l, report: r, clients: c, verify: verify, log: log,
+		ledger: l, report: r, clients: c, queues: q, base: base, verify: verify, log: log, durable: newDurable(log),
 		told: map[string]told{}, ended: map[uint64]bool{}, seed: maphash.MakeSeed(), failed: map[wire.Text]bool{}, doubted: map[wire.Text]int{},
 	}
 }
@@ -97,10 +99,13 @@ func (a *account) forget(path wire.Text) { delete(a.failed, path) }
 // failures are the paths that have failed, in order.
 func (a *account) failures() []wire.Text { return slices.Sorted(maps.Keys(a.failed)) }
 
-// drain takes out all that is recorded now. It is settled if nothing was left behind, and nothing queued
-// again; at the last time nothing is left behind.
+// drain takes out all that is recorded now, and counts; what waits for its destination stays. It is settled
+// if nothing else was left behind, and nothing queued again; at the last time nothing is left behind.
 func (a *account) drain(ctx context.Context, m *member.Member, last bool) (settled bool, err error) {
 	if err := a.clients.look(ctx, m); err != nil {
+		return false, err
+	}
+	if err := a.durable.look(ctx, m); err != nil {
 		return false, err
 	}
 	settled = true
@@ -111,26 +116,71 @@ func (a *account) drain(ctx context.Context, m *member.Member, last bool) (settl
 		// Of two ends of one path the worse counts.
 		{m.Tree.FailedQueue() + "/entries", func(data []byte) wire.Result { return fromQueue(data, wire.Failed) }},
 		{m.Tree.CompletedQueue() + "/entries", a.completed},
-		{m.Tree.Results(), wire.DecodeResult},
 	} {
-		stat, ok, err := m.ZK.Exists(ctx, source.path)
+		names, err := recorded(ctx, m, source.path, 0)
 		if err != nil {
-			return false, fmt.Errorf("cannot look for results: %w", err)
+			return false, err
 		}
-		if !ok || stat.NumChildren == 0 {
-			continue
-		}
-		names, err := m.ZK.Children(ctx, source.path)
-		if err != nil {
-			return false, fmt.Errorf("cannot read the results: %w", err)
-		}
-		slices.Sort(names)
 		for chunk := range slices.Chunk(names, drainAtOnce) {
-			all, err := a.take(ctx, m, source.path, chunk, source.read, last)
+			all, err := a.take(ctx, m, source.path, chunk, func(data []byte) (told, bool) { return a.judge(source.read(data), last) })
 			if err != nil {
 				return false, err
 			}
 			settled = settled && all
+		}
+	}
+	all, err := a.drainResults(ctx, m, last)
+	return settled && all, err
+}
+
+// recorded gives the names of the records in a node, in order; none if there are no others than known.
+func recorded(ctx context.Context, m *member.Member, path string, known int) ([]string, error) {
+	stat, ok, err := m.ZK.Exists(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot look for results: %w", err)
+	}
+	if !ok || int(stat.NumChildren) == known {
+		return nil, nil
+	}
+	names, err := m.ZK.Children(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the results: %w", err)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// backAtOnce is how many results whose paths are sent again go into one transaction, with all their paths.
+const backAtOnce = 4
+
+// drainResults takes out the results that count now, or whose paths are to be sent again. It is settled as
+// drain is.
+func (a *account) drainResults(ctx context.Context, m *member.Member, last bool) (settled bool, err error) {
+	now, err := a.durable.sort(ctx, m)
+	if err != nil {
+		return false, err
+	}
+	settled = true
+	take := func(names []string, read func(data []byte) (told, bool)) error {
+		defer a.durable.taken(names...)
+		all, err := a.take(ctx, m, m.Tree.Results(), names, read)
+		settled = settled && all
+		return err
+	}
+	for chunk := range slices.Chunk(now.counts, drainAtOnce) {
+		if err := take(chunk, func(data []byte) (told, bool) { return a.judge(wire.DecodeResult(data), last) }); err != nil {
+			return false, err
+		}
+	}
+	for _, f := range now.failed {
+		read := func(data []byte) (told, bool) { return a.judge(failedFlush(wire.DecodeResult(data), f.problem), last) }
+		if err := take([]string{f.name}, read); err != nil {
+			return false, err
+		}
+	}
+	for chunk := range slices.Chunk(now.back, backAtOnce) {
+		if err := take(chunk, a.sendAgain); err != nil {
+			return false, err
 		}
 	}
 	return settled, nil
@@ -151,9 +201,9 @@ func (a *account) completed(data []byte) wire.Result {
 	return fromQueue(data, wire.Completed)
 }
 
-// take tells, counts and removes the named records of parent. It is true unless one was left behind, or
-// something was queued again.
-func (a *account) take(ctx context.Context, m *member.Member, parent string, names []string, read func([]byte) wire.Result, last bool) (bool, error) {
+// take tells, counts and removes the named records of parent, each by what read makes of it; false leaves it
+// where it is. It is true unless one was left behind, or something was queued again.
+func (a *account) take(ctx context.Context, m *member.Member, parent string, names []string, read func([]byte) (told, bool)) (bool, error) {
 	records := make([][]byte, len(names))
 	group, limited := errgroup.WithContext(ctx)
 	group.SetLimit(32)
@@ -182,7 +232,7 @@ func (a *account) take(ctx context.Context, m *member.Member, parent string, nam
 		node := parent + "/" + names[i]
 		t, known := a.told[node]
 		if !known {
-			if t, known = a.judge(read(data), last); !known {
+			if t, known = read(data); !known {
 				settled = false
 				continue
 			}
@@ -287,6 +337,17 @@ func (a *account) sees(task wire.Task) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// sendAgain is what becomes of a result on which nobody can rely: only what was deleted stays so.
+func (a *account) sendAgain(data []byte) (t told, ok bool) {
+	r := wire.DecodeResult(data)
+	for _, path := range r.Paths {
+		a.log.Info(fmt.Sprintf("Path %s is sent again: it is not known to be on the disk of destination %s", path, r.Dest), "event", "sent-again", "path", path, "destination", r.Dest)
+		t.back = append(t.back, wire.DecodeTask([]byte(path)))
+	}
+	t.results = []wire.Result{{Outcome: wire.Unended, Who: r.Who, Deleted: r.Deleted, Exhausted: r.Exhausted}}
+	return t, true
 }
 
 // replace notes the failures of a result, and returns how many earlier ones it replaces.

@@ -62,8 +62,8 @@ func (l *Leader) begun(ctx context.Context, m *member.Member) (bool, error) {
 	return false, fmt.Errorf("%w: watchnode %s already exists!", ErrUnclean, m.Tree.Ready())
 }
 
-// prepare removes what an earlier session has left, makes the queues, and begins: the watch node and S/meta
-// in one transaction.
+// prepare removes what an earlier session has left, makes the queues, and begins: the watch node, S/meta
+// and S/sync in one transaction.
 func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 	if l.cfg.walksAgain() {
 		if err := l.survey.chooseDepth(ctx); err != nil {
@@ -94,7 +94,7 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 			return err
 		}
 	}
-	for _, path := range []string{m.Tree.Results(), m.Tree.Split(), m.Tree.Wanted(), m.Tree.Idle(), path.Dir(m.Tree.Ready())} {
+	for _, path := range []string{m.Tree.Results(), m.Tree.Split(), m.Tree.Wanted(), m.Tree.Idle(), m.Tree.AllSynced(), path.Dir(m.Tree.Ready())} {
 		if err := m.ZK.EnsurePath(ctx, path); err != nil {
 			return err
 		}

@@ -16,6 +16,7 @@ import (
 // cleanup logs what became of every path, removes the session's nodes, releases the lock and writes the
 // done-file. Session, parties, watch, lock and port nodes stay, as in the original.
 func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.Lock) error {
+	l.account.durable.ending = true
 	if _, err := l.account.drain(ctx, m, true); err != nil {
 		return err
 	}
@@ -25,7 +26,7 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 		if err != nil {
 			return err
 		}
-		left := queues.Total()
+		left := queues.Total() + l.account.durable.paths()
 		// What was queued and is neither ended nor in a queue was removed by
 		// somebody else: nobody can say that it was done.
 		counts.Unfinished = max(left, l.ledger.now().Paths()-counts.Ended())
@@ -65,6 +66,9 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 			_ = unfinished([]byte(task.Value))
 		}
 		l.linking = true // they are counted
+	}
+	if err := l.account.durable.drain(ctx, m, unfinished); err != nil {
+		return err
 	}
 	if err := logStats(ctx, m); err != nil {
 		return err

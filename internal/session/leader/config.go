@@ -32,8 +32,9 @@ type Config struct {
 
 	MaxFailures int // the session ends when so many paths have failed; 0: it goes on
 
-	Groups int // most groups of hard links that are remembered, 0: Groups
-	Lines  int // number of made-up paths of the netcat test; 0: it is none
+	Groups int  // most groups of hard links that are remembered, 0: Groups
+	NoSync bool // results count before their destinations have flushed them
+	Lines  int  // number of made-up paths of the netcat test; 0: it is none
 }
 
 // Asked is what the session's sources were asked to do.

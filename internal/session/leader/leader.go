@@ -67,8 +67,7 @@ func New(life context.Context, client *member.Client, base *guard.Base, cfg Conf
 		ledger: &ledger{}, report: report, queues: queues{base: base.Dir, all: cfg.Lines > 0},
 	}
 	l.clients = &clients{works: work != nil, unknown: l.unknownToPython(), log: client.Log}
-	l.account = newAccount(l.ledger, report, l.clients, asked.Rsync.Verify, client.Log)
-	l.account.queues, l.account.base = l.queues, base
+	l.account = newAccount(l.ledger, report, l.clients, l.queues, base, asked.Rsync.Verify, client.Log)
 	// Only Go sources can send ranges; and the rules of a user's own options mean something else for files
 	// that are listed one by one.
 	l.survey = newSurvey(base, cfg, func() bool { return l.clients.goSources.Load() && !asked.Rsync.HasRules() }, client.Timing.PathCheck, client.Log)
@@ -151,6 +150,11 @@ func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock
 				if err := l.ledger.settle(ctx, m); err != nil { // what it was about to queue may be there
 					return err
 				}
+			}
+		}
+		if l.broken == nil {
+			if err := l.account.durable.release(ctx, m); err != nil {
+				return err
 			}
 		}
 		if err := l.stop(ctx, m); err != nil {
@@ -295,14 +299,20 @@ func (l *Leader) onePass(ctx context.Context, m *member.Member, working <-chan e
 		if most := l.cfg.MaxFailures; most > 0 && l.ledger.now().Ended.Failed >= most {
 			return fmt.Errorf("cannot go on: %d paths have failed, as many as --max-failures allows", l.ledger.now().Ended.Failed)
 		}
-		done := left.Total() == 0 && settled && !walking
+		sent := left.Total() == 0 && settled && !walking
+		if sent {
+			if err := l.account.durable.ask(ctx, m); err != nil {
+				return err
+			}
+		}
+		done := sent && !l.account.durable.open()
 		if !done {
 			if l.over, err = stranded.giveUp(ctx, m, left.Ext, left.Paths+left.Split == 0 && !walking); err != nil {
 				return err
 			}
 			done = l.over
 		}
-		if err := progress.show(ctx, m, left.Total(), total, l.ledger.now().Ended.Failed, done); err != nil {
+		if err := progress.show(ctx, m, left.Total()+l.account.durable.paths(), total, l.ledger.now().Ended.Failed, done); err != nil {
 			return err
 		}
 		if done {

@@ -17,11 +17,13 @@ import (
 // Client is one process of a session, over all its ZooKeeper sessions.
 type Client struct {
 	Tree   wire.Tree
-	Whoami string
+	Whoami string // settled when it has joined a session for the first time
 	Timing Timing
 	Log    *slog.Logger
 	Joined func() // tells whoever started the process, once, that the start went well
 
+	number    int  // in Whoami
+	named     bool // nobody else has that
 	zookeeper zkclient.Config
 	epoch     atomic.Int64 // czxid of the S/watch/ready this process works for, 0: none met yet
 }
@@ -41,7 +43,7 @@ func NewClient(ctx context.Context, cfg Config, logger string) (*Client, error) 
 		log = slog.New(slog.DiscardHandler)
 	}
 	c := &Client{
-		Tree: tree, Whoami: wire.Whoami(host, os.Getpid()), Timing: cfg.Timing.withDefaults(),
+		Tree: tree, Whoami: wire.Whoami(host, os.Getpid()), number: os.Getpid(), Timing: cfg.Timing.withDefaults(),
 		Log: log.With("logger", logger), Joined: func() {}, zookeeper: cfg.Zookeeper,
 	}
 	c.zookeeper.Logger = log.With("logger", "zkclient")

@@ -34,6 +34,11 @@ type Timing struct {
 	NoDest     time.Duration // (15 s) a worker keeps a path it has no destination for
 	StatsFlush time.Duration // (3 s) between two additions to the shared counters
 	Reconnect  time.Duration // (2 s) between two tries to reach ZooKeeper again
+	SelfTest   time.Duration // (60 s) between two tests that a destination makes of itself
+	Silent     time.Duration // (60 s) a file system may take to answer
+	Unsteady   time.Duration // (10 min) within which a daemon may fail only a few times
+	Flush      time.Duration // (1 s) between two flushes of a destination at first
+	Away       time.Duration // (15 s) a destination may be away before what it has not flushed is sent again
 	SetAside   time.Duration // (60 s) a failing destination is not used
 	Idle       time.Duration // (1 s) until a job without work says so
 	SplitAfter time.Duration // (5 s) a path may be in work before it is cut for idle jobs
@@ -56,6 +61,11 @@ func (t Timing) withDefaults() Timing {
 		{&t.NoDest, 15 * time.Second},
 		{&t.StatsFlush, 3 * time.Second},
 		{&t.Reconnect, 2 * time.Second},
+		{&t.SelfTest, 60 * time.Second},
+		{&t.Silent, 60 * time.Second},
+		{&t.Unsteady, 10 * time.Minute},
+		{&t.Flush, time.Second},
+		{&t.Away, 15 * time.Second},
 		{&t.SetAside, 60 * time.Second},
 		{&t.Idle, time.Second},
 		{&t.SplitAfter, 5 * time.Second},

@@ -44,20 +44,67 @@ func (m *Member) Background(work func()) { m.group.Go(work) }
 // Fail ends the role, for background work that cannot go on.
 func (m *Member) Fail(err error) { m.fail(err) }
 
-// Enter joins a party, unless this member is in it.
+// Enter joins a party, unless this member is in it. In the first one of its life the client makes sure that nobody
+// else has its name: in containers hosts may have the same name, and processes the same number.
 func (m *Member) Enter(ctx context.Context, kind string) error {
 	if m.parties[kind] != nil {
 		return nil
 	}
-	p := m.ZK.Party(m.Tree.Party(kind), m.Client.Whoami)
-	if err := p.Join(ctx); err != nil {
-		return err
+	c := m.Client
+	for {
+		p := m.ZK.Party(m.Tree.Party(kind), c.Whoami)
+		if err := p.Join(ctx); err != nil {
+			return err
+		}
+		if !c.named {
+			taken, err := m.nameTaken(ctx, kind, p.Node())
+			if err != nil {
+				return err
+			}
+			if taken {
+				if err := m.ZK.Delete(ctx, p.Node()); err != nil {
+					return err
+				}
+				was := c.Whoami
+				c.number += numbers
+				c.Whoami = wire.Whoami(wire.HostOf(was), c.number)
+				m.Log.Info(fmt.Sprintf("There is a client %s in this session already: this one is known as %s", was, c.Whoami), "event", "renamed", "source", c.Whoami)
+				continue
+			}
+			c.named = true
+		}
+		m.parties[kind] = p
+		if kind == wire.PartyAll {
+			m.ZK.SetFence(p.Node())
+		}
+		return nil
 	}
-	m.parties[kind] = p
-	if kind == wire.PartyAll {
-		m.ZK.SetFence(p.Node())
+}
+
+// numbers is beyond all numbers of processes that Linux gives.
+const numbers = 1 << 22
+
+// nameTaken tells whether somebody with this client's name has joined a party before its own node was made.
+func (m *Member) nameTaken(ctx context.Context, kind, own string) (bool, error) {
+	party := m.Tree.Party(kind)
+	names, err := m.Children(ctx, party)
+	if err != nil {
+		return false, err
 	}
-	return nil
+	since, found, err := m.ZK.Exists(ctx, own)
+	if err != nil || !found {
+		return false, err
+	}
+	for _, name := range names {
+		data, stat, err := m.ZK.Get(ctx, party+"/"+name)
+		if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+			return false, err
+		}
+		if err == nil && stat.Czxid < since.Czxid && string(data) == m.Client.Whoami {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // Party is one of the session's parties, joined by this member or not.

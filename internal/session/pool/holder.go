@@ -183,6 +183,69 @@ func (h *Holder) Fault(ctx context.Context, path string) (answers bool, err erro
 	return problem == nil, consume(ctx, held)
 }
 
+// exchanges bounds how many entries Exchange looks at: others wait for them.
+const exchanges = 8
+
+// Exchange lets go of the held destination, which has no room for a path, and puts it behind the others;
+// nothing is held against it. A destination that was not tried takes its place if one is free. Otherwise
+// untried tells whether one is in use that others may give back.
+func (h *Holder) Exchange(ctx context.Context, tried func(whoami string) bool) (untried, exchanged bool, err error) {
+	held := h.letGo()
+	if held == nil {
+		return true, false, nil
+	}
+	p := h.pool
+	defer func() {
+		err = errors.Join(err, consume(ctx, held, p.queue.PutOp(held.entry.Value, zkclient.DefaultPriority)))
+	}()
+	var others []*zkclient.Entry // back into their places
+	defer func() {
+		if len(others) > 0 {
+			if e := p.queue.ReleaseAll(ctx, others); e != nil && !errors.Is(e, zkclient.ErrNotHeld) {
+				err = errors.Join(err, e)
+			}
+		}
+	}()
+	for range exchanges {
+		entries, err := p.queue.TryTakeSome(ctx, 1, nil)
+		if err != nil {
+			return false, false, err
+		}
+		if len(entries) == 0 {
+			break
+		}
+		dest, err := wire.DecodeDest(entries[0].Value)
+		if err == nil && !tried(dest.Whoami) && !p.record.isAside(dest.Whoami) {
+			h.hold(&Held{Dest: dest, entry: entries[0]})
+			return true, true, nil // Get looks whether it is fine
+		}
+		others = append(others, entries[0])
+	}
+	untried, err = p.untried(ctx, tried)
+	return untried, false, err
+}
+
+// untried tells whether a destination that was not tried is in the session, and not paused.
+func (p *Pool) untried(ctx context.Context, tried func(whoami string) bool) (bool, error) {
+	names, err := p.m.Party(wire.PartyDests).Members(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, whoami := range names {
+		if tried(whoami) || p.record.isAside(whoami) {
+			continue
+		}
+		state, err := p.state(ctx, whoami)
+		if err != nil {
+			return false, err
+		}
+		if state != wire.Paused && state != wire.Disabled {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // consume takes an entry of a destination out of the queue.
 func consume(ctx context.Context, held *Held, also ...zkclient.Op) error {
 	err := held.entry.Consume(ctx, also...)

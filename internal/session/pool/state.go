@@ -68,24 +68,22 @@ const (
 // one that does not verify its path never sets any.
 func (p *Pool) fault(ctx context.Context, dest wire.Dest) (string, error) {
 	valid := false
-	var state []byte
+	var state string
 	group, limited := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		valid, err = hasPort(limited, p.m, dest)
 		return err
 	})
 	group.Go(func() (err error) {
-		if state, _, err = p.m.ZK.Get(limited, p.m.Tree.Dest(dest.Whoami)); errors.Is(err, zkclient.ErrNoNode) {
-			err = nil
-		}
+		state, err = p.state(limited, dest.Whoami)
 		return err
 	})
 	if err := group.Wait(); err != nil {
 		return "", err
 	}
 	if valid {
-		if s := string(state); s == wire.Paused || s == wire.Disabled {
-			return s, nil
+		if state == wire.Paused || state == wire.Disabled {
+			return state, nil
 		}
 		return "", nil
 	}
@@ -94,6 +92,15 @@ func (p *Pool) fault(ctx context.Context, dest wire.Dest) (string, error) {
 		return gone, nil
 	}
 	return otherPort, err
+}
+
+// state is what a destination says of itself, "" if it says nothing.
+func (p *Pool) state(ctx context.Context, whoami string) (string, error) {
+	data, _, err := p.m.ZK.Get(ctx, p.m.Tree.Dest(whoami))
+	if errors.Is(err, zkclient.ErrNoNode) {
+		err = nil
+	}
+	return string(data), err
 }
 
 // hasPort tells whether the port of an entry is still the destination's.

@@ -13,7 +13,8 @@
 //	task         the content of an entry, decoded
 //	run          one rsync process and the tasks it carries
 //	session      one transfer from start to end, over all its clients and leaders
-//	client       one process of a session; its name, whoami, is <host>:<pid>
+//	client       one process of a session; its name, whoami, is <host>:<pid>, or <host>:<another number>
+//	             where that is taken
 //	member       a client in one ZooKeeper session
 //	leader       the source that walks the tree, queues paths and accounts for them; in the Python
 //	             program and in what users read: the master
@@ -67,6 +68,10 @@
 //	S/links                     JSON ([LinkGroup]): hard links that lead out of their path
 //	S/claims/<inode>            empty: somebody sends the first name of a file whose names lie in
 //	                            several paths; the others are for the pass of the hard links
+//	S/sync                      a word: when results count. Setting it again asks destinations to flush. It
+//	                            counts if it was made in the transaction that made S/watch/ready.
+//	S/synced/<whoami>           JSON ([Synced]): of which results a destination has the data on its disk.
+//	                            S/synced itself is set in each transaction that changes one.
 //	S/deletes                   decimal: what --max-delete leaves; its children are shares of runs
 //
 // Times are in seconds, sizes in bytes.

@@ -83,12 +83,18 @@ func FuzzMeta(f *testing.F) {
 }
 
 func FuzzResult(f *testing.F) {
-	f.Add(Result{Paths: []Text{"1_/a", "0_/\xfe"}, Outcome: Failed, Errors: []string{"x"}, Deleted: 1}.Encode())
+	f.Add(Result{Paths: []Text{"1_/a", "0_/\xfe"}, Outcome: Failed, Errors: []string{"x"}, Deleted: 1, Dest: "h:1"}.Encode())
 	f.Add(Result{Paths: []Text{"1_/a"}, Outcome: Vanished, Within: true}.Encode())
 	f.Add([]byte("garbage"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		roundTrip(t, data, func(data []byte) (Result, bool) { return DecodeResult(data), true }, Result.Encode)
 	})
+}
+
+func FuzzSynced(f *testing.F) {
+	f.Add(Synced{}.To(3).ToVoid(7, "").ToVoid(9, "x").Encode())
+	f.Add([]byte("{}"))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeSynced), Synced.Encode) })
 }
 
 func FuzzWanted(f *testing.F) {

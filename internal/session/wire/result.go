@@ -24,9 +24,10 @@ type Result struct {
 	Paths    []Text   `json:"paths"` // values of entries, "1_/data/a"
 	Outcome  Outcome  `json:"outcome"`
 	Attempts int      `json:"attempts"`
-	Seconds  float64  `json:"seconds"` // of the run, or of all attempts together
-	Bytes    int64    `json:"bytes"`   // size of the files transferred, for all paths together
-	Who      string   `json:"who"`     // the worker; UnknownWorker: a Python one
+	Seconds  float64  `json:"seconds"`        // of the run, or of all attempts together
+	Bytes    int64    `json:"bytes"`          // size of the files transferred, for all paths together
+	Who      string   `json:"who"`            // the worker; UnknownWorker: a Python one
+	Dest     string   `json:"dest,omitempty"` // the destination that has received the last attempt; "": none has
 	Errors   []string `json:"errors,omitempty"`
 	Within   bool     `json:"within,omitempty"` // Vanished: the path is there, and files in it have vanished
 

@@ -69,24 +69,27 @@ func (t Tree) Dest(whoami string) string    { return t.root + "/dests/" + whoami
 
 // The extensions.
 
-func (t Tree) Meta() string               { return t.root + "/meta" }
-func (t Tree) Place() string              { return t.root + "/place" }
-func (t Tree) Bases() string              { return t.root + "/parties/bases" }
-func (t Tree) ExtQueue() string           { return t.root + "/extQueue" }
-func (t Tree) Results() string            { return t.root + "/results" }
-func (t Tree) Links() string              { return t.root + "/links" }
-func (t Tree) Claims() string             { return t.root + "/claims" }
-func (t Tree) Split() string              { return t.root + "/split" }
-func (t Tree) Wanted() string             { return t.root + "/wanted" }
-func (t Tree) Idle() string               { return t.root + "/idle" }
-func (t Tree) Deletes() string            { return t.root + "/deletes" }
-func (t Tree) Slots(whoami string) string { return t.root + "/slots/" + whoami }
+func (t Tree) Meta() string                { return t.root + "/meta" }
+func (t Tree) Place() string               { return t.root + "/place" }
+func (t Tree) Bases() string               { return t.root + "/parties/bases" }
+func (t Tree) ExtQueue() string            { return t.root + "/extQueue" }
+func (t Tree) Results() string             { return t.root + "/results" }
+func (t Tree) Links() string               { return t.root + "/links" }
+func (t Tree) Claims() string              { return t.root + "/claims" }
+func (t Tree) Split() string               { return t.root + "/split" }
+func (t Tree) Wanted() string              { return t.root + "/wanted" }
+func (t Tree) Idle() string                { return t.root + "/idle" }
+func (t Tree) Deletes() string             { return t.root + "/deletes" }
+func (t Tree) Sync() string                { return t.root + "/sync" }
+func (t Tree) AllSynced() string           { return t.root + "/synced" }
+func (t Tree) Synced(whoami string) string { return t.AllSynced() + "/" + whoami }
+func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami }
 
 // OfSession are the znodes that the clean-up removes, beside the watch node.
 func (t Tree) OfSession() []string {
 	return []string{
 		t.DestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
 		t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
-		t.root + "/slots", t.Meta(), t.Place(),
+		t.root + "/slots", t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
 	}
 }

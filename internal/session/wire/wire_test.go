@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -69,5 +70,27 @@ func TestBadSessionNames(t *testing.T) {
 	}
 	if tree, err := NewTree("a"); err != nil || tree.Name() != "a" || tree.Module() != "zkrs-a" {
 		t.Errorf("%v, %v", tree, err)
+	}
+}
+
+func TestSynced(t *testing.T) {
+	s := Synced{}.To(10).ToVoid(20, "").To(30).ToVoid(40, "no").To(50)
+	for czxid, want := range map[int64]string{1: "done", 10: "done", 11: "again", 20: "again", 21: "done", 31: "no", 40: "no", 41: "done", 50: "done", 51: "open"} {
+		got := "open"
+		if span, known := s.Of(czxid); known {
+			got = "done"
+			if span != nil {
+				got = cmp.Or(span.Error, "again")
+			}
+		}
+		if got != want {
+			t.Errorf("%d is %s, want %s", czxid, got, want)
+		}
+	}
+	for through := int64(60); through < 10_000; through += 2 {
+		s = s.ToVoid(through, "").To(through + 1)
+	}
+	if span, known := s.Of(15); len(s.Void) != maxSpans || !known || span == nil {
+		t.Errorf("%d spans, and what was void is not: %v, %v", len(s.Void), span, known)
 	}
 }

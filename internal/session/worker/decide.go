@@ -19,16 +19,17 @@ type facts struct {
 	away    bool // the base as a whole is not what it was, or was away meanwhile
 	stalled bool // nothing has moved in it for too long
 
-	class    rsyncrunner.Class // how rsync ended
-	harmless bool              // class Fatal: a run that sends nothing ends well
-	moved    bool              // the second look found other mounts than it should
-	missing  bool              // a part was kept back that was there when this client started
-	unnoted  bool              // what later passes have to know could not be recorded
-	gone     wire.Outcome      // the path is not as it was queued any more, and how
-	answers  bool              // class Destination: the destination answers
-	blamed   bool              // class Destination, or stalled: as many have failed at the path as may
-	stopped  bool              // deletions stopped at the run's share
-	more     bool              // stopped: there is another share
+	class     rsyncrunner.Class // how rsync ended
+	harmless  bool              // class Fatal: a run that sends nothing ends well
+	moved     bool              // the second look found other mounts than it should
+	missing   bool              // a part was kept back that was there when this client started
+	unnoted   bool              // what later passes have to know could not be recorded
+	gone      wire.Outcome      // the path is not as it was queued any more, and how
+	answers   bool              // class Destination: the destination answers
+	blamed    bool              // class Destination or NoRoom, or stalled: as many have failed at the path as may
+	exchanged bool              // class NoRoom: there is another destination in place of this one
+	stopped   bool              // deletions stopped at the run's share
+	more      bool              // stopped: there is another share
 }
 
 // next is how to go on after a run.
@@ -38,7 +39,7 @@ const (
 	end       next = iota // the fate of its paths is known
 	atOnce                // try again now: something changed under rsync's hands
 	later                 // try again after a pause
-	elsewhere             // try again at another destination: this one is gone
+	elsewhere             // try again at another destination: this one is gone, or has no room
 	byOthers              // give it back: other jobs may have another destination
 	handOver              // give it to the leader, which cuts it
 	share                 // make its paths free for idle jobs
@@ -107,6 +108,16 @@ func decide(f facts) decision {
 			return decision{next: atOnce}
 		}
 		return decision{next: end, outcome: wire.Completed, counts: true, exhausted: true, note: true}
+	case rsyncrunner.NoRoom:
+		switch {
+		case f.several:
+			return failure
+		case f.exchanged:
+			return decision{next: elsewhere}
+		case !f.blamed:
+			return decision{next: byOthers}
+		}
+		return decision{next: end, outcome: wire.Failed, counts: true}
 	case rsyncrunner.Destination:
 		switch {
 		case !f.answers && f.several:

@@ -161,6 +161,7 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 		return attempt{next: decide(facts{several: b.several(), away: true}).next}, nil
 	}
 	r := &run{dest: dest, name: b.name(), grace: j.grace()}
+	res.Dest = dest.Dest.Whoami
 	a := attempt{next: end}
 	for _, p := range parts {
 		switch {
@@ -199,8 +200,10 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 		f.asked, f.lost, f.unable = errors.Is(err, errAsked), errors.Is(err, pool.ErrLost), unable(err)
 		f.away = away()
 		if f.stalled = errors.Is(err, rsyncrunner.ErrStalled); f.stalled && !f.several && !f.away {
-			if f.blamed = j.shift.worker.blame(a.sent[0].task.Value); f.blamed {
+			path := a.sent[0].task.Value
+			if f.blamed = j.shift.worker.blame(path, res.Dest) >= attempts; f.blamed {
 				res.Attempts = attempts - 1
+				j.shift.worker.praise(path) // whoever queues it again means it
 			}
 		}
 		f.notRun = !f.asked && !f.lost && !f.unable && !f.stalled
@@ -216,7 +219,7 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 	}
 	f.class, f.away = result.Class(), away()
 	j.sayEnd(ctx, r, result)
-	if f.class != rsyncrunner.Destination {
+	if f.class != rsyncrunner.Destination && f.class != rsyncrunner.NoRoom {
 		j.dests.Served()
 	}
 	if f.class == rsyncrunner.Fine && !f.away {
@@ -242,15 +245,28 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 		}
 	}
 	var err error
+	if f.class == rsyncrunner.NoRoom && !f.moved {
+		// A Go destination that has no room at all says so itself. A Python one does not.
+		known, err := j.shift.m.Party(wire.PartyExt).Has(ctx, r.dest.Dest.Whoami)
+		if err != nil {
+			return a, err
+		}
+		if !known {
+			f.class = rsyncrunner.Destination
+		}
+	}
 	switch {
 	case f.away, f.moved:
+	case f.class == rsyncrunner.NoRoom && f.several:
+	case f.class == rsyncrunner.NoRoom:
+		f.exchanged, f.blamed, err = j.noRoom(ctx, first, r.dest.Dest.Whoami)
 	case f.class == rsyncrunner.Destination:
 		against := severalPaths
 		if !f.several {
 			against = string(first)
 		}
 		if f.answers, err = j.dests.Fault(ctx, against); f.answers && !f.several {
-			f.blamed = w.blame(first)
+			f.blamed = w.blame(first, res.Dest) >= attempts
 		}
 	case f.class == rsyncrunner.Fatal:
 		f.harmless, err = w.transport.try(ctx, r.dest)
@@ -303,8 +319,24 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 	}
 	if f.blamed {
 		res.Attempts = attempts - 1
+		w.praise(first) // whoever queues it again means it
 	}
 	return j.conclude(a, d, res, lines), nil
+}
+
+// everywhere is how often a path may find no room if not all destinations can be tried.
+const everywhere = 4 * attempts
+
+// noRoom lets go of a destination that has no room for a path, and holds one in its place that was not
+// tried, if one is free. Blamed is true if the path has failed: none is left that was not tried.
+func (j *job) noRoom(ctx context.Context, path wire.Text, whoami string) (exchanged, blamed bool, err error) {
+	w := j.shift.worker
+	times := w.blame(path, whoami)
+	untried, exchanged, err := j.dests.Exchange(ctx, func(whoami string) bool { return w.blames(path, whoami) })
+	if err != nil || exchanged {
+		return exchanged, false, err
+	}
+	return false, times >= everywhere || times >= attempts && !untried, nil
 }
 
 // conclude puts a decision into the attempt and its result.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,8 +41,8 @@ type Worker struct {
 	causes    *causes
 
 	mu     sync.Mutex
-	blamed map[string]int    // failures of destinations at a path
-	stats  rsyncrunner.Stats // not yet added to the session's counters
+	blamed map[wire.Text][]string // the destinations that have failed at a path, each time
+	stats  rsyncrunner.Stats      // not yet added to the session's counters
 }
 
 // New makes a worker that has taken nothing yet.
@@ -51,7 +52,7 @@ func New(client *member.Client, transport Transport, cfg Config) *Worker {
 	cfg.BatchTime = cmp.Or(cfg.BatchTime, 5*time.Second)
 	return &Worker{
 		client: client, cfg: cfg, transport: transport, pace: newPace(cfg.BatchTime, cfg.Batch), record: pool.NewRecord(), causes: newCauses(),
-		blamed: map[string]int{}, stats: rsyncrunner.Stats{},
+		blamed: map[wire.Text][]string{}, stats: rsyncrunner.Stats{},
 	}
 }
 
@@ -151,20 +152,24 @@ func (s *shift) someIdle(ctx context.Context) bool {
 	return err == nil && stat.NumChildren > 0
 }
 
-// blame counts the failures of destinations at a path; true at the last one that is allowed.
-func (w *Worker) blame(path wire.Text) bool {
+// blame notes that a destination has failed at a path, and says how often destinations have.
+func (w *Worker) blame(path wire.Text, whoami string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.blamed[string(path)]++; w.blamed[string(path)] < attempts {
-		return false
-	}
-	delete(w.blamed, string(path))
-	return true
+	w.blamed[path] = append(w.blamed[path], whoami)
+	return len(w.blamed[path])
+}
+
+// blames tells whether a destination has failed at a path.
+func (w *Worker) blames(path wire.Text, whoami string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Contains(w.blamed[path], whoami)
 }
 
 // praise forgets what was held against a path.
 func (w *Worker) praise(path wire.Text) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.blamed, string(path))
+	delete(w.blamed, path)
 }

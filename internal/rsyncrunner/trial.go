@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package rsyncrunner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+)
+
+// Try enters the daemon's module as a transfer does, and returns why that does not work, nil if it does: the
+// daemon then answers, has read its config file, which is repaired first, has done its chroot and is in
+// the module's path. Only what rsync itself writes is not tried.
+func (d *Daemon) Try(ctx context.Context) error {
+	if _, err := d.config.keep(); err != nil {
+		return err
+	}
+	var last error
+	for _, f := range families() { // it need not listen in all
+		last = enter(ctx, net.JoinHostPort(f.loopback, strconv.Itoa(d.cfg.Port)), d.cfg.Module)
+		if last == nil {
+			return nil
+		}
+		if errors.As(last, new(refusal)) {
+			break
+		}
+	}
+	return fmt.Errorf("cannot use the rsync daemon of this destination on port %d: %w", d.cfg.Port, last)
+}
+
+// oldest is the first version of rsync that this package works with: those before do not report what
+// is read back.
+var oldest = [2]int{3, 1}
+
+var versionLine = regexp.MustCompile(`^rsync +version v?(\d+)\.(\d+)`)
+
+// CheckVersion refuses an rsync that is too old. One whose version cannot be read may do.
+func CheckVersion(ctx context.Context) error { return checkVersion(ctx, "") }
+
+func checkVersion(ctx context.Context, program string) error {
+	text, _, err := ask(ctx, programName(program), "--version")
+	if err != nil {
+		return err
+	}
+	found := versionLine.FindStringSubmatch(text)
+	if found == nil {
+		return nil
+	}
+	major, _ := strconv.Atoi(found[1])
+	minor, _ := strconv.Atoi(found[2])
+	if major < oldest[0] || major == oldest[0] && minor < oldest[1] {
+		return fmt.Errorf("cannot work with rsync %d.%d (%s): install %d.%d or newer", major, minor, programName(program), oldest[0], oldest[1])
+	}
+	return nil
+}
