@@ -151,7 +151,7 @@ func (l *Listener) refuse(conn net.Conn, why string) {
 	l.told[key] = true
 	l.mu.Unlock()
 	if !told && l.life.Err() == nil {
-		l.cfg.Logger.Warn(fmt.Sprintf("A connection from %s is refused: %s", host, why), "event", "refused", "client", host, "error", why)
+		l.cfg.Logger.Warn(fmt.Sprintf("A connection from %s is refused: %s", host, why), "event", "refused", "clients", host, "error", why)
 	}
 }
 

@@ -105,6 +105,7 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 	ops := []zkclient.Op{
 		zkclient.OpCreate(m.Tree.Ready(), []byte(wire.Start), zkclient.Persistent),
 		zkclient.OpCreate(m.Tree.Meta(), wire.NewMeta(l.id, 0, l.asked.Terms).Encode(), zkclient.Persistent),
+		zkclient.OpCreate(m.Tree.Sync(), []byte(l.syncMode()), zkclient.Persistent),
 	}
 	if l.cfg.Lines == 0 {
 		place, err := l.base.Describe()
