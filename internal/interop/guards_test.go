@@ -58,8 +58,12 @@ func TestMasterSaysWhatPythonDoesNotKnow(t *testing.T) {
 		t.Run(string(k)+" slave", func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, plain(2))
-			m := r.begin(golang, "--delete", "--max-delete=5")
-			s := r.slave(k, nil)
+			asked := []string{"--delete", "--max-delete=5"}
+			m := r.begin(golang, asked...)
+			if k == python {
+				asked = nil
+			}
+			s := r.slave(k, nil, asked...)
 			want := []string{}
 			if k == python {
 				m.(goMaster).Await(s.Whoami() + text)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -62,7 +63,8 @@ func (r *rig) masterWithout(needGo, giveUp time.Duration) *inProcess {
 				Zookeeper: zkclient.Config{Servers: []string{server.Addr()}, User: user, Password: password, SessionTimeout: lasting},
 				Session:   r.session, Host: host, Logger: slog.New(p), Timing: member.Timing{NeedGo: needGo, GiveUp: giveUp},
 			},
-			Base:   guard.Config{Path: r.src, VerifyPath: true},
+			// Sources with the program's own defaults have to agree.
+			Base:   guard.Config{Path: r.src, VerifyPath: true, Exclude: regexp.MustCompile(`/\.snapshots(/.*|$)`), ExcludeUser: "root"},
 			Leader: leader.Config{Depth: r.depth},
 		})
 	}()
