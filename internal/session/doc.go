@@ -21,6 +21,14 @@
 // have been given their path (the receiver of a stopped rsync is ended by its destination), and the role
 // starts again in a new session: a leader goes on where S/meta says it is.
 //
+// # Terms
+//
+// All sources have to send the same tree in the same way. The leader writes what it was asked for into
+// S/meta, in the transaction that begins the session. A source that follows compares that with its own
+// before it joins wire.PartySources and takes anything, in each ZooKeeper session anew, and ends if
+// something differs; with Config.Inherit it takes the leader's instead, and never leads. Options that
+// change nothing in what arrives may differ. A Python leader has no terms.
+//
 // # Mixed sessions
 //
 // With a Python leader a Go client relies on no extension and takes part as a Python one does: a path that

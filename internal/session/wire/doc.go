@@ -48,7 +48,8 @@
 //
 // The others are extensions, which Python clients never look at:
 //
-//	S/meta                      JSON ([Meta]): how far the session is. Only the leader writes it, in
+//	S/meta                      JSON ([Meta]): how far the session is, and what all sources have to
+//	                            agree on ([Terms]). Only the leader writes it, in
 //	                            the transactions that do what it tells of. It is void when its epoch
 //	                            is not that of S/watch/ready.
 //	S/place                     JSON ([Place]): what the leader's base is. It is made in the transaction
