@@ -5,6 +5,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -444,5 +445,34 @@ func writeFile(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Names of rsync's options are no abbreviations, but of options that do the same, and get a hint.
+func TestForeignOptions(t *testing.T) {
+	for word, want := range map[string]string{
+		"--exclude=x": "--exclude is not taken for --excludere, as it is also an option of rsync: do this", "--dry-run": "no such option: --dry-run: do this",
+		"-z": "no such option: -z: do this", "--del": "", "--exclud=x": "", "--bogus": "no such option: --bogus",
+	} {
+		p := New("p", "")
+		var deletes bool
+		var pattern string
+		g := p.Group("g", "")
+		g.Bool(&deletes, Opt{Name: "delete"})
+		g.String(&pattern, Opt{Name: "excludere"})
+		p.Foreign = func(name string) (hint, option string, ok bool) {
+			switch name {
+			case "del":
+				return "do that", "delete", true
+			case "exclude", "dry-run", "z":
+				return "do this", "", true
+			}
+			return "", "", false
+		}
+		var errs bytes.Buffer
+		_, err := p.Parse([]string{word}, nil, io.Discard, &errs)
+		if got := errs.String(); (err == nil) != (want == "") || want != "" && !strings.HasSuffix(got, "p: error: "+want+"\n") {
+			t.Errorf("%s: %v %q, want %q", word, err, got, want)
+		}
 	}
 }

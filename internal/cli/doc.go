@@ -18,10 +18,11 @@
 //     a group may take a value. "--" ends options. A word that is no option is an error.
 //   - A long name may be cut to any prefix that only one option has. An option that the Python
 //     program did not have (Opt.Added) is looked at only when no other matches, so that no known
-//     abbreviation becomes ambiguous.
+//     abbreviation becomes ambiguous. A name of rsync's (Program.Foreign) is an abbreviation only of
+//     the option that does the same; else, and where there is none, the error says what to give.
 //   - Every boolean X has --enable-X and --disable-X.
 //   - Integers: 0x, 0b, 0o, a leading 0 is octal, "_" between digits, blanks around. Lists split at
-//     commas, items are trimmed, empty ones dropped.
+//     commas, items are trimmed, empty ones dropped; in lists of EscapedStrings "\," is a comma.
 //   - A value that is a word of its own, or is attached to a short option, is refused when it looks
 //     like an option: see guard in args.go.
 //
@@ -94,7 +95,7 @@
 //	znode        the path of a znode
 //	file         a file of this client: log, pid file, config file, report
 //	option       the long name of an option
-//	flags        rsync's options, passed on unchecked
+//	flags        rsync's options, passed on
 //	outcome      completed, failed, vanished, changed or unfinished, as in the report
 //	attempt      the number of the attempt, from 1
 //	bytes        bytes sent

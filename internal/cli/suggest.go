@@ -7,13 +7,13 @@ import "fmt"
 // suggest names the option whose name is nearest to an unknown one, as the end of a message; empty
 // if none is near.
 func (p *Program) suggest(name string) string {
-	if hint := p.foreign(name); hint != "" {
-		return "; " + hint
-	}
 	if len(name) == 1 {
 		if flag := p.flags.ShorthandLookup(name); flag != nil {
 			return fmt.Sprintf("; the long name of -%s is %s", name, display(flag))
 		}
+	}
+	if hint := p.foreign(name); hint != "" {
+		return "; " + hint
 	}
 	best, distance := "", 1+len(name)/3
 	for _, g := range p.allGroups() {

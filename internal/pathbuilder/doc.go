@@ -44,7 +44,10 @@
 //
 // A directory is excluded, with everything below it, when the pattern is found anywhere in its full
 // path and, if a user is given, that user owns it. An excluded base gives its own entry and nothing
-// else, as in the original.
+// else, as in the original. Options.LeaveOut and Options.OneFileSystem exclude further directories,
+// as filter rules of rsync's and its --one-file-system do. Trees of one file system are for all that
+// reads below an entry: [Tree.OneFileSystem]. As for rsync, a file system is what has a device number
+// of its own; a directory that is mounted a second time is on the same.
 //
 // rsync knows nothing of this. A shallow run of a directory would make an excluded child of it as
 // an empty directory, or delete it at the destination: [Excluder.Children] names those children. A
@@ -142,6 +145,12 @@
 // entry of files that have several, and [LinkGroups] those files of which some names are not in the
 // entry. Device and inode tell files apart. A file that gets a new name during the scan may come
 // out with that name alone; the directory of the name then has a new stamp.
+//
+// # Attributes
+//
+// [ScanAttributes] finds access control lists and extended attributes, so that somebody can tell
+// that they are not sent. One system call a name, of which the kernel of most file systems knows the
+// answer when it has just been asked for the inode: 1.3 µs on ext4.
 //
 // # Looking ahead
 //

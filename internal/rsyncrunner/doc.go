@@ -37,6 +37,7 @@
 //	rsync --stats --numeric-ids -lptgoD --sockopts=TCP_NODELAY --from0 --files-from=-
 //	      [-r] [--filter=- PATTERN ...] [--filter=RULE ...]
 //	      [--delete] [--checksum] [--drop-cache] [--hard-links] [--inplace]
+//	      [--acls] [--xattrs] [--one-file-system] [--usermap=MAP] [--groupmap=MAP]
 //	      [--timeout=N] [--verbose] [-n] [--KEY[=VALUE] ...] [--no-inc-recursive] [-n --checksum]
 //	      [--max-delete=N] [--out-format=... --8-bit-output --no-itemize-changes] -- BASE/ URL
 //
@@ -51,6 +52,21 @@
 // With HardLinks the whole list is made first (--no-inc-recursive). Otherwise rsync 3.5.0 hangs,
 // and no --timeout ends it, when it cannot make the first of the names that a file has, as where a
 // directory that is not empty has that name.
+//
+// # The user's options
+//
+// One rsync over a tree has become many over pieces of it, and their output is read by a program.
+// The table (table.go) has every option of rsync's, with what that does to it: most mean the same
+// and are passed on; some are adapted, because a field of Options does the same, only some values
+// will do, or only some kinds of runs get it; the others are refused with a sentence. Options.Ready
+// goes by it at the start, and then has rsync itself read what is left. What the table does not know
+// is refused: whoever adds a name to it has tried that many runs make of a destination what one makes
+// of it (TestManyRunsAreOneRsync).
+//
+// Three things are adapted beyond a run. Rules of the user's do not keep rsync from sending a name
+// that is in its list: Options.LeavesOut tells those who make lists. With OneFileSystem they have to
+// stay on the base's file system themselves. And names of users and groups become numbers, because a
+// destination's rsync, in its chroot, knows none, and says so with exit status 0.
 //
 // # Kinds of runs
 //
@@ -90,7 +106,7 @@
 //
 // When rsync could not read a directory of the source, or could not stat something in it, it
 // deletes nothing any more in that run, and never anything in that directory; the run ends with 23.
-// Options that take this away, or delete what nobody asked to, are refused (see refusal).
+// Options that take this away, or delete what nobody asked to, are refused.
 //
 // Job.MaxDelete counts everything that is deleted because the source lacks it, each file of a
 // directory singly, and the content of a directory that a file replaces. What is itself replaced by
