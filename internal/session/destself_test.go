@@ -262,10 +262,19 @@ func TestNoRoomForSomePaths(t *testing.T) {
 		}
 	}
 	master := r.queued(depth1)
-	dests := []*running{r.start(Destination, r.config(2, narrow)), r.destination(3)}
-	r.waitFor("Added destination " + dest127(2))
-	r.waitFor("Added destination " + dest127(3))
+	free := r.heldBack()
+	dests := []*running{r.start(Destination, r.config(2, narrow))}
 	slave := r.source(4, oneByOne)
+	r.until("the slave holds it", func() bool {
+		stat, _, err := r.zk().Exists(t.Context(), r.tree().DestQueue()+"/taken")
+		return err == nil && stat.NumChildren == 1
+	})
+	dests = append(dests, r.destination(3))
+	r.waitFor("Added destination " + dest127(3))
+	for _, name := range names {
+		free("1_" + r.path(name))
+	}
+	free("0_" + r.src)
 	r.finish(append(dests, slave, master)...)
 	r.identical()
 	r.logged("7 completed, 0 failed, 0 vanished, 0 changed, 0 unfinished")
