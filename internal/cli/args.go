@@ -200,7 +200,7 @@ func (p *Program) match(name string) (*pflag.Flag, error) {
 	if len(known) == 0 {
 		candidates = added
 	}
-	if len(candidates) > 0 && p.Foreign != nil {
+	if len(candidates) > 0 && p.Foreign != nil && len(name) > 1 { // one letter is no name of an option there
 		hint, option, known := p.Foreign(name)
 		same := slices.ContainsFunc(candidates, func(flag *pflag.Flag) bool { return flag.Name == normal(option) })
 		if known && !same {
