@@ -207,9 +207,12 @@ func TestMasterThatCannotJudge(t *testing.T) {
 	away, back := r.mounted()
 	master := r.queued()
 	away()
-	r.end("1_"+r.path("dir001"), wire.Vanished)
-	slave, dest := r.source(2), r.destination(3) // its base is another one
-	_ = slave
+	r.end("0_"+r.path("dir001"), wire.Vanished)
+	slave, dest := r.source(2), r.destination(3)
+	r.until("the slave waits", func() bool { return r.said("base-away") > 0 })
+	if names, err := r.zk().Children(t.Context(), r.tree().Results()); err != nil || len(names) != 1 {
+		t.Errorf("%d results (%v), want the one that waits", len(names), err)
+	}
 	back()
 	r.finish(slave, dest, master)
 	r.identical()
