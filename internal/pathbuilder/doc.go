@@ -92,13 +92,13 @@
 //
 // # Stamps
 //
-// [WalkStamped] gives each entry a stamp: a hash of its directory's path and ctime, and one of its device
-// and inode, taken before the directory's content is read. Stamps of a later walk tell what has changed
-// since an earlier one. A stamp that was not there before belongs to a directory that is new, moved or
+// [WalkStamped] gives each entry a stamp, a hash of its directory's path and ctime, and the directory's
+// inode, both taken before its content is read. Stamps of a later walk tell what has changed since an
+// earlier one. A stamp that was not there before belongs to a directory that is new, moved or
 // replaced, or in which names were added, removed or renamed, be it while the earlier walk was
-// reading it. Where only device and inode differ it has been replaced by one of the same time, or the
-// file system gives out new inodes whenever it likes. Stamps need no seed, so those of two processes on
-// one node can be compared. Those of two nodes cannot: devices have other numbers there.
+// reading it. Where only the inode differs it has been replaced by one of the same time, or its file
+// system gives out new inodes whenever it likes. Stamps need no seed, so those of two processes can be
+// compared.
 //
 // A stamp says nothing of the content of files, nor of what happens below the subdirectories of a
 // recursive entry.

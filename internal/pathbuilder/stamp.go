@@ -17,10 +17,9 @@ import (
 type Found struct {
 	Entry
 
-	// Stamp is a hash of path and ctime as they were before the content was read, Inode one of
-	// device and inode.
+	// Stamp is a hash of path and ctime, and Inode the inode, as they were before the content was read.
 	Stamp uint64
-	Inode uint32
+	Inode uint64
 
 	// Young: the directory may change, or have changed, without another stamp, even if whoever
 	// works on it waits for Settle.
@@ -55,7 +54,7 @@ const (
 // stamp is what a walk notes of a directory's state.
 type stamp struct {
 	hash  uint64
-	inode uint32
+	inode uint64
 	young bool
 }
 
@@ -112,9 +111,9 @@ func (s *stamper) take(path string, look func(*unix.Stat_t) error) (stamp, error
 			err = nil
 		}
 		stat = unix.Stat_t{}
-		return stamp{hash: hashStamp(path, &stat), inode: hashInode(&stat)}, err
+		return stamp{hash: hashStamp(path, &stat)}, err
 	}
-	return stamp{hash: hashStamp(path, &stat), inode: hashInode(&stat), young: s.isYoung(path, &stat, now)}, nil
+	return stamp{hash: hashStamp(path, &stat), inode: stat.Ino, young: s.isYoung(path, &stat, now)}, nil
 }
 
 // isYoung reports whether a directory may have changed, or may change, without another ctime,
@@ -149,13 +148,6 @@ func hashStamp(path string, stat *unix.Stat_t) uint64 {
 	data = binary.BigEndian.AppendUint64(data, uint64(stat.Ctim.Nsec))
 	sum := sha256.Sum256(append(data, path...))
 	return binary.BigEndian.Uint64(sum[:])
-}
-
-// hashInode is as long as to tell two inodes at one path apart.
-func hashInode(stat *unix.Stat_t) uint32 {
-	data := binary.BigEndian.AppendUint64(nil, stat.Dev)
-	sum := sha256.Sum256(binary.BigEndian.AppendUint64(data, stat.Ino))
-	return binary.BigEndian.Uint32(sum[:])
 }
 
 // isLocal reports whether this machine's clock gives the times of a file system; path is on it.

@@ -30,7 +30,7 @@ type survey struct {
 
 	mu        sync.Mutex
 	depth     int               // chosen, or AutoDepth
-	stamps    map[uint64]uint32 // directories that were queued, in the state they had then, and their inodes
+	stamps    map[uint64]uint64 // directories that were queued, in the state they had then, and their inodes
 	inodeless bool              // inodes mean nothing
 	deeper    map[string]bool   // directories whose entries were cut
 	leftovers []wire.Task       // deletions in directories that are sent in ranges
@@ -40,7 +40,7 @@ type survey struct {
 func newSurvey(base *guard.Base, cfg Config, flatAllowed func() bool, every time.Duration, log *slog.Logger) *survey {
 	return &survey{
 		base: base, cfg: cfg, flatAllowed: flatAllowed, every: every, log: log,
-		depth: cfg.Depth, stamps: map[uint64]uint32{}, deeper: map[string]bool{},
+		depth: cfg.Depth, stamps: map[uint64]uint64{}, deeper: map[string]bool{},
 	}
 }
 
