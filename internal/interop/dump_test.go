@@ -113,6 +113,8 @@ var (
 	underGo = []sessionNode{
 		{"results", "", "", "qdtcs"},
 		{"split", "", "", "qdtcs"},
+		{"sync", "on", "", "qdtc"},
+		{"synced", "", "", "qdtcs"},
 		{"wanted", "", "", "qdtcs"},
 		{"idle", "", "", "qdtcs"},
 		{"extQueue", "", "", "qdtcs"},
@@ -143,6 +145,7 @@ var (
 		{"parties/bases/base-<seq>", "<position>", "<dest>", "dtc"},
 	}
 	goUnderGo = []sessionNode{
+		{"synced/<dest>", "<zxids>", "", "dtcs"},
 		{"extQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
 		{"meta", metaWith(4, 0), "", "qdt"},
 		{"meta", metaWith(4, 3), "", "c"},
@@ -358,6 +361,9 @@ func (r *rig) nodes(names map[string]string, guests ...int64) []string {
 		}
 		if strings.HasPrefix(name, "parties/bases/") {
 			line.data = "<position>"
+		}
+		if strings.HasPrefix(name, "synced/") {
+			line.data = "<zxids>"
 		}
 		owner, member := owners[n.Owner]
 		if !member {
