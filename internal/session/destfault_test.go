@@ -364,13 +364,15 @@ func (r *rig) allWaiting(want int) {
 	}
 }
 
-// An option that rsync refuses stops the slave at once.
+// An rsync that refuses its options, whatever it sends, stops the slave at once.
 func TestFatalOptionsStopTheSlave(t *testing.T) {
-	r := newRig(t)
+	r := newRigAlone(t)
 	r.makeTree(smallTree)
+	path := os.Getenv("PATH")
+	r.fakeRsync(refusesOptions)
 	master := r.queued()
 	dest := r.destination(2)
-	slave := r.source(3, oneByOne, func(c *Config) { c.Rsync.Extra = []string{"bwlimit:nonsense"} })
+	slave := r.source(3, oneByOne)
 	if err := r.wait(slave); err == nil || !strings.Contains(err.Error(), "nonsense") || !strings.Contains(err.Error(), "exit status 1") {
 		t.Errorf("error %v, want one that names the option and rsync's status", err)
 	}
@@ -378,6 +380,10 @@ func TestFatalOptionsStopTheSlave(t *testing.T) {
 		t.Errorf("%d runs of rsync, want 1", n)
 	}
 	r.allWaiting(10)
+	t.Setenv("PATH", path)
 	r.finish(r.source(4), dest, master)
 	r.identical()
 }
+
+// refusesOptions is an rsync for which some option is nonsense.
+const refusesOptions = `echo "rsync: nonsense: unknown option" >&2; echo "rsync error: syntax or usage error (code 1)" >&2; exit 1`
