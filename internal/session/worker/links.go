@@ -34,7 +34,7 @@ const (
 // keepsLinks tells whether hard links are of interest to a run of a kind, for a leader that knows them.
 func (t *Rsync) keepsLinks(ctx context.Context, m *member.Member, kind wire.Kind) (bool, error) {
 	o := t.cfg.Options
-	if !o.HardLinks || o.DryRun || o.Verify || kind == wire.Links || kind == wire.Leftovers {
+	if !o.HardLinks || o.DryRun || kind == wire.Links || kind == wire.Leftovers {
 		return false, nil
 	}
 	_, _, ok, err := m.Meta(ctx) // a Python leader has no use for a note, and would leave it behind
@@ -60,7 +60,7 @@ func (t *Rsync) hold(ctx context.Context, m *member.Member, r *run) error {
 	if t.cfg.Options.HasRules() {
 		return nil // the last pass makes links of what the rules have let through, and no new files
 	}
-	if keeps, err := t.keepsLinks(ctx, m, r.kind()); err != nil || !keeps {
+	if keeps, err := t.keepsLinks(ctx, m, r.kind()); err != nil || !keeps || t.cfg.Options.Verify { // which sends nothing
 		return err
 	}
 	open, err := t.open(ctx, r.parts)
