@@ -246,8 +246,12 @@ type script struct {
 }
 
 // stirs tells whether changes and faults may come with a message: something is about to be sent,
-// stopped or cut, and will have to be sent to its end after that.
+// stopped or cut, and will have to be sent to its end after that. Links are made after the last
+// walk, so what changes then may stay unseen.
 func stirs(message string) bool {
+	if strings.Contains(message, " path=l_") {
+		return false
+	}
 	return slices.ContainsFunc([]string{" is sending ", " event=handed-back", " event=cut", " event=shared"},
 		func(part string) bool { return strings.Contains(message, part) })
 }
