@@ -5,7 +5,6 @@ package pathbuilder
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +21,8 @@ type Attributes struct {
 // them, and with recursive for all that is below. Names for whose path skip says true are left out,
 // directories with all below them; nil leaves out none. What cannot be looked at is passed over, as
 // are links. One name after the other is looked at: it is there to find out by the way, not to be
-// quick. It ends with the first error of visit, which it returns as it is.
+// quick. It goes by full paths, there being no other way in the kernel, and reads nothing but names
+// of attributes. It ends with the first error of visit, which it returns as it is.
 func ScanAttributes(ctx context.Context, tree *Tree, dirs []string, recursive bool, skip func(path string) bool, visit func(path string, a Attributes) error) error {
 	base, err := tree.open("", unix.O_PATH)
 	if err != nil {
@@ -30,8 +30,9 @@ func ScanAttributes(ctx context.Context, tree *Tree, dirs []string, recursive bo
 	}
 	defer unix.Close(base)
 	var ended error
+	buf := make([]byte, 4096) // of the one reader
 	look := func(at, path string) error {
-		a, err := attributesOf(at)
+		a, err := attributesOf(at, buf)
 		if err == nil {
 			ended = visit(path, a)
 		}
@@ -39,7 +40,7 @@ func ScanAttributes(ctx context.Context, tree *Tree, dirs []string, recursive bo
 	}
 	s := scan{tree: tree, base: base, readers: 1, pass: func(error) bool { return ended == nil }}
 	s.read = func(ctx context.Context, rel string, dir openDir) (deeper []string, err error) {
-		at := fmt.Sprintf("/proc/self/fd/%d/", dir.fd)
+		at := dir.path + "/"
 		if err := look(at+".", rel); err != nil {
 			return nil, err
 		}
@@ -63,16 +64,15 @@ func ScanAttributes(ctx context.Context, tree *Tree, dirs []string, recursive bo
 }
 
 // attributesOf looks at a path.
-func attributesOf(path string) (a Attributes, err error) {
-	var buf [4096]byte
+func attributesOf(path string, buf []byte) (a Attributes, err error) {
 	n := 0
 	err = ignoreInterrupts(func() (err error) {
-		n, err = unix.Llistxattr(path, buf[:])
+		n, err = unix.Llistxattr(path, buf)
 		return err
 	})
 	switch err {
 	case nil:
-	case unix.ERANGE: // more than anything but a user makes
+	case unix.ERANGE: // only users make so many
 		return Attributes{Extended: true}, nil
 	default:
 		return a, err

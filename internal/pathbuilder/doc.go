@@ -150,7 +150,7 @@
 //
 // [ScanAttributes] finds access control lists and extended attributes, so that somebody can tell
 // that they are not sent. One system call a name, of which the kernel of most file systems knows the
-// answer when it has just been asked for the inode: 1.3 µs on ext4.
+// answer when it has just been asked for the inode: twice as much as for its mode on ext4.
 //
 // # Looking ahead
 //

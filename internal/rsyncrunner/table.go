@@ -20,6 +20,7 @@ type option struct {
 	ours  string // the option of zkrsync's that does it
 
 	internal bool // only for rsyncs among themselves
+	local    bool // about how files travel or what is told of it, not about what arrives
 
 	set    func(o *Options, value string)            // of an adapted one: done by a field, and not passed on
 	refuse func(o Options, key, value string) string // of an adapted one: says why a value cannot be used; "": it can
@@ -40,26 +41,26 @@ const (
 // behave was tried with 3.5.0.
 var table = []option{
 	// What is printed.
-	{names: "verbose", short: "v", use: adapted, set: func(o *Options, _ string) { o.Verbose = true }, ours: "verbose",
+	{names: "verbose", short: "v", use: adapted, local: true, set: func(o *Options, _ string) { o.Verbose = true }, ours: "verbose",
 		why: "the names are logged by the source"},
-	{names: "no-verbose no-v", use: fine, why: "names are only printed"},
-	{names: "info=FLAGS", use: adapted, refuse: refuseFlags("none", "stats", "all"),
+	{names: "no-verbose no-v", use: fine, local: true, why: "names are only printed"},
+	{names: "info=FLAGS", use: adapted, local: true, refuse: refuseFlags("none", "stats", "all"),
 		why: "what it prints is passed over, but for the statistics, which have to come; help ends rsync at once and with 0, so that nothing would be sent"},
-	{names: "debug=FLAGS", use: adapted, refuse: refuseFlags(),
+	{names: "debug=FLAGS", use: adapted, local: true, refuse: refuseFlags(),
 		why: "what it prints is passed over; help ends rsync at once and with 0, so that nothing would be sent"},
 	{names: "stderr=MODE msgs2stderr no-msgs2stderr", use: refused, why: "statistics and error messages could not be told apart"},
 	{names: "quiet", short: "q", use: refused, why: "rsync would not print its statistics, nor what it changes"},
-	{names: "motd no-motd", use: fine, why: "destinations have no message of the day"},
-	{names: "stats", use: always, why: "the statistics are what is counted"},
-	{names: "human-readable no-human-readable no-h", short: "h", use: adapted, set: dropped,
+	{names: "motd no-motd", use: fine, local: true, why: "destinations have no message of the day"},
+	{names: "stats", use: always, local: true, why: "the statistics are what is counted"},
+	{names: "human-readable no-human-readable no-h", short: "h", use: adapted, local: true, set: dropped,
 		why: "nobody but this program reads these numbers, and it could not read 1.2K"},
-	{names: "8-bit-output no-8-bit-output no-8", short: "8", use: fine, why: "it is about names in messages"},
-	{names: "progress no-progress", use: fine, why: "what it prints is passed over"},
-	{names: "itemize-changes no-itemize-changes no-i", short: "i", use: fine, why: "lines of this program's own are told from them by a mark"},
-	{names: "out-format=FORMAT log-format=FORMAT", use: fine, why: "the last one counts, which is this program's where it reads them"},
-	{names: "log-file=FILE", use: fine, ours: "logfile", why: "each run appends its lines to the file on its source's node"},
-	{names: "log-file-format=FORMAT", use: fine, why: "see log-file"},
-	{names: "outbuf=MODE", use: fine, why: "the output is read to its end"},
+	{names: "8-bit-output no-8-bit-output no-8", short: "8", use: fine, local: true, why: "it is about names in messages"},
+	{names: "progress no-progress", use: fine, local: true, why: "what it prints is passed over"},
+	{names: "itemize-changes no-itemize-changes no-i", short: "i", use: fine, local: true, why: "lines of this program's own are told from them by a mark"},
+	{names: "out-format=FORMAT log-format=FORMAT", use: fine, local: true, why: "the last one counts, which is this program's where it reads them"},
+	{names: "log-file=FILE", use: fine, local: true, ours: "logfile", why: "each run appends its lines to the file on its source's node"},
+	{names: "log-file-format=FORMAT", use: fine, local: true, why: "see log-file"},
+	{names: "outbuf=MODE", use: fine, local: true, why: "the output is read to its end"},
 	{names: "help", short: "h", use: refused, why: "rsync would print a text and copy nothing", ours: "help"},
 	{names: "version", short: "V", use: refused, why: "rsync would print a text and copy nothing", ours: "version"},
 	{names: "list-only", use: refused, why: "paths would be reported as done that were not copied", ours: "pathsonly"},
@@ -120,7 +121,7 @@ var table = []option{
 	{names: "safe-links", use: fine, why: "it is about each link, judged by its place below the base"},
 	{names: "insecure-links", use: refused, why: "whoever swaps a directory for a link while rsync reads it could lead rsync out of the tree"},
 	{names: "no-insecure-links", use: always, why: "links on the way to a path are refused"},
-	{names: "confine-root=DIR", use: fine, why: "it is about files that options name on the source's node"},
+	{names: "confine-root=DIR", use: fine, local: true, why: "it is about files that options name on the source's node"},
 	{names: "munge-links no-munge-links", use: fine, why: "it is about each link"},
 	{names: "hard-links", short: "H", use: adapted, set: func(o *Options, _ string) { o.HardLinks = true }, ours: "hardlinks",
 		why: "links between paths need a pass of their own at the end"},
@@ -143,7 +144,7 @@ var table = []option{
 	{names: "write-devices no-write-devices", use: refused, why: "the daemon of a destination refuses to write into devices"},
 	{names: "times no-times no-t", short: "t", use: fine, why: "times are sent; without, it is about each file"},
 	{names: "atimes no-atimes no-U", short: "U", use: fine, why: "it is about each file"},
-	{names: "open-noatime no-open-noatime", use: fine, why: "it is about each file"},
+	{names: "open-noatime no-open-noatime", use: fine, local: true, why: "it is about each file"},
 	{names: "crtimes no-crtimes no-N", short: "N", use: fine, why: "it is about each file, where rsync can do it"},
 	{names: "omit-dir-times no-omit-dir-times no-O", short: "O", use: fine, why: "it is about each directory"},
 	{names: "omit-link-times no-omit-link-times no-J", short: "J", use: fine, why: "it is about each link"},
@@ -168,8 +169,8 @@ var table = []option{
 	{names: "backup-dir=DIR", use: adapted, refuse: refuseInside, why: "relative to the destination's base in every run"},
 	{names: "sparse no-sparse no-S", short: "S", use: fine, why: "it is about each file"},
 	{names: "preallocate", use: fine, why: "it is about each file"},
-	{names: "whole-file no-whole-file no-W", short: "W", use: fine, why: "it is about each file"},
-	{names: "block-size=SIZE", short: "B", use: fine, why: "it is about each file"},
+	{names: "whole-file no-whole-file no-W", short: "W", use: fine, local: true, why: "it is about each file"},
+	{names: "block-size=SIZE", short: "B", use: fine, local: true, why: "it is about each file"},
 	{names: "partial no-partial", use: fine, why: "it is about each file"},
 	{names: "partial-dir=DIR", use: adapted, why: "in the directory of each file, and kept from deletion in every run", refuse: func(_ Options, _, value string) string {
 		if strings.HasPrefix(value, "/") {
@@ -181,8 +182,8 @@ var table = []option{
 	{names: "no-delay-updates", use: always, why: "files are put into place one by one"},
 	{names: "temp-dir=DIR", short: "T", use: refused,
 		why: "it would have to lie in the destination's tree, where the temporary files of all runs are in each other's way, and one that deletes removes those of the others"},
-	{names: "fsync", use: fine, why: "it is about each file"},
-	{names: "max-alloc=SIZE", use: fine, why: "it bounds each process"},
+	{names: "fsync", use: fine, local: true, why: "it is about each file"},
+	{names: "max-alloc=SIZE", use: fine, local: true, why: "it bounds each process"},
 
 	// Deleting.
 	{names: "delete delete-before delete-during del delete-delay delete-after", use: adapted, ours: "delete", refuse: needsDelete,
@@ -203,22 +204,22 @@ var table = []option{
 		why: "the directories that it leaves out would be sent nevertheless where they are paths of their own: give a pattern for each (exclude:.git/, exclude:.svn/, …)"},
 
 	// The connection.
-	{names: "bwlimit=RATE no-bwlimit", use: fine, why: "it bounds each run: a source has as many at once as it has jobs"},
-	{names: "timeout=SECONDS no-timeout", use: fine, ours: "timeout", why: "it is about each connection"},
-	{names: "contimeout=SECONDS no-contimeout", use: fine, why: "it is about each connection"},
-	{names: "address=ADDRESS", use: fine, why: "it is about each connection"},
-	{names: "ipv4", short: "4", use: fine, why: "it is about each connection"},
-	{names: "ipv6", short: "6", use: fine, why: "it is about each connection"},
-	{names: "sockopts=OPTIONS", use: adapted, why: "added to TCP_NODELAY, which small files need"},
-	{names: "compress old-compress new-compress no-compress no-z", short: "z", use: fine, why: "it is about each connection"},
-	{names: "compress-choice=ALGORITHM zc=ALGORITHM", use: fine, why: "it is about each connection"},
-	{names: "compress-level=NUMBER zl=NUMBER", use: fine, why: "it is about each connection"},
-	{names: "compress-threads=NUMBER zt=NUMBER", use: fine, why: "it is about each connection"},
-	{names: "skip-compress=LIST", use: fine, why: "it is about each file"},
+	{names: "bwlimit=RATE no-bwlimit", use: fine, local: true, why: "it bounds each run: a source has as many at once as it has jobs"},
+	{names: "timeout=SECONDS no-timeout", use: fine, local: true, ours: "timeout", why: "it is about each connection"},
+	{names: "contimeout=SECONDS no-contimeout", use: fine, local: true, why: "it is about each connection"},
+	{names: "address=ADDRESS", use: fine, local: true, why: "it is about each connection"},
+	{names: "ipv4", short: "4", use: fine, local: true, why: "it is about each connection"},
+	{names: "ipv6", short: "6", use: fine, local: true, why: "it is about each connection"},
+	{names: "sockopts=OPTIONS", use: adapted, local: true, why: "added to TCP_NODELAY, which small files need"},
+	{names: "compress old-compress new-compress no-compress no-z", short: "z", use: fine, local: true, why: "it is about each connection"},
+	{names: "compress-choice=ALGORITHM zc=ALGORITHM", use: fine, local: true, why: "it is about each connection"},
+	{names: "compress-level=NUMBER zl=NUMBER", use: fine, local: true, why: "it is about each connection"},
+	{names: "compress-threads=NUMBER zt=NUMBER", use: fine, local: true, why: "it is about each connection"},
+	{names: "skip-compress=LIST", use: fine, local: true, why: "it is about each file"},
 	{names: "protocol=NUMBER", use: refused, why: "older protocols do not tell how many files were deleted, and more of what is read back"},
 	{names: "iconv=CHARSETS", use: refused, why: "the daemon of a destination refuses it, and names there would differ from those in lists and rules"},
 	{names: "no-iconv", use: always, why: "names are sent as they are"},
-	{names: "old-args no-old-args secluded-args no-secluded-args protect-args no-protect-args no-s", short: "s", use: fine, why: "it is about what a shell does at the other side, and there is none"},
+	{names: "old-args no-old-args secluded-args no-secluded-args protect-args no-protect-args no-s", short: "s", use: fine, local: true, why: "it is about what a shell does at the other side, and there is none"},
 	{names: "port=PORT", use: refused, why: "a destination says itself at which port it is reached, which it is told with its own option", ours: "rsyncport"},
 	{names: "password-file=FILE", use: refused, why: "destinations ask for no password"},
 	{names: "early-input=FILE", use: refused, why: "destinations run no program that would read it"},
@@ -288,6 +289,14 @@ func Hint(name string) (hint, ours string, ok bool) {
 		hint += ":" + value
 	}
 	return hint, "", true
+}
+
+// Local reports whether one of Options.Extra is about how files travel or what is told of it, not about
+// what arrives: the sources of a session may differ in it.
+func Local(extra string) bool {
+	key, _, _ := strings.Cut(extra, ":")
+	known := lookup(key)
+	return known != nil && known.local
 }
 
 // dropped is for what is accepted and not passed on.

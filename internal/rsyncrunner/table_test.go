@@ -370,3 +370,15 @@ func attributes(t *testing.T, dir string) map[string]string {
 	}
 	return found
 }
+
+// A source behind a slower line may have options of its own, but none that changes what arrives.
+func TestLocal(t *testing.T) {
+	for extra, want := range map[string]bool{
+		"bwlimit:1000": true, "compress": true, "zl:3": true, "no-motd": true, "info:name0": true,
+		"exclude:x": false, "no-times": false, "usermap:1:2": false, "checksum-choice:md5": false, "no-such-option": false, "update": false,
+	} {
+		if got := Local(extra); got != want {
+			t.Errorf("%s: %v", extra, got)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
 )
@@ -47,20 +48,6 @@ func (c *Config) bind() []term {
 	}
 }
 
-// ownExtras are options of rsync that say how files travel or what is told of it, not what arrives: a source
-// may have its own, as one behind a slower line does.
-var ownExtras = []string{
-	"address", "bwlimit", "compress", "compress-choice", "compress-level", "contimeout", "debug", "fsync", "human-readable",
-	"info", "ipv4", "ipv6", "itemize-changes", "log-file", "log-file-format", "max-alloc", "motd", "no-compress", "no-motd", "no-whole-file",
-	"out-format", "outbuf", "progress", "skip-compress", "sockopts", "stats", "timeout", "verbose", "whole-file",
-}
-
-// isOwnExtra tells whether an item of --arbitopts is among them.
-func isOwnExtra(extra string) bool {
-	name, _, _ := strings.Cut(extra, ":")
-	return slices.Contains(ownExtras, name)
-}
-
 // netcatTerm is the term of a session that sends lines, which agrees on nothing else.
 const netcatTerm = "netcat"
 
@@ -71,7 +58,7 @@ func (c Config) terms() wire.Terms {
 		return wire.Terms{netcatTerm: "yes"}
 	}
 	c.MaxDelete = c.maxDelete()
-	c.Rsync.Extra = slices.DeleteFunc(slices.Clone(c.Rsync.Extra), isOwnExtra)
+	c.Rsync.Extra = slices.DeleteFunc(slices.Clone(c.Rsync.Extra), rsyncrunner.Local)
 	c.Base.AllowEmpty = c.Base.AllowEmpty && c.Rsync.Delete
 	if c.Base.Exclude == nil {
 		c.Base.ExcludeUser, c.Base.ExcludeBelow = "", false
@@ -87,7 +74,7 @@ func (c Config) terms() wire.Terms {
 
 // take replaces what c has by the terms of a master.
 func (c *Config) take(terms wire.Terms) error {
-	own := slices.DeleteFunc(slices.Clone(c.Rsync.Extra), func(extra string) bool { return !isOwnExtra(extra) })
+	own := slices.DeleteFunc(slices.Clone(c.Rsync.Extra), func(extra string) bool { return !rsyncrunner.Local(extra) })
 	known := map[string]bool{netcatTerm: true}
 	for _, t := range c.bind() {
 		known[t.option] = true

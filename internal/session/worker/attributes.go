@@ -24,8 +24,11 @@ type attributes struct {
 	acls, extended bool // may still be told of
 }
 
-// leastAttributes is how many names of a run are looked at, however short the run is.
-const leastAttributes = 256
+// How many names of a run are looked at, however short it is, and however long.
+const (
+	leastAttributes = 256
+	mostAttributes  = 5000
+)
 
 var errSeen = errors.New("all has been told")
 
@@ -62,7 +65,7 @@ func (a *attributes) seen(path string, found pathbuilder.Attributes) error {
 	return errSeen
 }
 
-// attributes begins to look at what a run of rsync sends. The function that it gives is for the end of
+// lookAtAttributes begins to look at what a run of rsync sends. The function that it gives is for the end of
 // the run: it waits until enough has been looked at, but not for a file server that is dead.
 func (t *Rsync) lookAtAttributes(ctx context.Context, job rsyncrunner.Job, skip func(path string) bool) (end func()) {
 	if t.attributes == nil || !t.attributes.wanted() || job.Kind == rsyncrunner.LinkGroups || job.Kind == rsyncrunner.Leftovers {
@@ -77,7 +80,7 @@ func (t *Rsync) lookAtAttributes(ctx context.Context, job rsyncrunner.Job, skip 
 			dirs = []string{relDir(job.Names[0])}
 		}
 		_ = pathbuilder.ScanAttributes(ctx, t.source.Tree, dirs, job.Kind == rsyncrunner.Recursive, skip, func(path string, found pathbuilder.Attributes) error {
-			if looked++; looked > leastAttributes && over.Load() {
+			if looked++; looked > mostAttributes || looked > leastAttributes && over.Load() {
 				return errSeen
 			}
 			return t.attributes.seen(path, found)
