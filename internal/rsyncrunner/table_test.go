@@ -199,7 +199,8 @@ func TestManyRunsAreOneRsync(t *testing.T) {
 	}
 }
 
-// sendInPieces is what a session does at depth 2, with one directory in ranges of its names.
+// sendInPieces is what a session does at depth 2, with one directory in ranges of its names: up, with a
+// run for each path, or down, with all paths of one kind in one run.
 func sendInPieces(t *testing.T, options Options, source, url string, up bool) {
 	t.Helper()
 	leftOut := options.LeavesOut()
