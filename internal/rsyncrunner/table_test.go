@@ -87,7 +87,9 @@ func TestTableIsTrue(t *testing.T) {
 				arg += "=1"
 			}
 			// Of a daemon's options rsync says that they are for daemons only.
-			said, _ := exec.Command("rsync", arg, "--version").CombinedOutput()
+			rsync := exec.Command("rsync", arg, "--version")
+			rsync.Dir = t.TempDir() // it begins with its --log-file all the same
+			said, _ := rsync.CombinedOutput()
 			if strings.Contains(string(said), "unknown option") && !slices.Contains([]string{"daemon", "server"}, lookup(name).first()) {
 				t.Errorf("rsync does not know %s: %s", arg, said)
 			}
@@ -206,6 +208,10 @@ func sendInPieces(t *testing.T, options Options, source, url string, up bool) {
 	leftOut := options.LeavesOut()
 	var jobs []Job
 	add := func(kind Kind, names ...string) {
+		if at := slices.IndexFunc(jobs, func(j Job) bool { return j.Kind == kind }); at >= 0 && !up && !kind.Files() {
+			jobs[at].Names = append(jobs[at].Names, names...)
+			return
+		}
 		jobs = append(jobs, Job{Kind: kind, Names: names, Base: source, URL: url})
 	}
 	err := filepath.WalkDir(source, func(path string, entry fs.DirEntry, err error) error {
