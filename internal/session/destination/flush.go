@@ -62,9 +62,6 @@ func (f *flusher) begin(ctx context.Context, m *member.Member) error {
 		return nil
 	}
 	own := m.Tree.Synced(m.Client.Whoami)
-	if err := m.ZK.EnsurePath(ctx, m.Tree.AllSynced()); err != nil {
-		return err
-	}
 	f.place, _ = guard.PlaceOf(f.base.Dir)
 	for {
 		err := m.ZK.Multi(ctx, zkclient.OpCreate(own, f.said.Encode(), zkclient.Persistent), zkclient.OpSet(m.Tree.AllSynced(), nil, -1))

@@ -272,6 +272,15 @@ func (d *durable) ask(ctx context.Context, m *member.Member) error {
 	return nil
 }
 
+// soon is how long a flush that was just asked for may take: a short session should not wait longer for it
+// than for its paths.
+func (d *durable) soon() time.Duration {
+	if len(d.waiting) == 0 || time.Since(d.since) > time.Second {
+		return time.Second
+	}
+	return 10 * time.Millisecond
+}
+
 // release spares destinations the last flush, when nothing waits.
 func (d *durable) release(ctx context.Context, m *member.Member) error {
 	if !d.on || len(d.waiting) > 0 {

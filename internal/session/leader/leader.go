@@ -334,7 +334,7 @@ func (l *Leader) onePass(ctx context.Context, m *member.Member, working <-chan e
 				return err
 			}
 			working = nil
-		case <-time.After(l.poll()):
+		case <-time.After(min(l.poll(), l.account.durable.soon())):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
