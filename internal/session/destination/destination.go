@@ -55,8 +55,7 @@ func New(client *member.Client, base *guard.Base, cfg Config) *Destination {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	health := newHealth(base)
-	return &Destination{client: client, base: base, cfg: cfg, health: health, flusher: newFlusher(base, health)}
+	return &Destination{client: client, base: base, cfg: cfg, health: &health{base: base}, flusher: newFlusher(base)}
 }
 
 // daemon is what serves the sources: rsync, or the netcat test.

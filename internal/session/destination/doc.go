@@ -5,4 +5,24 @@
 // A destination waits for the session to begin, reserves a port under S/portlock, starts a daemon on it,
 // and offers itself (package pool). While the daemon lives it watches its base and keeps its state true:
 // active when data can be received, paused when not. It ends when the session does.
+//
+// # What it tests
+//
+// Every look (Timing.PathCheck) asks whether the base is what it was (package guard), and, in a session that
+// writes, whether its file system is writable and has room. The first look, then one in each
+// Timing.SelfTest, and all while something is wrong, also write a file without a name into the base and
+// enter the daemon's own module, as a transfer does. What is found before the destination has offered
+// itself ends it, so that who has started it hears of it, unless it is a base that is away: that may come
+// back. Later the destination pauses, says so once, and goes on by itself. With --verifypath nothing of
+// this is looked at. A daemon that dies is started again; the third time within Timing.Unsteady ends the
+// destination.
+//
+// # What it flushes
+//
+// If S/sync says so the destination flushes the file system of its base now and then, when the leader
+// asks, and before it leaves, and publishes in S/synced of which results the data is on its disk: of those
+// that were recorded before it began to flush. If its base was away since the flush before, nobody knows
+// where the data lies, and the results are void: the leader has their paths sent again, which compares
+// what is there. If the flush fails they have failed. A process that finds the node of an earlier one with
+// its name declares void what that has not flushed.
 package destination

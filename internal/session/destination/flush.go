@@ -20,21 +20,20 @@ import (
 // in intervals of transactions: an interval is void if the base did not lie at the same place all the time.
 type flusher struct {
 	base   *guard.Base
-	health *health
 	now    chan struct{} // has a token if an interval is to end
 	doubts atomic.Bool   // the base was seen elsewhere in this interval
 
 	mu    sync.Mutex // held while an interval ends
 	begun bool
 	said  wire.Synced // what is published
-	place guard.Place // of the base at the beginning of the interval
+	turns int         // of the base, at the beginning of the interval
 	asked int32       // how often the leader had asked at the last look
 	born  time.Time
 	took  time.Duration // the last flush
 }
 
-func newFlusher(base *guard.Base, h *health) *flusher {
-	return &flusher{base: base, health: h, now: make(chan struct{}, 1), born: time.Now()}
+func newFlusher(base *guard.Base) *flusher {
+	return &flusher{base: base, now: make(chan struct{}, 1), born: time.Now()}
 }
 
 // readSync reads S/sync, "" if the leader of this session has made none.
@@ -62,7 +61,10 @@ func (f *flusher) begin(ctx context.Context, m *member.Member) error {
 		return nil
 	}
 	own := m.Tree.Synced(m.Client.Whoami)
-	f.place, _ = guard.PlaceOf(f.base.Dir)
+	var away error
+	if f.turns, away = f.base.Turns(); away != nil {
+		f.doubt()
+	}
 	for {
 		err := m.ZK.Multi(ctx, zkclient.OpCreate(own, f.said.Encode(), zkclient.Persistent), zkclient.OpSet(m.Tree.AllSynced(), nil, -1))
 		switch {
@@ -178,8 +180,8 @@ func (f *flusher) end(ctx context.Context, m *member.Member) (err error) {
 			f.doubts.Store(true)
 		}
 	}()
-	place, gone := guard.PlaceOf(f.base.Dir)
-	doubtful = doubtful || gone != nil || !place.Same(f.place)
+	turns, away := f.base.Turns()
+	doubtful = doubtful || away != nil || turns != f.turns
 	next := f.said.To(stat.Mzxid)
 	began := time.Now()
 	if doubtful {
@@ -200,8 +202,8 @@ func (f *flusher) end(ctx context.Context, m *member.Member) (err error) {
 		return fmt.Errorf("cannot say how far this destination has flushed: %w", err)
 	}
 	m.Log.Debug("The file system of the base is flushed", "event", "flushed", "destination", m.Client.Whoami, "seconds", time.Since(began).Seconds())
-	f.said, f.place, f.took = next, place, time.Since(began)
-	if h := f.health.home; gone != nil || h != (guard.Place{}) && !place.Like(h) {
+	f.said, f.turns, f.took = next, turns, time.Since(began)
+	if away != nil {
 		f.doubts.Store(true) // runs under way go on writing
 	}
 	return nil

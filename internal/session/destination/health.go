@@ -19,24 +19,14 @@ import (
 type health struct {
 	base   *guard.Base // nil: there is nothing to judge
 	writes bool        // the session writes at its destinations
-	home   guard.Place // where the base lay when this process started; the zero value: not known
 }
 
 // trouble is why nothing can be received now.
 type trouble struct {
 	error
-	moved bool // what was received since the last look may lie somewhere else
-	waits bool // it is nothing that whoever has started this process should mend before it can start
-	level slog.Level
-}
-
-// newHealth notes where the base lies.
-func newHealth(base *guard.Base) *health {
-	h := &health{base: base}
-	if base != nil && base.Config.VerifyPath {
-		h.home, _ = guard.PlaceOf(base.Dir) // if it is not there, where it lies once it is
-	}
-	return h
+	moved bool       // what was received since the last look may lie somewhere else
+	waits bool       // it is nothing that whoever has started this process should mend before it can start
+	level slog.Level // of the message about it
 }
 
 // examine says what keeps sources from sending, nil if nothing does. Without verification of the base nothing is
@@ -47,23 +37,17 @@ func (h *health) examine(ctx context.Context, server daemon, full, named bool) *
 		return nil
 	}
 	if err := h.base.Problem(); err != nil {
-		return &trouble{error: err, moved: true, waits: true, level: slog.LevelInfo} // as the original
+		t := &trouble{error: err, moved: true, waits: true, level: slog.LevelWarn}
+		if errors.Is(err, guard.ErrBasePath) {
+			t.level = slog.LevelInfo // as in the original
+		}
+		return t
 	}
 	if !h.base.Config.VerifyPath {
 		return nil
 	}
-	place, err := guard.PlaceOf(h.base.Dir)
-	if err != nil {
-		return &trouble{error: err, moved: true, waits: true, level: slog.LevelWarn}
-	}
-	if h.home == (guard.Place{}) {
-		h.home = place
-	}
-	if !place.Like(h.home) {
-		return &trouble{error: h.elsewhere(), moved: true, waits: true, level: slog.LevelWarn}
-	}
 	if h.writes {
-		err = guard.Room(h.base.Dir)
+		err := guard.Room(h.base.Dir)
 		if err == nil && full {
 			err = guard.TryWrite(h.base.Dir, named)
 		}
@@ -82,11 +66,7 @@ func (h *health) examine(ctx context.Context, server daemon, full, named bool) *
 	return nil
 }
 
-func (h *health) elsewhere() error {
-	return fmt.Errorf("cannot receive into %s: another directory or file system lies there than when this destination started; is its file system not mounted?", h.base.Dir)
-}
-
-// errSilent is the trouble with a file system that does not answer.
+// silent is the trouble with a file system that does not answer.
 func (h *health) silent(since time.Duration) *trouble {
 	return &trouble{error: fmt.Errorf("cannot look at %s: its file system has not answered for %v", h.base.Dir, since), waits: true, level: slog.LevelWarn}
 }

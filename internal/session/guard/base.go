@@ -61,8 +61,10 @@ func NewBase(cfg Config) (*Base, error) {
 	return &Base{Dir: dir, Config: cfg}, nil
 }
 
+// ErrBasePath says that there is no directory at the base.
+//
 //lint:ignore ST1005 the text is the Python program's, which logs are searched for
-var errBasePath = errors.New("Basepath not available")
+var ErrBasePath = errors.New("Basepath not available")
 
 // CheckStart refuses to start on a base that is not there, unless the user has asked for no such
 // check, or that has no sentinel.
@@ -79,7 +81,7 @@ func (b *Base) CheckStart() error {
 // Problem says why nothing can be received into the base now, nil if it can.
 func (b *Base) Problem() error {
 	if b.Config.VerifyPath && !b.isDir() {
-		return errBasePath
+		return ErrBasePath
 	}
 	if err := b.compare(); err != nil {
 		return err

@@ -23,6 +23,8 @@
 // or if it is empty where a file system is mounted below the leader's. Other inodes or other names
 // alone are no reason.
 //
+// [Room] and [TryWrite] say whether something can be written into a base, and leave no trace in it.
+//
 // Of two bases on one machine [Overlap] tells whether one is in the other.
 //
 // # Below the base

@@ -21,6 +21,10 @@
 // transaction that removes the result; after three such results it has failed. While its own base is away the
 // leader leaves such results where they are.
 //
+// What was completed counts once its destination has it on disk (durable.go, package destination). Until
+// then the result stays in S/results, and its paths count as remaining. Where that is not to be had, as
+// the destination says so or has left, they are queued again. A pass is over when nothing waits.
+//
 // # Passes
 //
 // A walk stamps each directory with its place, inode and ctime. The next one queues the directories

@@ -9,6 +9,9 @@
 // new one. The first connection has to succeed within the connect time-out; later ones are tried until
 // they do, because a session of days should outlive a restart of ZooKeeper.
 //
+// A client's name, <host>:<pid>, is its own: one that finds an older client of that name in its first
+// party takes another number, which no process of a host has.
+//
 // The rest is what several roles need: the watch on S/watch/ready, which also tells one session of
 // the name from the next (the epoch), whether the leader knows the extensions, and the budget of
 // deletions.

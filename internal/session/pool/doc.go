@@ -12,4 +12,8 @@
 // there is any. One that does not answer, or has failed at several paths in a row, is set aside by
 // the worker: taken out of the queue with all its slots, and put back after a pause. [Record] has what
 // a worker remembers of that over its ZooKeeper sessions.
+//
+// One that has no room for a path may have room for others, and looks after itself if it is full:
+// nothing is held against it. The job gives it back and takes one that was not tried with that path, if
+// one is free ([Holder.Exchange]).
 package pool

@@ -4,11 +4,12 @@ package guard
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,47 +18,8 @@ import (
 	"vsc-zk/internal/pathbuilder"
 )
 
-// Place is where a directory lies: on which mount, and which directory of which file system it is.
-type Place struct {
-	mount uint64 // id; where the kernel is older than 6.8 a later mount may get it again
-	dev   uint64
-	fsid  unix.Fsid // zero on some file systems
-	magic int64     // type of the file system
-	ino   uint64
-}
-
-// PlaceOf tells where a directory lies now, links followed.
-func PlaceOf(dir string) (Place, error) {
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return Place{}, fmt.Errorf("cannot open %s: %w", pathbuilder.Printable(dir), err)
-	}
-	defer unix.Close(fd)
-	var stat unix.Statx_t
-	var fs unix.Statfs_t
-	mask := unix.STATX_INO | unix.STATX_MNT_ID | unix.STATX_MNT_ID_UNIQUE
-	if err := errors.Join(unix.Statx(fd, "", unix.AT_EMPTY_PATH, mask, &stat), unix.Fstatfs(fd, &fs)); err != nil {
-		return Place{}, fmt.Errorf("cannot learn where %s lies: %w", pathbuilder.Printable(dir), err)
-	}
-	return Place{
-		mount: stat.Mnt_id, dev: unix.Mkdev(stat.Dev_major, stat.Dev_minor), fsid: fs.Fsid, magic: int64(fs.Type), ino: stat.Ino,
-	}, nil
-}
-
-// Same tells whether the directory has not been away in between: it is the same one, on the same mount.
-func (p Place) Same(q Place) bool { return p == q }
-
-// Like tells whether it is the same directory of the same file system, which may have been mounted anew
-// in between. A file system without an id of its own is known by its device.
-func (p Place) Like(q Place) bool {
-	if p.magic != q.magic || p.ino != q.ino || p.fsid != q.fsid {
-		return false
-	}
-	return p.fsid != (unix.Fsid{}) || p.dev == q.dev
-}
-
-// nearlyFull is the part of a file system, and the most bytes, that count as no room: less is gone with
-// the next file.
+// Less than this part of a file system, or than so many bytes if these are less, counts as no room: it is gone
+// with the next file.
 const (
 	fullPart  = 1000
 	fullBytes = 16 << 20
@@ -111,25 +73,26 @@ func TryWrite(dir string, named bool) error {
 	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
 		return cannot(err)
 	}
-	if !named {
-		return nil
+	if named {
+		if err := writeNamed(dir); err != nil {
+			return cannot(err)
+		}
 	}
+	return nil
+}
+
+// writeNamed makes a file and removes it. The directory keeps its time.
+func writeNamed(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return cannot(err)
+		return err
 	}
-	name := filepath.Join(dir, ".zkrsync-test-"+strconv.FormatInt(time.Now().UnixNano(), 36))
+	name := filepath.Join(dir, ".zkrsync-test-"+rand.Text())
 	err = os.WriteFile(name, []byte(strings.Repeat("x", 4096)), 0o600)
 	if e := os.Remove(name); err == nil && !errors.Is(e, unix.ENOENT) { // a run with --delete may be quicker
 		err = e
 	}
-	if e := os.Chtimes(dir, time.Time{}, info.ModTime()); err == nil {
-		err = e
-	}
-	if err != nil {
-		return cannot(err)
-	}
-	return nil
+	return cmp.Or(err, os.Chtimes(dir, time.Time{}, info.ModTime()))
 }
 
 // Flush has all that was written to the file system of a directory reach its disk. An error may be of
