@@ -86,7 +86,8 @@ func TestSpread(t *testing.T) {
 		}, []string{cut, handed}},
 		{"lists that are shared", 4, func(o *options) {
 			slowly(o)
-			o.depth, o.batch, o.leads, o.jobs, o.slots = 4, 0, 0, []int{2, 2}, []int{2, 2}
+			o.slow, o.late = 20, true
+			o.depth, o.batch, o.leads, o.jobs, o.slots = 4, 0, 0, []int{2, 2}, []int{1, 3}
 		}, []string{shared, batches}},
 		{"ranges, deletions, a narrow window", 18, func(o *options) {
 			o.auto, o.depth, o.delete, o.batch, o.window, o.flat, o.leads = false, 4, true, 5, 4, 6, 2

@@ -49,6 +49,7 @@ type spread struct {
 	idle      time.Duration
 	after     time.Duration
 	settle    time.Duration
+	late      bool // one destination gets a run with all paths before others come
 }
 
 func (s spread) String() string {

@@ -176,11 +176,22 @@ func (r *run) cast(random *rand.Rand, s *script) string {
 	if s.changer != nil {
 		s.changer.options.depth = r.options.depth // the one that was chosen
 	}
-	for i := range dests {
+	early := dests
+	if r.options.late {
+		early = 1
+		r.await("pathqueue building finished")
+	}
+	for i := range early {
 		r.receive(frail.dest && i == 0)
 	}
 	for i := range slaves {
 		r.send(frail.slave && i == 0)
+	}
+	if early < dests {
+		r.await(" is sending ")
+	}
+	for range dests - early {
+		r.receive(false)
 	}
 	return fmt.Sprintf("%d slaves, %d destinations, %s", slaves, dests, fault)
 }
