@@ -154,7 +154,7 @@ func (r *run) cast(random *rand.Rand, s *script) string {
 	if chance(random, 50) {
 		lose := func() {
 			r.proxy.Cut()
-			time.Sleep(3 * time.Second) // longer than the session's timeout
+			time.Sleep(frailTimeout + 2*time.Second)
 			r.proxy.Heal()
 		}
 		switch n := random.IntN(5); {

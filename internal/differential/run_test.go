@@ -27,6 +27,10 @@ import (
 // deadline bounds one run on a busy machine: what takes longer hangs.
 const deadline = 2 * time.Minute
 
+// frailTimeout is the session timeout of clients that are to lose their ZooKeeper session: short, but
+// not so short that a busy machine takes the session away.
+const frailTimeout = 6 * time.Second
+
 // run is a session at work. Its clients are in this process and have the same pid, so they have
 // different hosts.
 type run struct {
@@ -53,8 +57,18 @@ type run struct {
 }
 
 type client struct {
-	stop context.CancelCauseFunc
-	done chan error
+	stop  context.CancelCauseFunc
+	ended chan struct{}
+	err   error // of the role, once it has ended
+}
+
+func (c *client) running() bool {
+	select {
+	case <-c.ended:
+		return false
+	default:
+		return true
+	}
 }
 
 var errStopped = errors.New("stopped by the test")
@@ -103,21 +117,26 @@ func (r *run) text() string {
 	return r.log.String()
 }
 
-// await waits until the log has the text.
+// await waits until the log has the text. The master must not end before.
 func (r *run) await(text string) {
 	r.t.Helper()
 	end := time.Now().Add(deadline)
 	timer := time.AfterFunc(deadline, r.changed.Broadcast)
 	defer timer.Stop()
 	r.mu.Lock()
-	for !strings.Contains(r.log.String(), text) {
-		if !time.Now().Before(end) {
-			r.mu.Unlock()
-			r.hang("the log does not say " + text)
-		}
+	said := func() bool { return strings.Contains(r.log.String(), text) }
+	for !said() && r.master.running() && time.Now().Before(end) {
 		r.changed.Wait()
 	}
+	found := said()
 	r.mu.Unlock()
+	switch {
+	case found:
+	case r.master.running():
+		r.hang("the log does not say " + text)
+	default:
+		r.t.Fatalf("the master has ended, and the log does not say %s: %v; log:\n%s", text, r.master.err, r.text())
+	}
 }
 
 // hang fails the test, and tells all there is to know.
@@ -136,7 +155,7 @@ func (r *run) start(role func(context.Context, session.Config) error, path strin
 		Member: member.Config{
 			Zookeeper: zkclient.Config{
 				Servers: []string{server.Addr()}, User: "root", Password: "admin",
-				SessionTimeout: 4 * time.Second, ConnectTimeout: 30 * time.Second,
+				SessionTimeout: 30 * time.Second, ConnectTimeout: 30 * time.Second,
 			},
 			Session: r.name, Host: fmt.Sprintf("127.0.0.%d", number),
 			Logger: slog.New(handler{slog.NewTextHandler(r, nil), r}).With("client", number),
@@ -154,18 +173,20 @@ func (r *run) start(role func(context.Context, session.Config) error, path strin
 	config.Jobs, config.Destination.Slots = jobs, jobs
 	r.change(&config)
 	if frail {
-		config.Member.Zookeeper.Servers, config.Member.Zookeeper.SessionTimeout = []string{r.proxy.Addr()}, 2*time.Second
+		config.Member.Zookeeper.Servers, config.Member.Zookeeper.SessionTimeout = []string{r.proxy.Addr()}, frailTimeout
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	c := &client{stop: cancel, done: make(chan error, 1)}
-	finished := make(chan struct{})
+	c := &client{stop: cancel, ended: make(chan struct{})}
 	go func() {
-		defer close(finished)
-		c.done <- role(ctx, config)
+		c.err = role(ctx, config)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		close(c.ended)
+		r.changed.Broadcast()
 	}()
 	r.t.Cleanup(func() {
 		cancel(errStopped)
-		<-finished
+		<-c.ended
 	})
 	return c
 }
@@ -207,8 +228,8 @@ func (r *run) replace(old *client, role func(context.Context, session.Config) er
 func (r *run) wait(c *client) error {
 	r.t.Helper()
 	select {
-	case err := <-c.done:
-		return err
+	case <-c.ended:
+		return c.err
 	case <-time.After(deadline):
 		r.hang("a client has not ended")
 		return nil
