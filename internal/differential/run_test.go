@@ -270,7 +270,7 @@ type script struct {
 // stopped or cut, and will have to be sent to its end after that. Links are made after the last
 // walk, so what changes then may stay unseen.
 func stirs(message string) bool {
-	if strings.Contains(message, " path=l_") {
+	if strings.Contains(message, " path=l_") || strings.Contains(message, ` path="l_`) {
 		return false
 	}
 	return slices.ContainsFunc([]string{" is sending ", " event=handed-back", " event=cut", " event=shared"},
