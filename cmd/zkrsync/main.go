@@ -22,6 +22,7 @@ import (
 const (
 	exitError      = 1
 	exitNoSession  = 14 // --state: nothing is queued
+	exitEnded      = 20 // the master has ended the run before all was done
 	exitIncomplete = 23 // the run is over, not all paths are done
 )
 
@@ -82,6 +83,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	parsed.Warn(log.Logger())
 
 	cfg := o.config(log, stdout, detached)
+	cfg.Member.Ending = ctx
 	cfg.Given = func(option string) bool { _, given := parsed.Origin(option); return given }
 	return exitStatus(ctx, o.play(ctx, cfg, stdout), parsed, log.Logger())
 }
@@ -95,12 +97,12 @@ func (o *options) play(ctx context.Context, cfg session.Config, stdout io.Writer
 	case o.pathsOnly:
 		return showPaths(ctx, cfg, stdout)
 	case o.destination:
-		return session.Destination(ctx, cfg)
+		return session.Destination(context.WithoutCancel(ctx), cfg) // which knows when it has to end
 	}
 	if len(o.arbitOpts) > 0 {
 		cfg.Member.Logger.Warn("Adding unchecked flags --"+strings.Join(o.arbitOpts, " --"), "logger", "RsyncSource", "flags", o.arbitOpts)
 	}
-	return session.Source(ctx, cfg)
+	return session.Source(context.WithoutCancel(ctx), cfg)
 }
 
 // errNoSession: --state has found nothing, and has said so.
@@ -143,13 +145,19 @@ func exitStatus(ctx context.Context, err error, parsed *cli.Parsed, log *slog.Lo
 	switch {
 	case err == nil:
 		return 0
+	case ended != nil && errors.Is(err, ended): // it has told what became of the run
+		log.Warn(err.Error(), "signal", int(ended.Signal), "status", ended.ExitStatus())
+		return ended.ExitStatus()
+	case errors.Is(err, wire.ErrEnded):
+		log.Error(err.Error(), "error", err, "status", exitEnded)
+		return exitEnded
 	case errors.Is(err, errNoSession):
 		return exitNoSession
 	case errors.Is(err, wire.ErrIncomplete):
 		log.Error(err.Error(), "error", err, "status", exitIncomplete)
 		return exitIncomplete
 	case ended != nil:
-		log.Warn(ended.Error(), "signal", int(ended.Signal), "status", ended.ExitStatus())
+		log.Warn(fmt.Sprintf("%v: %v", ended, err), "signal", int(ended.Signal), "status", ended.ExitStatus())
 		return ended.ExitStatus()
 	}
 	message := traced(err, parsed)

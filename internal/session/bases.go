@@ -4,7 +4,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"path"
 
 	"vsc-zk/internal/session/guard"
@@ -31,10 +30,7 @@ func meet(ctx context.Context, m *member.Member, base *guard.Base, cfg Config, s
 		return err
 	}
 	for _, name := range names {
-		data, _, err := m.ZK.Get(ctx, path.Join(bases, name))
-		if errors.Is(err, zkclient.ErrNoNode) {
-			continue
-		}
+		data, _, _, err := m.Read(ctx, path.Join(bases, name))
 		if err != nil {
 			return err
 		}

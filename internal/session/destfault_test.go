@@ -278,7 +278,9 @@ func TestPathsThatFailAtADestination(t *testing.T) {
 	r.brokenAt("a", "c", "e")
 	r.rest()
 	master := r.queued(depth1)
-	queue, held := r.zk().Queue(r.tree().PathQueue()), map[string]*zkclient.Entry{}
+	zk := r.zk()
+	r.must(zk.Party(r.tree().Party(wire.PartyAll), "python:1").Join(t.Context())) // who holds entries is a client
+	queue, held := zk.Queue(r.tree().PathQueue()), map[string]*zkclient.Entry{}
 	for range 6 {
 		entry, err := queue.Take(t.Context())
 		r.must(err)
@@ -291,6 +293,7 @@ func TestPathsThatFailAtADestination(t *testing.T) {
 		r.waitFor(outcome + " Path 1_" + r.path(name))
 	}
 	r.must(held["0_"+r.src].Release(t.Context()))
+	zk.Close()
 	if err := r.wait(master); err == nil || !strings.Contains(err.Error(), "3 failed, 0 unfinished, 3 completed") {
 		t.Errorf("error %v, want 3 failed and 3 completed", err)
 	}

@@ -81,17 +81,23 @@ func TestLockWithoutARun(t *testing.T) {
 		r := newRig(t)
 		r.makeTree(smallTree)
 		lock := hold(t, r)
-		waiting := r.source(1, func(c *Config) { c.Member.Timing.Reconnect = time.Hour })
 		zk := r.zk()
-		r.until("it waits for the lock", func() bool {
-			n, err := zk.Party(r.tree().Party(wire.PartyAll), "").Count(t.Context())
-			return err == nil && n == 1
-		})
-		time.Sleep(500 * time.Millisecond)
+		inLine := func(n int) {
+			t.Helper()
+			r.until("it waits for the lock", func() bool {
+				names, err := zk.Children(t.Context(), r.tree().Lock())
+				return err == nil && len(names) == n
+			})
+		}
+		never := func(c *Config) { c.Member.Timing.Reconnect = time.Hour }
+		master := r.source(1, never)
+		inLine(2)
+		slave := r.source(2, never)
+		inLine(3)
 		r.must(lock.Release(t.Context()))
-		r.finish(waiting, r.source(2), r.destination(3))
+		r.finish(master, slave, r.destination(3))
 		r.identical()
-		r.logged(dest127(1) + " is sending path")
+		r.logged(dest127(2) + " is sending path")
 	})
 }
 

@@ -26,6 +26,8 @@ const (
 // Destination runs a destination until the session is over: it waits for a leader, starts a daemon and
 // offers it to the sources.
 func Destination(ctx context.Context, cfg Config) error {
+	ctx, release := untilAsked(ctx, cfg.Member, func(error) bool { return false })
+	defer release()
 	client, err := newClient(ctx, cfg, destinationLogger)
 	if err != nil {
 		return err
@@ -48,7 +50,7 @@ func Destination(ctx context.Context, cfg Config) error {
 		return err
 	}
 	d := destination.New(client, base, role)
-	return client.Run(ctx, []string{wire.PartyAll, wire.PartyDests, wire.PartyExt}, func(ctx context.Context, m *member.Member) error {
+	err = client.Run(ctx, []string{wire.PartyAll, wire.PartyDests, wire.PartyExt}, func(ctx context.Context, m *member.Member) error {
 		if base != nil {
 			if err := meet(ctx, m, base, cfg, false); err != nil {
 				return err
@@ -56,6 +58,22 @@ func Destination(ctx context.Context, cfg Config) error {
 		}
 		return d.Play(ctx, m)
 	})
+	return cmp.Or(err, client.Ended())
+}
+
+// untilAsked gives a context that ends when the client is asked to end, unless that is enough for it
+// to end by itself.
+func untilAsked(ctx context.Context, cfg member.Config, asked func(cause error) bool) (_ context.Context, release func()) {
+	ctx, end := context.WithCancelCause(ctx)
+	unhook := func() bool { return true }
+	if ending := cfg.Ending; ending != nil {
+		unhook = context.AfterFunc(ending, func() {
+			if cause := context.Cause(ending); !asked(cause) {
+				end(cause)
+			}
+		})
+	}
+	return ctx, func() { unhook(); end(nil) }
 }
 
 // newClient makes the part that every role has.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"vsc-zk/internal/rsyncrunner"
@@ -21,6 +22,13 @@ import (
 // worker. A worker returns nil when the session ended, whatever became of the paths; the leader
 // wire.ErrIncomplete if some are not done.
 func Source(ctx context.Context, cfg Config) error {
+	s := &source{cfg: cfg}
+	// Who leads a run ends that first.
+	ctx, release := untilAsked(ctx, cfg.Member, func(cause error) bool {
+		l := s.leader.Load()
+		return l != nil && l.End(cause)
+	})
+	defer release()
 	client, err := newClient(ctx, cfg, sourceLogger)
 	if err != nil {
 		return err
@@ -28,7 +36,7 @@ func Source(ctx context.Context, cfg Config) error {
 	if err := cfg.checkLeader(); err != nil {
 		return err
 	}
-	s := &source{life: ctx, client: client, cfg: cfg}
+	s.life, s.client = ctx, client
 	if !cfg.Inherit {
 		if err := s.settle(ctx); err != nil {
 			return err
@@ -47,8 +55,8 @@ type source struct {
 	base   *guard.Base
 	cfg    Config
 
-	leader *leader.Leader // set once it leads
-	worker *worker.Worker // set once it works, beside leading or not
+	leader atomic.Pointer[leader.Leader] // set once it leads
+	worker *worker.Worker                // set once it works, beside leading or not
 }
 
 // settle looks, with the options that hold from now on, for all that would keep this source from working.
@@ -70,8 +78,8 @@ func (s *source) settle(ctx context.Context) (err error) {
 }
 
 func (s *source) close() {
-	if s.leader != nil {
-		s.leader.Close()
+	if l := s.leader.Load(); l != nil {
+		l.Close()
 	}
 }
 
@@ -84,52 +92,110 @@ func (s *source) play(ctx context.Context, m *member.Member) error {
 		}
 	}
 	ready := m.WatchReady(ctx)
-	switch {
-	case s.leader != nil:
-		if err := m.Enter(ctx, wire.PartySources); err != nil {
-			return err
-		}
-		return s.leader.Resume(ctx, m, ready)
-	case s.worker != nil:
+	if l := s.leader.Load(); l != nil && l.Begun() {
+		return s.lead(ctx, m, ready, func() error { return l.Resume(ctx, m, ready) })
+	} else if l != nil {
+		s.drop()
+	}
+	if s.worker != nil {
 		return s.follow(ctx, m, ready)
 	}
+	return s.choose(ctx, m, ready)
+}
+
+// choose leads if the lock is free, else follows.
+func (s *source) choose(ctx context.Context, m *member.Member, ready *member.Ready) error {
 	lock := m.ZK.Lock(m.Tree.Lock(), "")
-	for told := false; ; told = true {
-		locked, err := !s.cfg.Inherit, error(nil)
-		if locked {
-			locked, err = lock.TryAcquire(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		if locked {
-			m.Log.Debug("lock acquired: this source is the master")
-			if err := m.Enter(ctx, wire.PartySources); err != nil {
-				return err
-			}
-			if err := s.lead(); err != nil {
-				return err
-			}
-			return s.leader.Start(ctx, m, lock, ready)
-		}
-		// Somebody else has the lock. As long as there is no session this need not be a leader: perhaps one
-		// that has just ended, or a test of the walk.
+	locked, err := !s.cfg.Inherit, error(nil)
+	if locked {
+		locked, err = lock.TryAcquire(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if !locked {
+		locked, err = s.await(ctx, m, lock, ready)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !locked:
+		return s.follow(ctx, m, ready)
+	}
+	m.Log.Debug("lock acquired: this source is the master")
+	l, err := s.newLeader()
+	if err != nil {
+		return err
+	}
+	return s.lead(ctx, m, ready, func() error { return l.Start(ctx, m, lock, ready) })
+}
+
+// await waits for a run to begin (false) or for the lock. As long as there is no session, who has the
+// lock need not be a leader: perhaps one that has just ended, or a test of the walk.
+func (s *source) await(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready) (locked bool, err error) {
+	waiting, begun := context.WithCancel(ctx)
+	defer begun()
+	told := make(chan struct{})
+	m.Background(func() {
+		defer close(told)
 		select {
 		case <-ready.Started:
-			return s.follow(ctx, m, ready)
-		case <-ctx.Done():
-			return context.Cause(ctx)
+			begun()
+			return
+		case <-waiting.Done():
+			return
 		case <-time.After(s.client.Timing.Reconnect):
 		}
-		if !told {
-			why := "another client holds the master's lock"
-			if s.cfg.Inherit {
-				why = "this source takes its options from the master (--inherit)"
-			}
-			m.Log.Info("Waiting for the run to begin: "+why, "event", "waiting-for-lock")
-			s.client.Joined()
+		why := "another client holds the master's lock"
+		if s.cfg.Inherit {
+			why = "this source takes its options from the master (--inherit)"
 		}
+		m.Log.Info("Waiting for the run to begin: "+why, "event", "waiting-for-lock")
+		s.client.Joined()
+		select {
+		case <-ready.Started:
+			begun()
+		case <-waiting.Done():
+		}
+	})
+	if !s.cfg.Inherit {
+		err = lock.Acquire(waiting)
+	} else {
+		<-waiting.Done()
+		err = context.Cause(waiting)
 	}
+	ended := waiting.Err() != nil
+	begun()
+	<-told
+	switch {
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case err == nil:
+		return true, nil
+	case ended:
+		return false, nil
+	}
+	return false, err
+}
+
+// lead plays the leader's role, until it turns out that another one leads.
+func (s *source) lead(ctx context.Context, m *member.Member, ready *member.Ready, play func() error) error {
+	err := m.Enter(ctx, wire.PartySources)
+	if err == nil {
+		err = play()
+	}
+	if !errors.Is(err, leader.ErrLives) {
+		return err
+	}
+	s.drop()
+	return s.follow(ctx, m, ready)
+}
+
+// drop takes back that this source leads.
+func (s *source) drop() {
+	s.close()
+	s.leader.Store(nil)
+	s.worker = nil
 }
 
 // meet compares the base with those of the destinations.
@@ -140,19 +206,22 @@ func (s *source) meet(ctx context.Context, m *member.Member) error {
 	return meet(ctx, m, s.base, s.cfg, true)
 }
 
-// lead makes this source the leader, with jobs of its own if it is given any.
-func (s *source) lead() (err error) {
+// newLeader makes this source the leader, with jobs of its own if it is given any.
+func (s *source) newLeader() (l *leader.Leader, err error) {
 	var work leader.Work
 	if s.cfg.Jobs > 0 {
 		if s.worker, err = s.newWorker(); err != nil {
-			return err
+			return nil, err
 		}
 		work = s.worker.Play
 	}
 	role := s.cfg.Leader
 	role.Lines = s.cfg.Lines
-	s.leader, err = leader.New(s.life, s.client, s.base, role, leader.Asked{Rsync: s.cfg.Rsync, MaxDelete: s.cfg.maxDelete(), Terms: s.cfg.terms()}, work)
-	return err
+	l, err = leader.New(s.life, s.client, s.base, role, leader.Asked{Rsync: s.cfg.Rsync, MaxDelete: s.cfg.maxDelete(), Terms: s.cfg.terms()}, work)
+	if err == nil {
+		s.leader.Store(l)
+	}
+	return l, err
 }
 
 // follow works under another source's lead, if that asks for what this one was started for.
@@ -184,11 +253,18 @@ func (s *source) follow(ctx context.Context, m *member.Member, ready *member.Rea
 		return err
 	}
 	s.client.Joined()
-	m.Background(func() { missLeader(ctx, m, ready) })
+	working, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	m.Background(func() { missLeader(working, m, ready, s.cfg.Inherit, leave) })
 	if err := s.expect(ctx, m, ready); err != nil {
 		return err
 	}
-	return s.worker.Play(ctx, m, ready)
+	err := s.worker.Play(working, m, ready)
+	if ctx.Err() == nil && errors.Is(context.Cause(working), errAlone) {
+		m.Log.Warn("All other clients of this run are gone, the master too", "event", "alone")
+		return s.choose(ctx, m, ready)
+	}
+	return cmp.Or(err, s.client.Ended())
 }
 
 // expect has the base compared with the leader's, if that is a Go one.
@@ -198,11 +274,8 @@ func (s *source) expect(ctx context.Context, m *member.Member, ready *member.Rea
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	data, stat, err := m.ZK.Get(ctx, m.Tree.Place())
-	if errors.Is(err, zkclient.ErrNoNode) || err == nil && stat.Czxid != m.Client.Epoch() {
-		return nil
-	}
-	if err != nil {
+	data, stat, ok, err := m.Read(ctx, m.Tree.Place())
+	if err != nil || !ok || stat.Czxid != m.Client.Epoch() {
 		return err
 	}
 	place, err := wire.DecodePlace(data)
@@ -214,19 +287,35 @@ func (s *source) expect(ctx context.Context, m *member.Member, ready *member.Rea
 	return nil
 }
 
-// missLeader warns of a session that has lost its leader: its workers finish the queue, but nobody ends it.
-func missLeader(ctx context.Context, m *member.Member, ready *member.Ready) {
-	for {
+// errAlone is why a worker leaves a run that has nobody else.
+var errAlone = errors.New("all other clients are gone")
+
+// missLeader warns of a session that has lost its leader: its workers finish the queue, but nobody ends
+// it. One that is alone in it leaves: it may be the one that was started after a crash, to clean up, and
+// has met the lock of a leader that ZooKeeper had not yet seen gone.
+func missLeader(ctx context.Context, m *member.Member, ready *member.Ready, inherit bool, leave context.CancelCauseFunc) {
+	timing := m.Client.Timing
+	for warned := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ready.Stopped:
 			return
-		case <-time.After(m.Client.Timing.Leave):
+		case <-time.After(timing.Reconnect):
 		}
-		contenders, err := m.ZK.Children(ctx, m.Tree.Lock())
-		if err == nil && len(contenders) == 0 {
-			m.Log.Warn("This run has no master any more. Its paths will be sent; to end it stop all clients, then start one source alone", "event", "no-leader")
+		contenders, err := m.Children(ctx, m.Tree.Lock())
+		if err != nil || len(contenders) > 0 {
+			continue
+		}
+		clients, err := m.Party(wire.PartyAll).Count(ctx)
+		if err == nil && clients == 1 && !inherit {
+			leave(errAlone)
+			return
+		}
+		if time.Since(warned) >= timing.Leave {
+			warned = time.Now()
+			m.Log.Warn("This run has no master any more. Its paths will be sent; to end it stop all clients, then start one source alone: "+
+				"it waits until they are gone", "event", "no-leader")
 		}
 	}
 }

@@ -167,7 +167,7 @@ func parseCounter(path string, data []byte) (int64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("counter %s holds %.40q, not a whole number of 64 bits", path, data)
+		return 0, fmt.Errorf("%w: %s holds %.40q", ErrNotCounter, path, data)
 	}
 	return n, nil
 }

@@ -83,9 +83,17 @@ func (q *Queue) consume(ctx context.Context, entries []*Entry, also []Op) error 
 		return err
 	}, entries[0].consumed)
 	var refused *OpError
-	if errors.As(err, &refused) && refused.Index >= len(also) && errors.Is(err, ErrNoNode) {
+	if errors.As(err, &refused) && refused.Index >= len(also) {
 		i := refused.Index - len(also)
-		return q.missing(entries[i/2], i%2 == 0)
+		switch e := entries[i/2]; {
+		case errors.Is(err, ErrNoNode):
+			return q.missing(e, i%2 == 0)
+		case errors.Is(err, ErrNotEmpty): // somebody has made a child of it meanwhile
+			q.shun(e.Name, "it has child nodes")
+			q.discard([]*Entry{e})
+			q.drop([]*Entry{e})
+			return e.notHeld()
+		}
 	}
 	if err == nil {
 		q.drop(entries)

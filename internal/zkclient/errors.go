@@ -19,6 +19,7 @@ var (
 	ErrSessionLost    = errors.New("ZooKeeper session lost")
 	ErrConnectionLoss = errors.New("connection to ZooKeeper lost, the change may or may not have been made")
 	ErrNotHeld        = errors.New("queue entry is not held any more")
+	ErrNotCounter     = errors.New("a counter is not a whole number of 64 bits")
 )
 
 // OpError tells which operation of a Multi was refused.

@@ -126,21 +126,42 @@ func (l *Lock) queue(ctx context.Context, node string, wait bool) (bool, error) 
 		if before == "" {
 			return true, nil
 		}
-		if !wait {
-			return false, nil
-		}
 		turn := c.reconnected()
-		_, _, w, err := c.getW(ctx, join(l.path, before))
-		if errors.Is(err, ErrNoNode) {
+		found := true
+		_, st, w, err := c.getW(ctx, join(l.path, before))
+		if errors.Is(err, ErrNoAuth) {
+			st, found, w, err = c.existsW(ctx, join(l.path, before))
+		}
+		if errors.Is(err, ErrNoNode) || !found {
 			continue
 		}
 		if err != nil {
 			return false, err
 		}
+		if st.EphemeralOwner == 0 { // nobody's: it would never leave
+			if err := l.remove(ctx, before); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if !wait {
+			return false, nil
+		}
 		if err := c.wait(ctx, turn, nil, w, nil); err != nil {
 			return false, err
 		}
 	}
+}
+
+// remove deletes a contender that is no client's.
+func (l *Lock) remove(ctx context.Context, name string) error {
+	node := join(l.path, name)
+	l.c.log.Warn(fmt.Sprintf("Set aside %s, which is no client's: it is not ephemeral", l.c.full(node)), "event", "set-aside", "node", node)
+	err := l.c.deleteTree(ctx, node)
+	if err != nil {
+		return fmt.Errorf("%w: it keeps everybody from the lock; have it deleted by an administrator of ZooKeeper", err)
+	}
+	return nil
 }
 
 // predecessor is the contender with the highest number below that of own, "" if there is none.

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,13 @@ type Party struct {
 	node string
 
 	mu    sync.Mutex
-	known map[string]string // node name -> data, which never changes
+	known map[string]guest // by the name of the node; they never change
+}
+
+// guest is a node of a party.
+type guest struct {
+	data    string
+	session int64 // 0: it is no client's, but a node that would never leave
 }
 
 // Party returns the party at path. data is how this client appears in it.
@@ -48,10 +55,26 @@ func (p *Party) Join(ctx context.Context) error {
 	return c.fail("join the party", p.path, err)
 }
 
-// Members returns the data of all members, sorted. It reads only what it has not seen before.
+// Members returns the data of all members, sorted. It reads only what it has not seen before. A node
+// that is not ephemeral, or that this user may not read, is no client's and does not count.
 func (p *Party) Members(ctx context.Context) ([]string, error) {
-	members, err := await(ctx, p.c, func() ([]string, error) { return p.members(ctx) }, nil)
-	return members, p.c.fail("read the party", p.path, err)
+	guests, err := p.guests(ctx)
+	var members []string
+	for _, g := range guests {
+		members = append(members, g.data)
+	}
+	slices.Sort(members)
+	return members, err
+}
+
+// Sessions are the ZooKeeper sessions of all members.
+func (p *Party) Sessions(ctx context.Context) (map[int64]bool, error) {
+	guests, err := p.guests(ctx)
+	sessions := make(map[int64]bool, len(guests))
+	for _, g := range guests {
+		sessions[g.session] = true
+	}
+	return sessions, err
 }
 
 // Has says whether a member with this data is there.
@@ -62,8 +85,13 @@ func (p *Party) Has(ctx context.Context, data string) (bool, error) {
 
 // Count is the number of members.
 func (p *Party) Count(ctx context.Context) (int, error) {
-	names, err := await(ctx, p.c, func() ([]string, error) { return p.names(ctx) }, nil)
-	return len(names), p.c.fail("read the party", p.path, err)
+	guests, err := p.guests(ctx)
+	return len(guests), err
+}
+
+func (p *Party) guests(ctx context.Context) ([]guest, error) {
+	guests, err := await(ctx, p.c, func() ([]guest, error) { return p.read(ctx) }, nil)
+	return guests, p.c.fail("read the party", p.path, err)
 }
 
 func (p *Party) names(ctx context.Context) ([]string, error) {
@@ -74,17 +102,17 @@ func (p *Party) names(ctx context.Context) ([]string, error) {
 	return slices.DeleteFunc(names, func(name string) bool { return !strings.Contains(name, partyName) }), err
 }
 
-func (p *Party) members(ctx context.Context) ([]string, error) {
+func (p *Party) read(ctx context.Context) ([]guest, error) {
 	names, err := p.names(ctx)
 	if err != nil {
 		return nil, err
 	}
-	known := make(map[string]string, len(names))
+	known := make(map[string]guest, len(names))
 	var fresh []string
 	p.mu.Lock()
 	for _, name := range names {
-		if data, ok := p.known[name]; ok {
-			known[name] = data
+		if g, ok := p.known[name]; ok {
+			known[name] = g
 		} else {
 			fresh = append(fresh, name)
 		}
@@ -92,14 +120,24 @@ func (p *Party) members(ctx context.Context) ([]string, error) {
 	p.mu.Unlock()
 	var mu sync.Mutex
 	err = p.c.each(ctx, len(fresh), func(ctx context.Context, i int) error {
-		data, _, err := p.c.get(ctx, join(p.path, fresh[i]))
-		if errors.Is(err, ErrNoNode) {
+		data, st, err := p.c.get(ctx, join(p.path, fresh[i]))
+		g := guest{}
+		switch {
+		case errors.Is(err, ErrNoNode):
 			return nil // has left since
+		case err == nil:
+			g = guest{string(data), st.EphemeralOwner}
+		case !errors.Is(err, ErrNoAuth):
+			return err
+		}
+		if g.session == 0 {
+			p.c.log.Warn(fmt.Sprintf("Set aside %s, which is no client's: it is not ephemeral, or may not be read", p.c.full(join(p.path, fresh[i]))),
+				"event", "set-aside", "node", join(p.path, fresh[i]))
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		known[fresh[i]] = string(data)
-		return err
+		known[fresh[i]] = g
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -107,12 +145,13 @@ func (p *Party) members(ctx context.Context) ([]string, error) {
 	p.mu.Lock()
 	p.known = known
 	p.mu.Unlock()
-	members := make([]string, 0, len(known))
-	for _, data := range known {
-		members = append(members, data)
+	guests := make([]guest, 0, len(known))
+	for _, g := range known {
+		if g.session != 0 {
+			guests = append(guests, g)
+		}
 	}
-	slices.Sort(members)
-	return members, nil
+	return guests, nil
 }
 
 // randomHex is a name that nobody else has: 32 hex digits, as of a UUID.

@@ -20,11 +20,12 @@ type Queue struct {
 	path string
 	id   string // what this object writes into the taken nodes
 
-	mu     sync.Mutex
-	held   map[string]*Entry // what this object has taken; nil: tries to take, or gives back
-	view   *view             // what was free when the queue was last read
-	misses int               // names of view in a row that were taken by others
-	freed  chan struct{}     // closed and replaced when a name is held no longer
+	mu      sync.Mutex
+	held    map[string]*Entry // what this object has taken; nil: tries to take, or gives back
+	view    *view             // what was free when the queue was last read
+	shunned map[string]bool   // what cannot be an entry, or cannot be removed
+	misses  int               // names of view in a row that were taken by others
+	freed   chan struct{}     // closed and replaced when a name is held no longer
 
 	reading chan struct{} // held by whoever reads the queue
 }
@@ -189,7 +190,7 @@ func (q *Queue) drain(ctx context.Context, names []string, fn func(value []byte)
 		items := make([]item, len(names))
 		return items, q.c.each(ctx, len(names), func(ctx context.Context, i int) error {
 			data, _, err := q.c.get(ctx, join(q.entries(), names[i]))
-			if errors.Is(err, ErrNoNode) {
+			if errors.Is(err, ErrNoNode) || errors.Is(err, ErrNoAuth) {
 				return nil
 			}
 			items[i] = item{data, true}

@@ -16,6 +16,9 @@ const (
 	// maxTaken is how many bytes the values that are taken at once may have. They must fit into
 	// one transaction together with what becomes of them.
 	maxTaken = 256 << 10
+	// MaxEntry is how many bytes a value may have: it must fit into one transaction together with
+	// what becomes of it. What is larger is not taken.
+	MaxEntry = 768 << 10
 )
 
 // Take waits until it has an entry. What an abandoned Take still gets is released.
@@ -169,7 +172,7 @@ func (q *Queue) current() *view {
 func (q *Queue) pick(v *view, n int) []string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	names := v.pick(n, func(name string) bool { _, ours := q.held[name]; return ours })
+	names := v.pick(n, func(name string) bool { _, ours := q.held[name]; return ours || q.shunned[name] })
 	for _, name := range names {
 		q.held[name] = nil
 	}
@@ -264,14 +267,46 @@ func (q *Queue) claim(ctx context.Context, v *view, names []string, same func(fi
 func (q *Queue) values(ctx context.Context, names []string) ([][]byte, error) {
 	values := make([][]byte, len(names))
 	return values, q.c.each(ctx, len(names), func(ctx context.Context, i int) error {
-		data, _, err := q.c.get(ctx, join(q.entries(), names[i]))
-		if errors.Is(err, ErrNoNode) {
+		data, st, err := q.c.get(ctx, join(q.entries(), names[i]))
+		switch {
+		case errors.Is(err, ErrNoNode):
 			q.miss(names[i])
+			return nil
+		case errors.Is(err, ErrNoAuth):
+			q.shun(names[i], "its ACL keeps this user from reading it")
+			return nil
+		case err == nil && st.EphemeralOwner != 0:
+			q.shun(names[i], "it is ephemeral")
+			return nil
+		case err == nil && st.NumChildren > 0:
+			q.shun(names[i], "it has child nodes")
+			return nil
+		case len(data) > MaxEntry:
+			q.shun(names[i], "it is too large to be given back")
 			return nil
 		}
 		values[i] = bytesOf(data)
 		return err
 	})
+}
+
+// shun leaves an entry alone that could not be removed, or is none. This object does not try for it
+// again.
+func (q *Queue) shun(name, why string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.shunned[name] {
+		return
+	}
+	if q.shunned == nil {
+		q.shunned = make(map[string]bool)
+	}
+	q.shunned[name] = true
+	if q.view != nil {
+		q.view.remove(name)
+	}
+	q.c.log.Warn(fmt.Sprintf("Set aside %s, which is no entry as it should be: %s", q.c.full(join(q.entries(), name)), why),
+		"event", "set-aside", "node", join(q.entries(), name))
 }
 
 // fitting makes entries of those that may be taken together.

@@ -196,10 +196,11 @@ func (c *Client) WatchData(ctx context.Context, path string, fn func(data []byte
 			for {
 				s.found = true
 				s.data, s.st, s.w, err = c.getW(ctx, path)
-				if !errors.Is(err, ErrNoNode) {
+				if !errors.Is(err, ErrNoNode) && !errors.Is(err, ErrNoAuth) {
 					return s, err
 				}
-				if s.st, s.found, s.w, err = c.existsW(ctx, path); err != nil || !s.found {
+				hidden := errors.Is(err, ErrNoAuth)
+				if s.st, s.found, s.w, err = c.existsW(ctx, path); err != nil || !s.found || hidden {
 					return s, err
 				}
 			}

@@ -38,10 +38,7 @@ func newFlusher(base *guard.Base) *flusher {
 
 // readSync reads S/sync, "" if the leader of this session has made none.
 func readSync(ctx context.Context, m *member.Member) (string, error) {
-	data, stat, err := m.ZK.Get(ctx, m.Tree.Sync())
-	if errors.Is(err, zkclient.ErrNoNode) {
-		return "", nil
-	}
+	data, stat, _, err := m.Read(ctx, m.Tree.Sync())
 	if err != nil {
 		return "", fmt.Errorf("cannot read when results count: %w", err)
 	}

@@ -46,6 +46,8 @@ type account struct {
 	mixed bool
 	// durable knows which results have to wait.
 	durable *durable
+	// aside holds the nodes that are set aside, told of, and cannot be removed.
+	aside map[string]bool
 	// failed holds what has failed so far: a later walk may queue it again, and then its later end is
 	// what counts.
 	failed map[wire.Text]bool
@@ -58,36 +60,75 @@ type told struct {
 	results []wire.Result // without the paths that had ended before
 	again   int           // earlier failures that they replace
 	back    []wire.Task   // that are queued again
+	foreign int           // what it tells of that is not the run's
 }
 
 // maxDoubts is how often a path may not be found that the leader sees.
 const maxDoubts = 3
 
 func newAccount(l *ledger, r *report, c *clients, q queues, base *guard.Base, verify bool, log *slog.Logger) *account {
-	return &account{
-		ledger: l, report: r, clients: c, queues: q, base: base, verify: verify, log: log, durable: newDurable(log),
+	a := &account{
+		ledger: l, report: r, clients: c, queues: q, base: base, verify: verify, log: log, durable: newDurable(log), aside: map[string]bool{},
 		told: map[string]told{}, ended: map[uint64]bool{}, seed: maphash.MakeSeed(), failed: map[wire.Text]bool{}, doubted: map[wire.Text]int{},
 	}
+	a.durable.aside = a.aside
+	return a
 }
 
 // nextPass forgets what ended in the last pass, as paths may come again.
 func (a *account) nextPass() { clear(a.ended) }
 
-// first gives those paths of a result that end for the first time in this pass.
-func (a *account) first(r wire.Result) []wire.Text {
+// sort parts the paths of a result from those that nobody has queued.
+func (a *account) sort(r wire.Result) (paths, foreign []wire.Text) {
 	a.mixed = a.mixed || a.clients.met || r.Who == wire.UnknownWorker
-	if !a.mixed {
-		return r.Paths
+	for i, path := range r.Paths {
+		twice := a.mixed && a.ended[maphash.String(a.seed, string(path))]
+		if (twice || a.ledger.isOpen(path)) && !slices.Contains(r.Paths[:i], path) {
+			paths = append(paths, path)
+		} else {
+			foreign = append(foreign, path)
+		}
 	}
-	var paths []wire.Text
+	return paths, foreign
+}
+
+// first gives those paths of a result that end for the first time in this pass.
+func (a *account) first(r wire.Result) (paths []wire.Text) {
 	for _, path := range r.Paths {
 		key := maphash.String(a.seed, string(path))
-		if !a.ended[key] {
+		if (!a.mixed || !a.ended[key]) && a.ledger.ends(path) {
 			paths = append(paths, path)
 		}
-		a.ended[key] = true
+		if a.mixed {
+			a.ended[key] = true
+		}
 	}
 	return paths
+}
+
+// setAside tells of something that is not of the run: in the log, and as a failure in the report. The
+// caller counts it.
+func (a *account) setAside(node string, what wire.Text, why string) {
+	a.log.Warn(fmt.Sprintf("Set aside %q in %s, which is not of this run: %s", shorten(what), node, why),
+		"event", "set-aside", "node", node, "path", shorten(what), "error", why)
+	a.report.add(wire.Result{Paths: []wire.Text{shorten(what)}, Outcome: wire.Failed, Who: wire.UnknownWorker, Errors: []string{why}})
+}
+
+// countForeign counts one thing that was set aside.
+func (a *account) countForeign(ctx context.Context, m *member.Member) error {
+	return a.ledger.update(ctx, m, func(meta *wire.Meta) {
+		meta.Foreign++
+		meta.Ended.Failed++
+	})
+}
+
+// shorten bounds what others have written.
+func shorten(text wire.Text) wire.Text {
+	const most = 200
+	if len(text) > most {
+		return text[:most] + "..."
+	}
+	return text
 }
 
 // hasFailed tells whether a path has failed, and was not queued again since.
@@ -121,8 +162,9 @@ func (a *account) drain(ctx context.Context, m *member.Member, last bool) (settl
 		if err != nil {
 			return false, err
 		}
+		names = slices.DeleteFunc(names, func(name string) bool { return a.aside[source.path+"/"+name] })
 		for chunk := range slices.Chunk(names, drainAtOnce) {
-			all, err := a.take(ctx, m, source.path, chunk, func(data []byte) (told, bool) { return a.judge(source.read(data), last) })
+			all, err := a.take(ctx, m, source.path, chunk, func(node string, data []byte) (told, bool) { return a.judge(node, source.read(data), last) })
 			if err != nil {
 				return false, err
 			}
@@ -161,20 +203,27 @@ func (a *account) drainResults(ctx context.Context, m *member.Member, last bool)
 		return false, err
 	}
 	settled = true
-	take := func(names []string, read func(data []byte) (told, bool)) error {
+	take := func(names []string, use func(node string, r wire.Result) (told, bool)) error {
 		defer a.durable.taken(names...)
-		all, err := a.take(ctx, m, m.Tree.Results(), names, read)
+		all, err := a.take(ctx, m, m.Tree.Results(), names, func(node string, data []byte) (told, bool) {
+			r, err := wire.DecodeResult(data)
+			if err != nil {
+				a.setAside(node, wire.Text(data), err.Error())
+				return told{foreign: 1}, true
+			}
+			return use(node, r)
+		})
 		settled = settled && all
 		return err
 	}
 	for chunk := range slices.Chunk(now.counts, drainAtOnce) {
-		if err := take(chunk, func(data []byte) (told, bool) { return a.judge(wire.DecodeResult(data), last) }); err != nil {
+		if err := take(chunk, func(node string, r wire.Result) (told, bool) { return a.judge(node, r, last) }); err != nil {
 			return false, err
 		}
 	}
 	for _, f := range now.failed {
-		read := func(data []byte) (told, bool) { return a.judge(failedFlush(wire.DecodeResult(data), f.problem), last) }
-		if err := take([]string{f.name}, read); err != nil {
+		use := func(node string, r wire.Result) (told, bool) { return a.judge(node, failedFlush(r, f.problem), last) }
+		if err := take([]string{f.name}, use); err != nil {
 			return false, err
 		}
 	}
@@ -201,19 +250,59 @@ func (a *account) completed(data []byte) wire.Result {
 	return fromQueue(data, wire.Completed)
 }
 
+// record is a node of S/results, or of a queue of results.
+type record struct {
+	data []byte
+	why  string // it is not one of a worker's
+	gone bool
+	held bool // it cannot be removed
+}
+
+// readRecord reads one, and sees to it that it can be removed.
+func readRecord(ctx context.Context, m *member.Member, node string) (r record, err error) {
+	data, stat, err := m.ZK.Get(ctx, node)
+	switch {
+	case errors.Is(err, zkclient.ErrNoNode):
+		return record{gone: true}, nil
+	case errors.Is(err, zkclient.ErrNoAuth):
+		if stat, _, err = m.ZK.Exists(ctx, node); err != nil {
+			return r, err
+		}
+		r.why = "its ACL keeps this user from reading it"
+	case err != nil:
+		return r, err
+	case stat.EphemeralOwner != 0:
+		r.why = "it is ephemeral, so no worker has made it"
+	}
+	r.data = data
+	if stat.NumChildren > 0 {
+		if r.why == "" {
+			r.why = "it has child nodes, which no worker makes"
+		}
+		if err := m.ZK.DeleteBelow(ctx, node); err != nil {
+			if !refused(err) {
+				return r, err
+			}
+			r.held = true
+		}
+	}
+	return r, nil
+}
+
+// refused tells an error that is about a node from those of the connection.
+func refused(err error) bool {
+	return errors.Is(err, zkclient.ErrNoAuth) || errors.Is(err, zkclient.ErrNotEmpty) || errors.Is(err, zkclient.ErrNoNode)
+}
+
 // take tells, counts and removes the named records of parent, each by what read makes of it; false leaves it
 // where it is. It is true unless one was left behind, or something was queued again.
-func (a *account) take(ctx context.Context, m *member.Member, parent string, names []string, read func([]byte) (told, bool)) (bool, error) {
-	records := make([][]byte, len(names))
+func (a *account) take(ctx context.Context, m *member.Member, parent string, names []string, read func(node string, data []byte) (told, bool)) (bool, error) {
+	records := make([]record, len(names))
 	group, limited := errgroup.WithContext(ctx)
 	group.SetLimit(32)
 	for i, name := range names {
-		group.Go(func() error {
-			data, _, err := m.ZK.Get(limited, parent+"/"+name)
-			if errors.Is(err, zkclient.ErrNoNode) {
-				return nil
-			}
-			records[i] = append([]byte{}, data...)
+		group.Go(func() (err error) {
+			records[i], err = readRecord(limited, m, parent+"/"+name)
 			return err
 		})
 	}
@@ -221,37 +310,48 @@ func (a *account) take(ctx context.Context, m *member.Member, parent string, nam
 		return false, fmt.Errorf("cannot read the results: %w", err)
 	}
 	var counts wire.Counts
-	again := 0 // failures that are replaced
+	again, foreign := 0, 0
 	settled := true
 	var ops []zkclient.Op
 	var nodes []string
-	for i, data := range records {
-		if data == nil {
+	for i, r := range records {
+		if r.gone {
 			continue
 		}
 		node := parent + "/" + names[i]
 		t, known := a.told[node]
-		if !known {
-			if t, known = read(data); !known {
+		switch {
+		case known:
+		case r.why != "":
+			a.setAside(node, wire.Text(r.data), r.why)
+			t = told{foreign: 1}
+		default:
+			if t, known = read(node, r.data); !known {
 				settled = false
 				continue
 			}
-			a.told[node] = t
 		}
+		a.told[node] = t
 		for _, r := range t.results {
 			counts.Add(r)
 		}
 		again += t.again
+		foreign += t.foreign
 		settled = settled && len(t.back) == 0
 		nodes = append(nodes, node)
-		ops = append(append(ops, zkclient.OpDelete(node)), a.queues.putOps(m, t.back)...)
+		if a.aside[node] = r.held; !r.held {
+			delete(a.aside, node)
+			ops = append(ops, zkclient.OpDelete(node))
+		}
+		ops = append(ops, a.queues.putOps(m, t.back)...)
 	}
-	if len(ops) == 0 {
+	if len(nodes) == 0 {
 		return settled, nil
 	}
 	if err := a.ledger.update(ctx, m, func(meta *wire.Meta) {
 		meta.Ended = meta.Ended.Plus(counts)
-		meta.Ended.Failed -= again
+		meta.Ended.Failed += foreign - again
+		meta.Foreign += foreign
 		meta.Again += again
 	}, ops...); err != nil {
 		return false, fmt.Errorf("cannot count the results: %w", err)
@@ -263,7 +363,9 @@ func (a *account) take(ctx context.Context, m *member.Member, parent string, nam
 }
 
 // judge tells what a record means. It is false if that cannot be said now.
-func (a *account) judge(r wire.Result, last bool) (t told, ok bool) {
+func (a *account) judge(node string, r wire.Result, last bool) (t told, ok bool) {
+	paths, foreign := a.sort(r)
+	r.Paths = paths
 	missed := wire.Result{Outcome: wire.Failed, Who: r.Who, Attempts: r.Attempts} // too often
 	if r.Doubtful() {
 		var gone []wire.Text
@@ -291,11 +393,15 @@ func (a *account) judge(r wire.Result, last bool) (t told, ok bool) {
 			r.Outcome = wire.Unended
 		}
 	}
-	if len(missed.Paths) > 0 {
+	if missed.Paths = a.first(missed); len(missed.Paths) > 0 {
 		missed.Errors = []string{fmt.Sprintf("sources have not found the path %d times, last %s, but the master sees it: is the source mounted there as it is here?", maxDoubts, r.Who)}
 		t.results = append(t.results, missed)
 	}
-	all := len(r.Paths)
+	for _, path := range foreign {
+		a.setAside(node, path, fmt.Sprintf("it is said to be %s, by %q, but the master has not queued it, or it had ended already", r.Outcome, shorten(wire.Text(r.Who))))
+	}
+	t.foreign = len(foreign)
+	all := len(r.Paths) + len(foreign)
 	if r.Paths = a.first(r); len(r.Paths) == 0 && all > 0 {
 		r = wire.Result{}
 	}
@@ -340,9 +446,13 @@ func (a *account) sees(task wire.Task) (bool, error) {
 }
 
 // sendAgain is what becomes of a result on which nobody can rely: only what was deleted stays so.
-func (a *account) sendAgain(data []byte) (t told, ok bool) {
-	r := wire.DecodeResult(data)
-	for _, path := range r.Paths {
+func (a *account) sendAgain(node string, r wire.Result) (t told, ok bool) {
+	paths, foreign := a.sort(r)
+	for _, path := range foreign {
+		a.setAside(node, path, "it is said to be sent, but the master has not queued it, or it had ended already")
+	}
+	t.foreign = len(foreign)
+	for _, path := range paths {
 		a.log.Info(fmt.Sprintf("Path %s is sent again: it is not known to be on the disk of destination %s", path, r.Dest), "event", "sent-again", "path", path, "destination", r.Dest)
 		t.back = append(t.back, wire.DecodeTask([]byte(path)))
 	}

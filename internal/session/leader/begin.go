@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
+	"strings"
+	"time"
 
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
@@ -31,10 +34,12 @@ func (l *Leader) begin(ctx context.Context, m *member.Member) error {
 	if err != nil || !ok {
 		return errors.Join(err, fmt.Errorf("cannot find the session just started: %s is gone", m.Tree.Ready()))
 	}
-	if _, err := m.ZK.Set(ctx, m.Tree.Meta(), wire.NewMeta(l.id, stat.Czxid, l.asked.Terms).Encode(), -1); err != nil {
+	meta := l.newMeta(m, stat.Czxid)
+	if _, err := m.ZK.Set(ctx, m.Tree.Meta(), meta.Encode(), -1); err != nil {
 		return err
 	}
 	l.client.SetEpoch(stat.Czxid)
+	l.ledger.begin(meta)
 	if err := l.clients.look(ctx, m); err != nil {
 		return err
 	}
@@ -44,6 +49,13 @@ func (l *Leader) begin(ctx context.Context, m *member.Member) error {
 	return nil
 }
 
+// newMeta is the content of S/meta when this leader's session begins.
+func (l *Leader) newMeta(m *member.Member, epoch int64) wire.Meta {
+	meta := wire.NewMeta(l.id, epoch, l.asked.Terms)
+	meta.Timeout = m.ZK.SessionTimeout().Seconds()
+	return meta
+}
+
 // begun tells whether this leader's session has begun already, which the lost reply of an earlier
 // ZooKeeper session may have kept from it; ErrUnclean if another one has.
 func (l *Leader) begun(ctx context.Context, m *member.Member) (bool, error) {
@@ -51,11 +63,11 @@ func (l *Leader) begun(ctx context.Context, m *member.Member) (bool, error) {
 	if err != nil || !ok {
 		return false, err
 	}
-	data, _, err := m.ZK.Get(ctx, m.Tree.Meta())
-	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+	data, _, _, err := m.Read(ctx, m.Tree.Meta())
+	if err != nil {
 		return false, err
 	}
-	if meta, ok := wire.DecodeMeta(data); err == nil && ok && meta.ID == l.id {
+	if meta, ok := wire.DecodeMeta(data); ok && meta.ID == l.id {
 		return true, nil
 	}
 	//lint:ignore ST1005 the text is the Python program's, which logs are searched for
@@ -83,6 +95,10 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 	l.log().Info("removing old queue and building new queue")
 	for _, path := range m.Tree.OfSession() {
 		if err := m.ZK.DeleteTree(ctx, path); err != nil {
+			if refused(err) {
+				err = fmt.Errorf("%w: it is left from an earlier run, and of another user or password; "+
+					"have it deleted by an administrator of ZooKeeper, or give another name with --session", err)
+			}
 			return err
 		}
 	}
@@ -104,7 +120,7 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 	}
 	ops := []zkclient.Op{
 		zkclient.OpCreate(m.Tree.Ready(), []byte(wire.Start), zkclient.Persistent),
-		zkclient.OpCreate(m.Tree.Meta(), wire.NewMeta(l.id, 0, l.asked.Terms).Encode(), zkclient.Persistent),
+		zkclient.OpCreate(m.Tree.Meta(), l.newMeta(m, 0).Encode(), zkclient.Persistent),
 		zkclient.OpCreate(m.Tree.Sync(), []byte(l.syncMode()), zkclient.Persistent),
 	}
 	if l.cfg.Lines == 0 {
@@ -113,6 +129,9 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 			return err
 		}
 		ops = append(ops, zkclient.OpCreate(m.Tree.Place(), place.Encode(), zkclient.Persistent))
+	}
+	if err := l.commit(); err != nil {
+		return err
 	}
 	for {
 		err := m.ZK.Multi(ctx, ops...)
@@ -127,27 +146,101 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 	}
 }
 
-// recover is what a single source does with a session that was not finished: it cleans up, so that the next
-// start finds nothing in its way. With others around it touches nothing. It returns unclean in any case but
-// a failure.
+// recover is what a source does with a run that has no connected leader: it waits until it is sure of
+// that, and if it is the only client it cleans up, so that the next start finds nothing in its way. With
+// others around it touches nothing. It returns unclean in any case but a failure; ErrLives if the run has
+// a leader after all.
 func (l *Leader) recover(ctx context.Context, m *member.Member, lock *zkclient.Lock, unclean error) error {
-	clients, err := m.Party(wire.PartyAll).Count(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot count the clients of the session: %w", err)
-	}
-	if clients > 1 {
-		if err := lock.Release(ctx); err != nil {
-			return fmt.Errorf("cannot release the master's lock: %w", err)
+	others, err := l.watchRun(ctx, m)
+	if err != nil || len(others) > 0 {
+		if e := m.Unlock(ctx, lock); e != nil {
+			return errors.Join(err, e)
 		}
-		return fmt.Errorf("%w There are %d other clients: end them all, wait until ZooKeeper has seen them gone (10 s), then start one source alone to clean up", unclean, clients-1)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%w Its master is gone, and there are %d other clients: %s. End them all, then start one source alone: "+
+			"it waits until ZooKeeper has seen them gone, and cleans up", unclean, len(others), strings.Join(others, ", "))
 	}
+	if err := l.commit(); err != nil {
+		return err
+	}
+	l.cleaner = l.client.Whoami
 	if err := l.adopt(ctx, m); err != nil {
 		return err
 	}
 	if err := l.cleanup(ctx, m, lock); err != nil && !errors.Is(err, wire.ErrIncomplete) {
 		return err
 	}
-	return fmt.Errorf("%w It has been cleaned up: start the session again", unclean)
+	return fmt.Errorf("%w It has been cleaned up: start the session again (what has been sent is only compared)", unclean)
+}
+
+// watchRun waits until it is known what became of a run whose lock is free, and gives the other clients
+// that are left. Its leader may have lost its connection for a while, as may all clients; a server
+// notices late that a ZooKeeper session has expired. So it takes twice the timeout, from the last client
+// that has come or gone on. ErrLives: the leader is back.
+func (l *Leader) watchRun(ctx context.Context, m *member.Member) (others []string, err error) {
+	stat, _, err := m.ZK.Exists(ctx, m.Tree.Ready())
+	if err != nil {
+		return nil, err
+	}
+	l.client.SetEpoch(stat.Czxid)
+	first, _, known, err := m.Meta(ctx)
+	if err != nil {
+		return nil, err
+	}
+	patience := 2 * max(m.ZK.SessionTimeout(), time.Duration(first.Timeout*float64(time.Second)))
+	l.log().Warn(fmt.Sprintf("There is a run without a connected master (%s). Waiting for %v whether it comes back", m.Tree.Ready(), patience),
+		"event", "waiting-for-master", "seconds", patience)
+	before := ""
+	for until := time.Now().Add(patience); ; {
+		names, err := m.Party(wire.PartyAll).Members(ctx)
+		if err != nil {
+			return nil, err
+		}
+		others = slices.DeleteFunc(names, func(name string) bool { return name == l.client.Whoami })
+		now, _, ok, err := m.Meta(ctx)
+		if err != nil {
+			return nil, err
+		}
+		back := known && ok && !now.Equal(first)
+		if known && !back {
+			if back, err = l.waits(ctx, m, first.ID); err != nil {
+				return nil, err
+			}
+		}
+		if back {
+			l.log().Info("The master is connected again: this source is a slave", "event", "master-is-back")
+			return nil, ErrLives
+		}
+		if who := strings.Join(others, " "); who != before {
+			before, until = who, time.Now().Add(patience)
+		}
+		if time.Now().After(until) {
+			return others, nil
+		}
+		if err := zkclient.Sleep(ctx, m.Client.Timing.Poll); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// waits tells whether the leader that has begun the run waits for the lock.
+func (l *Leader) waits(ctx context.Context, m *member.Member, id string) (bool, error) {
+	names, err := m.Children(ctx, m.Tree.Lock())
+	if err != nil {
+		return false, fmt.Errorf("cannot look who waits for the master's lock: %w", err)
+	}
+	for _, name := range names {
+		data, _, err := m.ZK.Get(ctx, m.Tree.Lock()+"/"+name)
+		if err != nil && !refused(err) {
+			return false, err
+		}
+		if err == nil && string(data) == id {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // adopt takes over what is known of the session of another leader, so that it can be cleaned up; a Python one
@@ -167,9 +260,10 @@ func (l *Leader) adopt(ctx context.Context, m *member.Member) error {
 				return err
 			}
 		}
-		if _, err := m.ZK.Create(ctx, m.Tree.Meta(), wire.NewMeta(l.id, stat.Czxid, nil).Encode(), zkclient.Persistent); err != nil {
+		if _, err := m.ZK.Create(ctx, m.Tree.Meta(), l.newMeta(m, stat.Czxid).Encode(), zkclient.Persistent); err != nil {
 			return err
 		}
 	}
+	l.ledger.adopted = true
 	return l.ledger.settle(ctx, m)
 }

@@ -14,37 +14,25 @@ import (
 )
 
 // cleanup logs what became of every path, removes the session's nodes, releases the lock and writes the
-// done-file. Session, parties, watch, lock and port nodes stay, as in the original.
+// done-file. Session, parties, watch, lock and port nodes stay, as in the original. What cannot be
+// removed stays too, and is named.
 func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.Lock) error {
 	l.account.durable.ending = true
 	if _, err := l.account.drain(ctx, m, true); err != nil {
 		return err
 	}
 	if l.counts == nil {
-		counts := l.ledger.now().Ended
+		if err := l.judge.look(ctx, m); err != nil {
+			return err
+		}
 		queues, err := m.Backlog(ctx)
 		if err != nil {
 			return err
 		}
-		left := queues.Total() + l.account.durable.paths()
-		// What was queued and is neither ended nor in a queue was removed by
-		// somebody else: nobody can say that it was done.
-		counts.Unfinished = max(left, l.ledger.now().Paths()-counts.Ended())
-		if counts.Unfinished > left {
-			lost := counts.Unfinished - left
-			l.log().Error(fmt.Sprintf("%d paths have left the queue without a result", lost), "event", "lost-paths", "paths", lost)
-		}
-		l.counts = &counts
+		l.countUnfinished(l.judge.without(m, queues).Total() + l.account.durable.paths())
 	}
 	unfinished := func(value []byte) error {
-		path := wire.Text(value)
-		if l.account.hasFailed(path) { // before it was queued again
-			l.account.forget(path)
-			l.counts.Failed--
-			l.again++
-		}
-		l.log().Warn("Unfinished Path "+path.String(), "path", path, "outcome", "unfinished")
-		l.report.unfinished(path)
+		l.unfinished(wire.Text(value))
 		return nil
 	}
 	for _, queue := range []string{m.Tree.PathQueue(), m.Tree.ExtQueue()} {
@@ -60,16 +48,21 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 		if err != nil {
 			return err
 		}
+		l.ledger.expect(tasks)
 		for _, task := range tasks {
 			l.counts.Unfinished++
 			l.again--
-			_ = unfinished([]byte(task.Value))
+			l.unfinished(task.Value)
 		}
 		l.linking = true // they are counted
 	}
 	if err := l.account.durable.drain(ctx, m, unfinished); err != nil {
 		return err
 	}
+	if missing := l.ledger.missing(); len(missing) > 0 {
+		l.log().Error(fmt.Sprintf("%d paths have left the queue without a result", len(missing)), "event", "lost-paths", "paths", len(missing))
+	}
+	l.tellMissing()
 	if err := logStats(ctx, m); err != nil {
 		return err
 	}
@@ -77,16 +70,57 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 	if err := drainQueue(ctx, m, m.Tree.OutputQueue(), func(v []byte) error { l.log().Info(wire.Text(v).String()); return nil }); err != nil {
 		return err
 	}
-	for _, path := range append(m.Tree.OfSession(), m.Tree.Ready()) { // ready last: until then the session is not clean
+	for _, path := range m.Tree.OfSession() {
 		if err := m.ZK.DeleteTree(ctx, path); err != nil {
-			return fmt.Errorf("cannot clean up the session: %w", err)
+			if !refused(err) {
+				return fmt.Errorf("cannot clean up the session: %w", err)
+			}
+			l.log().Warn(fmt.Sprintf("%v. It stays; have it deleted by an administrator of ZooKeeper, or use another session name", err),
+				"event", "set-aside", "node", path, "error", err)
 		}
+	}
+	if err := l.bury(ctx, m); err != nil { // last: until then the session is not clean
+		return err
 	}
 	if err := lock.Release(ctx); err != nil {
 		return fmt.Errorf("cannot release the master's lock: %w", err)
 	}
 	l.log().Info("Cleanup done: Lock, Queues and watch removed")
 	return l.conclude()
+}
+
+// countUnfinished makes the final counts; so many entries are left in the queues.
+func (l *Leader) countUnfinished(left int) {
+	counts := l.ledger.now().Ended
+	counts.Unfinished = l.ledger.unfinished(left)
+	if lost := counts.Unfinished - left; l.ledger.adopted && lost > 0 {
+		l.log().Error(fmt.Sprintf("%d paths have left the queue without a result", lost), "event", "lost-paths", "paths", lost)
+	}
+	l.counts = &counts
+}
+
+// unfinished tells of a path that nobody has ended.
+func (l *Leader) unfinished(path wire.Text) {
+	if !l.ledger.ends(path) {
+		l.account.setAside("a queue", path, "the master has not queued it, or it had ended already")
+		l.counts.Failed++
+		l.foreign++
+		return
+	}
+	if l.account.hasFailed(path) { // before it was queued again
+		l.account.forget(path)
+		l.counts.Failed--
+		l.again++
+	}
+	l.log().Warn("Unfinished Path "+path.String(), "path", path, "outcome", "unfinished")
+	l.report.unfinished(path)
+}
+
+// tellMissing tells of the paths that are in no queue.
+func (l *Leader) tellMissing() {
+	for _, path := range l.ledger.missing() {
+		l.unfinished(path)
+	}
 }
 
 // conclude writes the files and turns the counts into the session's result. What cannot be written is in the
@@ -105,12 +139,24 @@ func (l *Leader) conclude() error {
 	c := *l.counts
 	l.log().Info("Paths: "+c.String(), "event", "end", "completed", c.Completed, "failed", c.Failed, "vanished", c.Vanished,
 		"changed", c.Changed, "unfinished", c.Unfinished, "deleted", c.Deleted)
-	lost = errors.Join(lost, l.report.close(l.ledger.now().Paths()-l.again, l.account.failures(), *l.counts))
+	lost = errors.Join(lost, l.report.close(l.ledger.now().Paths()+l.foreign-l.again, l.account.failures(), *l.counts))
 	err := errors.Join(l.broken, l.counts.Problem(), lost)
+	if l.broken != nil && l.ending.Err() != nil {
+		err = fmt.Errorf("%w. To go on %s", err, l.howToGoOn())
+	}
 	if l.linksLost > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: %d groups of hard links were not kept", wire.ErrIncomplete, l.linksLost))
 	}
 	return err
+}
+
+// howToGoOn is what to type after a run that was ended before its work was done.
+func (l *Leader) howToGoOn() string {
+	again := "start the session again: what has been sent is only compared"
+	if l.cfg.Failed == "" || !l.feed.done {
+		return again
+	}
+	return fmt.Sprintf("send what is left with --paths-from=%s, or %s", l.cfg.Failed, again)
 }
 
 // drainQueue empties a queue, handing out each value.

@@ -4,7 +4,6 @@ package leader
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -34,9 +33,9 @@ func (s *splitter) cutAll(ctx context.Context, m *member.Member) error {
 	slices.Sort(names)
 	for _, name := range names {
 		node := path.Join(m.Tree.Split(), name)
-		value, _, err := m.ZK.Get(ctx, node)
-		if errors.Is(err, zkclient.ErrNoNode) {
-			continue
+		value, stat, err := m.ZK.Get(ctx, node)
+		if err == nil && (stat.NumChildren > 0 || stat.EphemeralOwner != 0 || !s.ledger.isOpen(wire.Text(value))) || refused(err) {
+			continue // or the judge's
 		}
 		if err != nil {
 			return err
@@ -108,6 +107,10 @@ func (s *splitter) queue(ctx context.Context, m *member.Member) error {
 			if last {
 				ops = append(ops, zkclient.OpDelete(s.cut.node))
 			}
+			if !s.cut.expected && !s.cut.back {
+				s.ledger.expect(s.cut.pieces[:n])
+				s.cut.expected = true
+			}
 			err := s.ledger.update(ctx, m, func(meta *wire.Meta) {
 				meta.Queued += more
 				meta.Cuts = s.cut.after
@@ -118,7 +121,10 @@ func (s *splitter) queue(ctx context.Context, m *member.Member) error {
 				return fmt.Errorf("cannot queue the pieces of a path: %w", err)
 			}
 		}
-		s.cut.pieces, s.cut.after = s.cut.pieces[n:], 0
+		s.cut.pieces, s.cut.after, s.cut.expected = s.cut.pieces[n:], 0, false
+		if last && !s.cut.back {
+			s.ledger.ends(s.cut.task.Value)
+		}
 		if again > 0 {
 			s.account.forget(s.cut.task.Value)
 		}
@@ -144,7 +150,7 @@ func (s *splitter) drain(ctx context.Context, m *member.Member, each func([]byte
 		if err == nil {
 			err = m.ZK.Delete(ctx, node)
 		}
-		if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+		if err != nil && !refused(err) {
 			return err
 		}
 	}
@@ -153,8 +159,8 @@ func (s *splitter) drain(ctx context.Context, m *member.Member, each func([]byte
 
 // cuttable reads an entry, and tells whether it has something to be cut into.
 func (s *splitter) cuttable(ctx context.Context, m *member.Member, entry string) (task wire.Task, ok bool, err error) {
-	value, _, err := m.ZK.Get(ctx, entry)
-	if errors.Is(err, zkclient.ErrNoNode) {
+	value, stat, err := m.ZK.Get(ctx, entry)
+	if err == nil && (stat.NumChildren > 0 || !s.ledger.isOpen(wire.Text(value))) || refused(err) {
 		return task, false, nil
 	}
 	if err != nil {

@@ -32,9 +32,10 @@ const maxWaiting = 10_000
 // durable knows which results wait for their destinations.
 type durable struct {
 	log    *slog.Logger
-	m      *member.Member // in whose ZooKeeper session S/sync was read
-	on     bool           // results wait in this session
-	ending bool           // nothing can be sent again
+	m      *member.Member  // in whose ZooKeeper session S/sync was read
+	on     bool            // results wait in this session
+	ending bool            // nothing can be sent again
+	aside  map[string]bool // nodes that the account has set aside
 
 	waiting map[string]waits       // by name
 	back    bool                   // the last look found some to be sent again
@@ -95,18 +96,19 @@ func (d *durable) look(ctx context.Context, m *member.Member) error {
 	if d.m == m {
 		return nil
 	}
-	data, stat, err := m.ZK.Get(ctx, m.Tree.Sync())
-	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+	data, stat, ok, err := m.Read(ctx, m.Tree.Sync())
+	if err != nil {
 		return fmt.Errorf("cannot read when results count: %w", err)
 	}
 	d.m = m
-	d.on = d.on || err == nil && stat.Czxid == m.Client.Epoch() && string(data) == wire.SyncOn
+	d.on = d.on || ok && stat.Czxid == m.Client.Epoch() && string(data) == wire.SyncOn
 	return nil
 }
 
 // sort reads the results that are new, and says which count now.
 func (d *durable) sort(ctx context.Context, m *member.Member) (now sorted, err error) {
 	names, err := recorded(ctx, m, m.Tree.Results(), len(d.waiting))
+	names = slices.DeleteFunc(names, func(name string) bool { return d.aside[m.Tree.Results()+"/"+name] })
 	if err != nil || !d.on {
 		return sorted{counts: names}, err
 	}
@@ -172,12 +174,12 @@ func (d *durable) read(ctx context.Context, m *member.Member, names []string) (f
 			if errors.Is(err, zkclient.ErrNoNode) {
 				return nil
 			}
-			if err != nil {
+			if err != nil && !refused(err) {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if r := wire.DecodeResult(data); r.Outcome == wire.Completed && r.Dest != "" {
+			if r, bad := wire.DecodeResult(data); err == nil && bad == nil && r.Outcome == wire.Completed && r.Dest != "" {
 				fresh[name] = waits{stat.Czxid, r.Dest, len(r.Paths)}
 			} else {
 				others = append(others, name)
@@ -208,12 +210,12 @@ func (d *durable) listen(ctx context.Context, m *member.Member) error {
 			return fmt.Errorf("cannot read what destinations have flushed: %w", err)
 		}
 		for _, whoami := range names {
-			data, _, err := m.ZK.Get(ctx, m.Tree.Synced(whoami))
-			if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+			data, _, ok, err := m.Read(ctx, m.Tree.Synced(whoami))
+			if err != nil {
 				return fmt.Errorf("cannot read what destination %s has flushed: %w", whoami, err)
 			}
 			said, bad := wire.DecodeSynced(data)
-			if bad != nil && err == nil {
+			if bad != nil && ok {
 				m.Log.Warn(fmt.Sprintf("%v: nothing of %s counts", bad, whoami), "destination", whoami, "error", bad)
 			}
 			d.said[whoami] = said
@@ -254,6 +256,12 @@ func (d *durable) ask(ctx context.Context, m *member.Member) error {
 	}
 	if last > d.asked {
 		stat, err := m.ZK.Set(ctx, m.Tree.Sync(), []byte(wire.SyncOn), -1)
+		if err != nil && refused(err) {
+			m.Log.Warn(fmt.Sprintf("%v: nobody can be asked to flush, and results count without", err), "event", "set-aside", "node", m.Tree.Sync())
+			d.on = false
+			clear(d.waiting)
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("cannot ask the destinations to flush: %w", err)
 		}
@@ -286,7 +294,7 @@ func (d *durable) release(ctx context.Context, m *member.Member) error {
 	if !d.on || len(d.waiting) > 0 {
 		return nil
 	}
-	if err := m.ZK.Delete(ctx, m.Tree.Sync()); err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+	if err := m.ZK.Delete(ctx, m.Tree.Sync()); err != nil && !refused(err) {
 		return err
 	}
 	return nil
@@ -298,14 +306,15 @@ func (d *durable) drain(ctx context.Context, m *member.Member, each func([]byte)
 		node := m.Tree.Results() + "/" + name
 		data, _, err := m.ZK.Get(ctx, node)
 		if err == nil {
-			for _, path := range wire.DecodeResult(data).Paths {
+			r, _ := wire.DecodeResult(data) // it was read before
+			for _, path := range r.Paths {
 				if err := each([]byte(path)); err != nil {
 					return err
 				}
 			}
 			err = m.ZK.Delete(ctx, node)
 		}
-		if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+		if err != nil && !refused(err) {
 			return fmt.Errorf("cannot take out what was not flushed: %w", err)
 		}
 		delete(d.waiting, name)

@@ -42,12 +42,13 @@ type feed struct {
 
 	finished func() // called when all is queued; nil: nothing is
 
-	pending []wire.Task // taken from tasks, not yet known to be queued
-	settled time.Time   // when they may be worked on
-	last    wire.Text   // of them, in the order of the walk
-	after   int         // number of entries queued once pending is; 0: not yet tried
-	count   int         // entries queued by this feed
-	done    bool
+	pending  []wire.Task // taken from tasks, not yet known to be queued
+	settled  time.Time   // when they may be worked on
+	last     wire.Text   // of them, in the order of the walk
+	after    int         // number of entries queued once pending is; 0: not yet tried
+	expected bool        // the ledger knows them
+	count    int         // entries queued by this feed
+	done     bool
 }
 
 // start begins the walk, which close ends.
@@ -163,6 +164,10 @@ func (f *feed) put(ctx context.Context, m *member.Member) error {
 		}
 		// What may go into one run of rsync lies together in the queue.
 		slices.SortStableFunc(f.pending, func(a, b wire.Task) int { return cmp.Compare(a.Kind, b.Kind) })
+		if !f.expected {
+			f.ledger.expect(f.pending)
+			f.expected = true
+		}
 		err := f.ledger.update(ctx, m, func(meta *wire.Meta) {
 			meta.Queued, meta.Pass, meta.Cursor = f.after, f.pass, f.last
 		}, f.queues.putOps(m, f.pending)...)
@@ -171,7 +176,7 @@ func (f *feed) put(ctx context.Context, m *member.Member) error {
 		}
 	}
 	f.count += len(f.pending)
-	f.pending, f.after = nil, 0
+	f.pending, f.after, f.expected = nil, 0, false
 	return nil
 }
 

@@ -3,6 +3,7 @@
 package leader
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"vsc-zk/internal/session/guard"
@@ -40,19 +42,31 @@ type Leader struct {
 	survey   *survey
 	queues   queues
 	splitter *splitter
+	judge    *judge
 	list     *pathsFile // what PathsFrom holds; nil: not read yet
 	feed     *feed      // of this pass; nil before the session has begun
 
-	pass      int          // walks that are done
-	walked    bool         // this pass is a walk
-	changed   int          // entries of the last walk
-	linking   bool         // the pass for hard links has come
-	over      bool         // all passes are done
-	linksLost int          // groups of hard links beyond the bounds
-	broken    error        // why the session could not be led to its end
-	counts    *wire.Counts // set once the clean-up has begun
-	again     int          // failures that the clean-up found queued again
+	pass      int             // walks that are done
+	walked    bool            // this pass is a walk
+	changed   int             // entries of the last walk
+	linking   bool            // the pass for hard links has come
+	over      bool            // all passes are done
+	linksLost int             // groups of hard links beyond the bounds
+	notes     map[string]bool // of hard links, that cannot be read and were told of
+	broken    error           // why the session could not be led to its end
+	counts    *wire.Counts    // set once the clean-up has begun
+	again     int             // failures that the clean-up found queued again
+	foreign   int             // paths that the clean-up found in a queue, and nobody had queued
+	cleaner   string          // who cleans up the run of another leader; "": it is this one's
+
+	ending context.Context // ended: the run is to end before its work is done
+	end    context.CancelCauseFunc
+	mu     sync.Mutex // guards what follows
+	exists bool       // there is a run to be ended
 }
+
+// ErrLives says that a run has a leader, which was not connected for a while.
+var ErrLives = errors.New("the run has a master, which has connected again")
 
 // New makes the leader of a session that has not begun. Life is the process's context; work is its own
 // jobs, nil if it only leads.
@@ -66,19 +80,50 @@ func New(life context.Context, client *member.Client, base *guard.Base, cfg Conf
 		client: client, base: base, cfg: cfg, asked: asked, work: work, life: life, id: rand.Text(), began: time.Now(),
 		ledger: &ledger{}, report: report, queues: queues{base: base.Dir, all: cfg.Lines > 0},
 	}
+	l.ending, l.end = context.WithCancelCause(context.Background())
 	l.clients = &clients{works: work != nil, unknown: l.unknownToPython(), log: client.Log}
 	l.account = newAccount(l.ledger, report, l.clients, l.queues, base, asked.Rsync.Verify, client.Log)
 	// Only Go sources can send ranges; and the rules of a user's own options mean something else for files
 	// that are listed one by one.
 	l.survey = newSurvey(base, cfg, func() bool { return l.clients.goSources.Load() && !asked.Rsync.HasRules() }, client.Timing.PathCheck, client.Log)
+	l.judge = &judge{ledger: l.ledger, account: l.account, aside: map[string]bool{}, suspect: map[string]bool{}}
 	l.splitter = newSplitter(l.ledger, l.account, l.survey, l.queues, cfg.walksAgain(), client.Log)
 	return l, nil
 }
 
 func (l *Leader) log() *slog.Logger { return l.client.Log }
 
+// End has the run ended before its work is done, for a cause: the other clients give back what they
+// have, and leave, what is unfinished is told, and all is cleaned up. False if no run has begun; then
+// none will.
+func (l *Leader) End(cause error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end(cause)
+	return l.exists
+}
+
+// Begun tells whether there is a run of this leader's, or one that it cleans up.
+func (l *Leader) Begun() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.exists
+}
+
+// commit says that there is a run from now on; an error if there is to be none.
+func (l *Leader) commit() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ending.Err() != nil {
+		return context.Cause(l.ending)
+	}
+	l.exists = true
+	return nil
+}
+
 // Close ends what goes on over lost ZooKeeper sessions.
 func (l *Leader) Close() {
+	l.end(nil)
 	if l.feed != nil {
 		l.feed.close()
 	}
@@ -98,18 +143,23 @@ func (l *Leader) Start(ctx context.Context, m *member.Member, lock *zkclient.Loc
 }
 
 // Resume goes on in a new ZooKeeper session. The lock of the lost one may still be there for a while.
-// Somebody who got it in the meantime has cleaned up this session, and must not be kept waiting by a leader
-// that waits for the lock.
+// A source that has got it in the meantime gives it back when it sees whose place in the line this is.
+// If it has cleaned up this session instead, it must not be kept waiting by a leader that waits for the
+// lock.
 func (l *Leader) Resume(ctx context.Context, m *member.Member, ready *member.Ready) error {
-	lock := m.ZK.Lock(m.Tree.Lock(), "")
+	lock := m.ZK.Lock(m.Tree.Lock(), l.id)
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m.Background(func() {
+		defer cancel()
 		select {
 		case <-ready.Gone:
-			cancel()
+			return
+		case <-l.ending.Done():
 		case <-waiting.Done():
+			return
 		}
+		_ = zkclient.Sleep(waiting, m.Client.Timing.Ending)
 	})
 	err := lock.Acquire(waiting)
 	switch {
@@ -117,8 +167,10 @@ func (l *Leader) Resume(ctx context.Context, m *member.Member, ready *member.Rea
 		return context.Cause(ctx)
 	case waiting.Err() != nil && l.counts != nil:
 		return l.conclude() // only the last step of the clean-up was open
+	case waiting.Err() != nil && l.ending.Err() != nil:
+		return l.lost(fmt.Errorf("%w, and another client has the master's lock: start one source to clean up", context.Cause(l.ending)))
 	case waiting.Err() != nil:
-		return errCleanedUp(m)
+		return l.lost(m.Client.Ended())
 	case err != nil:
 		return err
 	}
@@ -133,11 +185,11 @@ func (l *Leader) Resume(ctx context.Context, m *member.Member, ready *member.Rea
 func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready) error {
 	if l.counts == nil {
 		if err := l.ledger.settle(ctx, m); err != nil {
-			return err
+			return l.unsettled(m, err)
 		}
 		working := l.employ(ctx, m, ready)
 		if l.broken == nil {
-			err := l.passes(ctx, m, working)
+			err := l.through(ctx, m, ready, working)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -148,7 +200,7 @@ func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock
 				l.log().Error(err.Error()+". The run ends here", "event", "broken", "error", err)
 				l.feed.close()
 				if err := l.ledger.settle(ctx, m); err != nil { // what it was about to queue may be there
-					return err
+					return l.unsettled(m, err)
 				}
 			}
 		}
@@ -169,13 +221,76 @@ func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock
 	return l.cleanup(ctx, m, lock)
 }
 
-// stop tells all clients that the session is over. It is repeated until the server has said that it was
-// done: nobody would leave without it, and the leader would wait for ever.
-func (l *Leader) stop(ctx context.Context, m *member.Member) error {
-	if err := m.ZK.Settle(ctx, nil, zkclient.OpSet(m.Tree.Ready(), []byte(wire.Stop), -1)); err != nil {
-		return fmt.Errorf("cannot end the session: %w", err)
+// through does the work of the run until it is done, or until the run is to end before that.
+func (l *Leader) through(ctx context.Context, m *member.Member, ready *member.Ready, working <-chan error) error {
+	passing, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	m.Background(func() {
+		select {
+		case <-l.ending.Done():
+			cut(context.Cause(l.ending))
+		case <-ready.Broken:
+			cut(m.Client.Ended())
+		case <-passing.Done():
+		}
+	})
+	err := l.passes(passing, m, working)
+	if err != nil && passing.Err() != nil {
+		return context.Cause(passing)
 	}
-	l.log().Debug("watch set to stop")
+	return err
+}
+
+// unsettled is the end of a leader that does not find the session's state.
+func (l *Leader) unsettled(m *member.Member, err error) error {
+	if errors.Is(err, errNoState) {
+		return l.lost(cmp.Or(m.Client.Ended(), err))
+	}
+	return err
+}
+
+// lost is the end of a leader whose session is not there any more: it tells what it knows.
+func (l *Leader) lost(err error) error {
+	l.broken = err
+	l.countUnfinished(0)
+	l.tellMissing()
+	return l.conclude()
+}
+
+// stop tells all clients that the session is over, and how. Where the node that tells it is gone they
+// know already.
+func (l *Leader) stop(ctx context.Context, m *member.Member) error {
+	end := wire.Done
+	if l.broken != nil && l.ending.Err() != nil {
+		end = fmt.Sprintf("%v (%s)", l.broken, l.client.Whoami)
+	}
+	err := l.ledger.update(ctx, m, func(meta *wire.Meta) { meta.End = end }, zkclient.OpSet(m.Tree.Ready(), []byte(wire.Stop), -1))
+	switch {
+	case err == nil:
+		l.log().Debug("watch set to stop")
+		return nil
+	case ctx.Err() != nil || errors.Is(err, zkclient.ErrSessionLost):
+		return err
+	case !errors.Is(err, zkclient.ErrNoNode): // that all others know
+		l.log().Warn(fmt.Sprintf("%v; the run is ended by removing %s", err, m.Tree.Ready()), "event", "set-aside", "node", m.Tree.Ready())
+	}
+	return l.bury(ctx, m)
+}
+
+// bury removes the watch node, and leaves a note about how the session has ended for those who are not
+// connected now.
+func (l *Leader) bury(ctx context.Context, m *member.Member) error {
+	epitaph := wire.Epitaph{Epoch: l.client.Epoch(), Cleaner: l.cleaner}.Encode()
+	_, err := m.ZK.Set(ctx, m.Tree.Ended(), epitaph, -1)
+	if errors.Is(err, zkclient.ErrNoNode) {
+		_, err = m.ZK.CreatePath(ctx, m.Tree.Ended(), epitaph, zkclient.Persistent)
+	}
+	if err != nil && !refused(err) && !errors.Is(err, zkclient.ErrNodeExists) { // else some will not know why
+		return fmt.Errorf("cannot note the end of the session: %w", err)
+	}
+	if err := m.ZK.DeleteTree(ctx, m.Tree.Ready()); err != nil {
+		return fmt.Errorf("cannot clean up the session: %w", err)
+	}
 	return nil
 }
 
@@ -296,6 +411,9 @@ func (l *Leader) onePass(ctx context.Context, m *member.Member, working <-chan e
 		if err != nil {
 			return err
 		}
+		if left, err = l.judge.watch(ctx, m, left); err != nil {
+			return err
+		}
 		if most := l.cfg.MaxFailures; most > 0 && l.ledger.now().Ended.Failed >= most {
 			return fmt.Errorf("cannot go on: %d paths have failed, as many as --max-failures allows", l.ledger.now().Ended.Failed)
 		}
@@ -346,15 +464,20 @@ func (l *Leader) poll() time.Duration {
 	return max(10*time.Millisecond, min(time.Since(l.began)/32, l.client.Timing.Poll))
 }
 
-// waitAlone returns when all other clients have left.
+// waitAlone returns when all other clients have left, or should have long ago.
 func (l *Leader) waitAlone(ctx context.Context, m *member.Member) error {
 	all := m.Party(wire.PartyAll)
-	for since := time.Now(); ; {
+	began := time.Now()
+	for since := began; ; {
 		n, err := all.Count(ctx)
 		if err != nil {
 			return fmt.Errorf("cannot count the clients of the session: %w", err)
 		}
 		if n <= 1 {
+			return nil
+		}
+		if time.Since(began) >= l.client.Timing.Ghost {
+			l.log().Warn(fmt.Sprintf("%d clients do not leave: the clean-up goes on without them", n-1), "event", "ghosts", "count", n-1)
 			return nil
 		}
 		if time.Since(since) >= l.client.Timing.Leave {

@@ -56,13 +56,27 @@ func (l *Leader) linkTasks(ctx context.Context, m *member.Member, seek bool) (ta
 	var loose []wire.Text     // names that were not sent yet, of files beyond the bounds
 	size := 0
 	for _, name := range names {
-		data, _, err := m.ZK.Get(ctx, m.Tree.Links()+"/"+name)
-		if err != nil {
+		node := m.Tree.Links() + "/" + name
+		data, _, err := m.ZK.Get(ctx, node)
+		if err != nil && !refused(err) {
 			return nil, 0, err
 		}
-		note, err := wire.DecodeLinks(data)
-		if err != nil {
-			return nil, 0, fmt.Errorf("%w (%s)", err, name)
+		var note []wire.LinkGroup
+		if err == nil {
+			note, err = wire.DecodeLinks(data)
+		}
+		if err != nil && !l.notes[node] {
+			if l.notes == nil {
+				l.notes = map[string]bool{}
+			}
+			l.notes[node] = true
+			l.account.setAside(node, wire.Text(data), err.Error())
+			if err := l.account.countForeign(ctx, m); err != nil {
+				return nil, 0, err
+			}
+			if l.counts != nil {
+				l.counts.Failed++
+			}
 		}
 		for _, group := range note {
 			held[group.Ino] = held[group.Ino] || group.Held
@@ -173,14 +187,11 @@ func (l *Leader) heldTasks(ctx context.Context, m *member.Member) ([]wire.Task, 
 		return nil, err
 	}
 	for _, name := range names {
-		data, _, err := m.ZK.Get(ctx, m.Tree.Links()+"/"+name)
+		data, _, _, err := m.Read(ctx, m.Tree.Links()+"/"+name)
 		if err != nil {
 			return nil, err
 		}
-		note, err := wire.DecodeLinks(data)
-		if err != nil {
-			return nil, err
-		}
+		note, _ := wire.DecodeLinks(data) // what cannot be read linkTasks tells of
 		if slices.ContainsFunc(note, func(g wire.LinkGroup) bool { return g.Held }) {
 			tasks, _, err := l.linkTasks(ctx, m, false)
 			return tasks, err

@@ -4,6 +4,7 @@ package leader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/zkclient"
 )
 
 // progress logs how far a session is, when that has changed.
@@ -58,9 +60,13 @@ func (p *progress) show(ctx context.Context, m *member.Member, left, total, fail
 	return nil
 }
 
-// logStats logs the session's counters.
+// logStats logs the session's counters. Statistics that cannot be read hold nothing up.
 func logStats(ctx context.Context, m *member.Member) error {
 	values, err := m.ZK.Counters(ctx, m.Tree.Stats(), rsyncrunner.StatNames[:])
+	if errors.Is(err, zkclient.ErrNotCounter) || err != nil && refused(err) {
+		m.Log.Warn(fmt.Sprintf("The session has no statistics: %v", err), "event", "set-aside", "error", err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("cannot read the session's statistics: %w", err)
 	}

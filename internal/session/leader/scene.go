@@ -120,8 +120,8 @@ func (s *splitter) fetch(ctx context.Context, m *member.Member, now *scene) erro
 			zkclient.OpDelete(taken),
 			zkclient.OpCreate(m.Tree.Split()+"/part-", []byte(task.Value), zkclient.Sequential))
 		switch {
-		case errors.Is(err, zkclient.ErrNodeExists), errors.Is(err, zkclient.ErrNoNode):
-			// Another was faster.
+		case errors.Is(err, zkclient.ErrNodeExists), refused(err):
+			// Another was faster, or it is the judge's.
 		case errors.Is(err, zkclient.ErrConnectionLoss):
 			// The next look at S/split tells whether it was done.
 		case err != nil:
@@ -174,7 +174,7 @@ func (s *splitter) want(ctx context.Context, m *member.Member, next wire.Wanted)
 	if next.Equal(s.asked) {
 		return nil
 	}
-	if _, err := m.ZK.Set(ctx, m.Tree.Wanted(), next.Encode(), -1); err != nil {
+	if _, err := m.ZK.Set(ctx, m.Tree.Wanted(), next.Encode(), -1); err != nil && !refused(err) { // else nobody is asked
 		return fmt.Errorf("cannot ask for paths that idle jobs could work on: %w", err)
 	}
 	s.asked = next

@@ -47,6 +47,8 @@ type cutting struct {
 	node   string      // of S/split
 	pieces []wire.Task // not yet known to be queued
 	after  int         // number of cuts once the next ones are; 0: not yet tried
+
+	expected bool // the ledger knows the next ones
 }
 
 func newSplitter(l *ledger, a *account, s *survey, q queues, splits bool, log *slog.Logger) *splitter {

@@ -91,14 +91,35 @@ func (s *Share) Settle(ctx context.Context, deleted int) error {
 // nothing left, but other runs may put something back.
 func (b Budget) More(ctx context.Context) (bool, error) {
 	for {
-		left, stat, err := b.read(ctx)
-		if err != nil || left > 0 || stat.NumChildren == 0 {
+		left, _, err := b.read(ctx)
+		if err != nil || left > 0 {
 			return left > 0, err
+		}
+		if out, err := b.sharesOut(ctx); err != nil || !out {
+			return false, err
 		}
 		if err := zkclient.Sleep(ctx, b.m.Client.Timing.Poll); err != nil {
 			return false, err
 		}
 	}
+}
+
+// sharesOut tells whether runs have shares of which something may come back.
+func (b Budget) sharesOut(ctx context.Context) (bool, error) {
+	names, err := b.m.Children(ctx, b.m.Tree.Deletes())
+	if err != nil {
+		return false, fmt.Errorf("cannot look for shares of the budget of deletions: %w", err)
+	}
+	for _, name := range names {
+		stat, found, err := b.m.ZK.Exists(ctx, b.m.Tree.Deletes()+"/"+name)
+		if err != nil {
+			return false, fmt.Errorf("cannot look for shares of the budget of deletions: %w", err)
+		}
+		if found && stat.EphemeralOwner != 0 { // else nobody gives it back
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // read reads S/deletes. A Python leader makes no such node, then the first worker does, and leaves it
@@ -124,8 +145,10 @@ func (b Budget) read(ctx context.Context) (left int, stat zkclient.Stat, err err
 			}
 			continue
 		}
-		if left, err = wire.DecodeNumber(data); err != nil {
-			return 0, stat, fmt.Errorf("cannot use the budget of deletions in %s: %w", node, err)
+		if left, err = wire.DecodeNumber(data); err != nil || left > b.max {
+			b.m.Log.Warn(fmt.Sprintf("Somebody has changed the budget of deletions, %s: nothing more is deleted. It has %.100q", node, data),
+				"event", "set-aside", "node", node)
+			left = 0
 		}
 		return left, stat, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zkclient"
@@ -25,7 +26,9 @@ type Client struct {
 	number    int  // in Whoami
 	named     bool // nobody else has that
 	zookeeper zkclient.Config
-	epoch     atomic.Int64 // czxid of the S/watch/ready this process works for, 0: none met yet
+	ending    context.Context       // ended: the client is asked to end
+	epoch     atomic.Int64          // czxid of the S/watch/ready this process works for, 0: none met yet
+	end       atomic.Pointer[error] // how that session ended, nil: it has not
 }
 
 // NewClient makes a client whose messages come from the named logger.
@@ -45,6 +48,10 @@ func NewClient(ctx context.Context, cfg Config, logger string) (*Client, error) 
 	c := &Client{
 		Tree: tree, Whoami: wire.Whoami(host, os.Getpid()), number: os.Getpid(), Timing: cfg.Timing.withDefaults(),
 		Log: log.With("logger", logger), Joined: func() {}, zookeeper: cfg.Zookeeper,
+		ending: context.Background(),
+	}
+	if cfg.Ending != nil {
+		c.ending = cfg.Ending
 	}
 	c.zookeeper.Logger = log.With("logger", "zkclient")
 	if cfg.Joined != nil {
@@ -58,6 +65,18 @@ func (c *Client) Epoch() int64 { return c.epoch.Load() }
 
 // SetEpoch has the process work for the session whose S/watch/ready has this czxid.
 func (c *Client) SetEpoch(czxid int64) { c.epoch.Store(czxid) }
+
+// Ending ends when the client is asked to end, with the cause.
+func (c *Client) Ending() context.Context { return c.ending }
+
+// Ended is why the session that this process works for has ended before its work was done; nil: it has
+// not, or as it should.
+func (c *Client) Ended() error {
+	if end := c.end.Load(); end != nil {
+		return *end
+	}
+	return nil
+}
 
 // Run connects, joins the parties and plays the role, again and again over lost ZooKeeper sessions.
 // It returns what the role returns; if ctx ended, the cause of that.
@@ -79,16 +98,17 @@ func (c *Client) Run(ctx context.Context, parties []string, role func(context.Co
 	}
 }
 
-// join makes one member. Only the first connection of a process may fail.
+// join makes one member. Only the first connection of a process may fail, and that of one which is
+// asked to end.
 func (c *Client) join(ctx context.Context, parties []string, first bool) (*Member, error) {
-	for {
+	for began := time.Now(); ; {
 		m, err := c.Join(ctx, parties)
 		switch {
 		case err == nil:
 			return m, nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case first || errors.Is(err, zkclient.ErrNoAuth):
+		case first || errors.Is(err, zkclient.ErrNoAuth), c.ending.Err() != nil && time.Since(began) >= c.Timing.Ending:
 			return nil, err
 		}
 		c.Log.Warn(err.Error()+"; trying again", "error", err)

@@ -3,6 +3,7 @@
 package member
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -19,6 +20,10 @@ type Config struct {
 	// Joined is called once, when the client has its role in the session and nothing is left that
 	// can be wrong with the way it was started; nil: nothing.
 	Joined func()
+
+	// Ending ends, with the cause, when the client is asked to end; nil: never. It is for a client that
+	// has to put things in order first: then it gives up after Timing.Ending without ZooKeeper.
+	Ending context.Context
 
 	Logger *slog.Logger // nil: none
 	Timing Timing
@@ -47,6 +52,8 @@ type Timing struct {
 	Leave      time.Duration // (30 s) until the leader names the clients it waits for
 	NeedGo     time.Duration // (30 s) until the leader says that no source can take some paths
 	GiveUp     time.Duration // (10 min) until it ends without such paths, once they are all that is left
+	Ending     time.Duration // (30 s) a client that is asked to end tries to reach ZooKeeper
+	Ghost      time.Duration // (2 min) after the end, until the leader no longer waits for who does not leave
 }
 
 func (t Timing) withDefaults() Timing {
@@ -74,6 +81,8 @@ func (t Timing) withDefaults() Timing {
 		{&t.Leave, 30 * time.Second},
 		{&t.NeedGo, 30 * time.Second},
 		{&t.GiveUp, 10 * time.Minute},
+		{&t.Ending, 30 * time.Second},
+		{&t.Ghost, 2 * time.Minute},
 	} {
 		if *f.field == 0 {
 			*f.field = f.value

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"vsc-zk/internal/getent"
+	"vsc-zk/internal/session/wire"
 )
 
 // hostName is the name by which this client is known: override, or the host's fully qualified name; for a
@@ -26,8 +27,8 @@ func hostName(ctx context.Context, override, domain string) (string, error) {
 			host = label + "." + domain
 		}
 	}
-	if strings.ContainsAny(host, ":/") {
-		return "", fmt.Errorf("cannot be known as %q: a host must be a name or an IPv4 address, without colon or slash (--host)", host)
+	if !wire.IsHost(host) {
+		return "", fmt.Errorf("cannot be known as %q: a host must be a name or an IPv4 address, of letters, digits, dots, - and _ (--host)", host)
 	}
 	return host, nil
 }

@@ -21,7 +21,9 @@ type Member struct {
 	Tree   wire.Tree    // of the client
 	Log    *slog.Logger // of the client
 
-	parties map[string]*zkclient.Party // those joined, by kind
+	mu      sync.Mutex
+	parties map[string]*zkclient.Party // by kind, joined or not
+	role    context.Context            // of the role that is played
 	group   sync.WaitGroup             // background work of the role, which ends with its context
 	fail    func(error)                // ends the role's context
 }
@@ -30,13 +32,16 @@ type Member struct {
 // has started in the background.
 func (m *Member) Play(ctx context.Context, role func(context.Context, *Member) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	m.fail = cancel
+	m.role, m.fail = ctx, cancel
 	unhook := context.AfterFunc(m.ZK.Context(), func() { cancel(context.Cause(m.ZK.Context())) })
 	defer m.group.Wait()
 	defer cancel(nil)
 	defer unhook()
 	return role(ctx, m)
 }
+
+// Context is the role's, for what has to be brought to its end whoever waits for it.
+func (m *Member) Context() context.Context { return m.role }
 
 // Background runs work, which ends at the latest with the role's context; Play waits for it.
 func (m *Member) Background(work func()) { m.group.Go(work) }
@@ -96,11 +101,11 @@ func (m *Member) nameTaken(ctx context.Context, kind, own string) (bool, error) 
 		return false, err
 	}
 	for _, name := range names {
-		data, stat, err := m.ZK.Get(ctx, party+"/"+name)
-		if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+		data, stat, ok, err := m.Read(ctx, party+"/"+name)
+		if err != nil {
 			return false, err
 		}
-		if err == nil && stat.Czxid < since.Czxid && string(data) == m.Client.Whoami {
+		if ok && stat.EphemeralOwner != 0 && stat.Czxid < since.Czxid && string(data) == m.Client.Whoami {
 			return true, nil
 		}
 	}
@@ -109,10 +114,12 @@ func (m *Member) nameTaken(ctx context.Context, kind, own string) (bool, error) 
 
 // Party is one of the session's parties, joined by this member or not.
 func (m *Member) Party(kind string) *zkclient.Party {
-	if p := m.parties[kind]; p != nil {
-		return p
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.parties[kind] == nil {
+		m.parties[kind] = m.ZK.Party(m.Tree.Party(kind), "")
 	}
-	return m.ZK.Party(m.Tree.Party(kind), "")
+	return m.parties[kind]
 }
 
 // Children are the names of a node's children, none if there is no such node.
@@ -122,6 +129,15 @@ func (m *Member) Children(ctx context.Context, path string) ([]string, error) {
 		return nil, nil
 	}
 	return names, err
+}
+
+// Read reads a node; ok is false if there is none, or this user may not read it.
+func (m *Member) Read(ctx context.Context, path string) (data []byte, stat zkclient.Stat, ok bool, err error) {
+	data, stat, err = m.ZK.Get(ctx, path)
+	if errors.Is(err, zkclient.ErrNoNode) || errors.Is(err, zkclient.ErrNoAuth) {
+		return nil, stat, false, nil
+	}
+	return data, stat, err == nil, err
 }
 
 // Unlock releases a lock, also when ctx has just ended: others wait for it.
@@ -137,26 +153,23 @@ func (m *Member) Unlock(ctx context.Context, lock *zkclient.Lock) error {
 // Meta reads S/meta of this epoch, with its version; ok is false if there is none, or it is another
 // session's.
 func (m *Member) Meta(ctx context.Context) (meta wire.Meta, version int32, ok bool, err error) {
-	data, stat, err := m.ZK.Get(ctx, m.Tree.Meta())
-	if errors.Is(err, zkclient.ErrNoNode) {
-		return wire.Meta{}, 0, false, nil
-	}
+	data, stat, ok, err := m.Read(ctx, m.Tree.Meta())
 	if err != nil {
 		return wire.Meta{}, 0, false, fmt.Errorf("cannot read the session's state: %w", err)
 	}
-	meta, ok = wire.DecodeMeta(data)
-	return meta, stat.Version, ok && meta.Of(m.Client.Epoch()), nil
+	meta, readable := wire.DecodeMeta(data)
+	return meta, stat.Version, ok && readable && meta.Of(m.Client.Epoch()), nil
 }
 
 // Terms are what the leader of this session asks all sources to agree on; nil if it asks nothing: a Python one.
 // S/meta is made in one transaction with S/watch/ready, and its epoch written into it a little later.
 func (m *Member) Terms(ctx context.Context) (wire.Terms, error) {
-	data, stat, err := m.ZK.Get(ctx, m.Tree.Meta())
-	if errors.Is(err, zkclient.ErrNoNode) {
-		return nil, nil
-	}
+	data, stat, ok, err := m.Read(ctx, m.Tree.Meta())
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the session's state: %w", err)
+	}
+	if !ok {
+		return nil, nil
 	}
 	meta, ok := wire.DecodeMeta(data)
 	born := stat.Czxid == m.Client.Epoch()

@@ -96,17 +96,14 @@ func (p *Pool) fault(ctx context.Context, dest wire.Dest) (string, error) {
 
 // state is what a destination says of itself, "" if it says nothing.
 func (p *Pool) state(ctx context.Context, whoami string) (string, error) {
-	data, _, err := p.m.ZK.Get(ctx, p.m.Tree.Dest(whoami))
-	if errors.Is(err, zkclient.ErrNoNode) {
-		err = nil
-	}
+	data, _, _, err := p.m.Read(ctx, p.m.Tree.Dest(whoami))
 	return string(data), err
 }
 
 // hasPort tells whether the port of an entry is still the destination's.
 func hasPort(ctx context.Context, m *member.Member, dest wire.Dest) (bool, error) {
-	port, _, err := m.ZK.Get(ctx, m.Tree.PortMap(dest.Whoami))
-	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+	port, _, _, err := m.Read(ctx, m.Tree.PortMap(dest.Whoami))
+	if err != nil {
 		return false, fmt.Errorf("cannot read the port of destination %s: %w", dest.Whoami, err)
 	}
 	return string(port) == string(wire.EncodeNumber(dest.Port)), nil
@@ -114,10 +111,7 @@ func hasPort(ctx context.Context, m *member.Member, dest wire.Dest) (bool, error
 
 // slotsOf is how many entries of S/destQueue a destination should have.
 func slotsOf(ctx context.Context, m *member.Member, whoami string) (int, error) {
-	data, _, err := m.ZK.Get(ctx, m.Tree.Slots(whoami))
-	if errors.Is(err, zkclient.ErrNoNode) {
-		return 1, nil
-	}
+	data, _, _, err := m.Read(ctx, m.Tree.Slots(whoami))
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the slots of destination %s: %w", whoami, err)
 	}
@@ -125,7 +119,7 @@ func slotsOf(ctx context.Context, m *member.Member, whoami string) (int, error) 
 	if err != nil || n < 1 {
 		return 1, nil
 	}
-	return n, nil
+	return min(n, wire.MaxSlots), nil
 }
 
 // offer puts a destination into S/destQueue until it is there so many times: one entry too much would
@@ -157,11 +151,11 @@ func queued(ctx context.Context, m *member.Member, dest wire.Dest) (int, error) 
 	}
 	n := 0
 	for _, name := range names {
-		data, _, err := m.ZK.Get(ctx, entries+"/"+name)
-		if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+		data, _, _, err := m.Read(ctx, entries+"/"+name)
+		if err != nil {
 			return 0, fmt.Errorf("cannot read the queue of destinations: %w", err)
 		}
-		if err == nil && string(data) == value {
+		if string(data) == value {
 			n++
 		}
 	}

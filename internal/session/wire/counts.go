@@ -36,7 +36,7 @@ func (c *Counts) Add(r Result) {
 		c.Changed += len(r.Paths)
 	case Unended:
 	default:
-		c.Failed += max(len(r.Paths), 1)
+		c.Failed += len(r.Paths)
 	}
 	c.Deleted += r.Deleted
 	c.Differences += r.Differences

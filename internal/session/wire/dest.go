@@ -4,6 +4,7 @@ package wire
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -42,16 +43,28 @@ func (d Dest) Host() string { return HostOf(d.Whoami) }
 // Encode gives the value of the entry.
 func (d Dest) Encode() []byte { return fmt.Appendf(nil, "%d:%s", d.Port, d.Whoami) }
 
-// DecodeDest reads the value of an entry.
+// DecodeDest reads the value of an entry. What it names becomes part of rsync's command line: the
+// host has to be a name and nothing else.
 func DecodeDest(value []byte) (Dest, error) {
 	port, whoami, _ := strings.Cut(string(value), ":")
-	host, _, ok := strings.Cut(whoami, ":")
-	number, err := strconv.Atoi(port)
-	if err != nil || !ok || host == "" {
-		return Dest{}, fmt.Errorf("cannot use destination %q: not of the form port:host:pid", value)
+	host, pid, ok := strings.Cut(whoami, ":")
+	number, err := strconv.ParseUint(port, 10, 16)
+	_, badPID := strconv.ParseUint(pid, 10, 64)
+	if err != nil || number == 0 || port[0] == '0' || !ok || badPID != nil || !IsHost(host) {
+		return Dest{}, fmt.Errorf("cannot use destination %.100q: not of the form port:host:pid", value)
 	}
-	return Dest{Port: number, Whoami: whoami}, nil
+	return Dest{Port: int(number), Whoami: whoami}, nil
 }
+
+// hostName matches the names and IPv4 addresses by which clients are known. An underscore is in no
+// name of the Internet, but in many of inner networks.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
+
+// IsHost tells whether clients can be known by this name.
+func IsHost(name string) bool { return hostName.MatchString(name) }
+
+// MaxSlots is how often a destination is in S/destQueue at the most.
+const MaxSlots = 1024
 
 // EncodeNumber gives the content of S/portmap/<whoami>, S/slots/<whoami> and S/deletes.
 func EncodeNumber(n int) []byte { return strconv.AppendInt(nil, int64(n), 10) }

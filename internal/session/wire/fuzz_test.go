@@ -87,7 +87,7 @@ func FuzzResult(f *testing.F) {
 	f.Add(Result{Paths: []Text{"1_/a"}, Outcome: Vanished, Within: true}.Encode())
 	f.Add([]byte("garbage"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		roundTrip(t, data, func(data []byte) (Result, bool) { return DecodeResult(data), true }, Result.Encode)
+		roundTrip(t, data, noError(DecodeResult), Result.Encode)
 	})
 }
 
@@ -101,6 +101,14 @@ func FuzzWanted(f *testing.F) {
 	f.Add(Wanted{Split: []string{WantedName("/a", 255)}, Share: []string{"b"}}.Encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		roundTrip(t, data, func(data []byte) (Wanted, bool) { return DecodeWanted(data), true }, Wanted.Encode)
+	})
+}
+
+func FuzzEpitaph(f *testing.F) {
+	f.Add(Epitaph{Epoch: 7, Cleaner: "h:1"}.Encode())
+	f.Add([]byte("garbage"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		roundTrip(t, data, func(data []byte) (Epitaph, bool) { return DecodeEpitaph(data), true }, Epitaph.Encode)
 	})
 }
 
@@ -124,8 +132,9 @@ func FuzzPosition(f *testing.F) {
 
 func FuzzDest(f *testing.F) {
 	f.Add([]byte("4444:host.example:17"))
-	f.Add([]byte("0x10:h:"))
-	f.Add([]byte("+7:h:x:y"))
+	for _, value := range []string{"0x10:h:", "+7:h:x:y", "-1:h:1", "0:h:1", "65536:h:1", "1:-e:1", "1:a b:1", "1:$(id):1", "1:h:1\n"} {
+		f.Add([]byte(value))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeDest), Dest.Encode) })
 }
 

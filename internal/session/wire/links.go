@@ -5,6 +5,7 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 )
 
 // LinkGroup is what one path holds of a group of hard links. Groups are told apart by the inode's
@@ -24,6 +25,13 @@ func DecodeLinks(data []byte) ([]LinkGroup, error) {
 	var groups []LinkGroup
 	if err := json.Unmarshal(data, &groups); err != nil {
 		return nil, fmt.Errorf("cannot read a note of hard links: %w", err)
+	}
+	for _, group := range groups {
+		for _, file := range group.Paths {
+			if !filepath.IsLocal(string(file)) || filepath.Clean(string(file)) != string(file) {
+				return nil, fmt.Errorf("cannot read a note of hard links: %.100q is no file below the base", file)
+			}
+		}
 	}
 	return groups, nil
 }

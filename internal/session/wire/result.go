@@ -50,7 +50,10 @@ const UnknownWorker = ""
 // ZooKeeper's limit of a request, 1 MiB.
 const maxResult = 64 << 10
 
-// Encode drops the lines that do not fit into a node.
+// maxNode bounds the result as a whole.
+const maxNode = 900 << 10
+
+// Encode drops the lines that do not fit into a node, and shortens paths that do not.
 func (r Result) Encode() []byte {
 	room := maxResult
 	for _, lines := range []*[]string{&r.Errors, &r.Examples} {
@@ -61,15 +64,31 @@ func (r Result) Encode() []byte {
 			}
 		}
 	}
-	return mustEncode(r)
+	data := mustEncode(r)
+	if len(data) > maxNode { // no path that the leader has queued is as long
+		paths := make([]Text, len(r.Paths))
+		for i, path := range r.Paths {
+			paths[i] = path[:min(len(path), 1000)]
+		}
+		r.Paths = paths
+		data = mustEncode(r)
+	}
+	return data
 }
 
-// DecodeResult reads a node of S/results. One that cannot be read is an account that cannot be
-// right: it is a failure of an unknown path.
-func DecodeResult(data []byte) Result {
+// DecodeResult reads a node of S/results. One that cannot be right tells of nothing.
+func DecodeResult(data []byte) (Result, error) {
 	var r Result
 	if err := json.Unmarshal(data, &r); err != nil {
-		return Result{Outcome: Failed, Errors: []string{fmt.Sprintf("cannot read the result %q: %v", data, err)}}
+		return Result{}, fmt.Errorf("cannot read the result %.100q: %w", data, err)
 	}
-	return r
+	switch r.Outcome {
+	case Unended, Completed, Failed, Vanished, Changed:
+	default:
+		return Result{}, fmt.Errorf("cannot read the result %.100q: it has no known outcome", data)
+	}
+	if r.Attempts < 0 || r.Bytes < 0 || r.Deleted < 0 || r.Differences < 0 || r.Seconds < 0 || len(r.Paths) > 0 == (r.Outcome == Unended) {
+		return Result{}, fmt.Errorf("cannot read the result %.100q: its numbers cannot be right", data)
+	}
+	return r, nil
 }

@@ -56,7 +56,10 @@ func TestResultIsBounded(t *testing.T) {
 	if len(data) > 2*maxResult {
 		t.Errorf("%d bytes", len(data))
 	}
-	got := DecodeResult(data)
+	got, err := DecodeResult(data)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if last := got.Errors[len(got.Errors)-1]; last != fmt.Sprintf("... and %d more", 10_000-len(got.Errors)+1) {
 		t.Errorf("the last line is %q of %d", last, len(got.Errors))
 	}

@@ -27,6 +27,12 @@ import (
 // errAsked ends a run of whose paths others should have a share.
 var errAsked = errors.New("idle jobs wait for a share of this run's paths")
 
+// errOver ends a run whose session is over before its work is done.
+var errOver = errors.New("the session is over")
+
+// errOutside is a task that is not below the base.
+var errOutside = errors.New("it is not below the base path")
+
 // severalPaths is what all failures of runs with several paths count as against a destination: one of
 // the paths may be at fault for each of them, which shows when they are tried one by one.
 const severalPaths = "several paths"
@@ -151,6 +157,9 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 	for i, t := range b.tasks {
 		looks.Go(func() (err error) {
 			parts[i], err = j.shift.worker.transport.look(looking, t)
+			if errors.Is(err, errOutside) && j.shift.knowsExtensions() { // not the base is another, but the task foreign
+				parts[i], err = part{held: t, fate: wire.Failed, problem: err}, nil
+			}
 			return err
 		})
 	}
@@ -197,7 +206,8 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 		if ctx.Err() != nil {
 			return a, context.Cause(ctx)
 		}
-		f.asked, f.lost, f.unable = errors.Is(err, errAsked), errors.Is(err, pool.ErrLost), unable(err)
+		f.asked, f.unable = errors.Is(err, errAsked), unable(err)
+		f.lost = errors.Is(err, pool.ErrLost) || errors.Is(err, errOver)
 		f.away = away()
 		if f.stalled = errors.Is(err, rsyncrunner.ErrStalled); f.stalled && !f.several && !f.away {
 			path := a.sent[0].task.Value
@@ -398,6 +408,7 @@ func (j *job) stoppable(ctx context.Context, b batch, r *run, res *wire.Result) 
 			cancel(pool.ErrLost)
 		}
 	})()
+	defer context.AfterFunc(j.shift.broken, func() { cancel(errOver) })()
 	result, err := j.shift.worker.transport.send(limited, r, res)
 	if errors.Is(err, errAsked) {
 		if e := zkclient.Sleep(ctx, j.timing().Settle); e != nil { // the receiver ends a little later
@@ -432,6 +443,8 @@ func (j *job) sayNotRun(f facts, r *run, err error) {
 	switch {
 	case f.asked && f.several:
 		log.Info(fmt.Sprintf("The %s are shared with idle jobs", r.name), "event", "shared")
+	case f.lost && errors.Is(err, errOver):
+		log.Info(fmt.Sprintf("The %s is given back: %v", r.name, err))
 	case f.lost:
 		log.Warn(fmt.Sprintf("Destination %s has left while it was receiving", whoami), "event", "destination-left")
 	case f.stalled:

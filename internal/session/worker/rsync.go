@@ -79,7 +79,7 @@ func (t *Rsync) look(ctx context.Context, h held) (p part, err error) {
 		return p, nil
 	}
 	if p.rel, err = task.Within(t.source.Base.Dir); err != nil {
-		return p, fmt.Errorf("%w (--rsyncpath of the master is another than of this source)", err)
+		return p, fmt.Errorf("%w: %w (--rsyncpath of the master is another than of this source)", errOutside, err)
 	}
 	if t.source.LeftOut(p.rel) { // what a Python master, or an older file of paths, does not know
 		p.fate = wire.Completed

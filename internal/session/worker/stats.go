@@ -39,7 +39,12 @@ func (w *Worker) addStats(ctx context.Context, m *member.Member) error {
 	if len(stats) == 0 {
 		return nil
 	}
-	if err := m.ZK.AddCounters(ctx, m.Tree.Stats(), stats); err != nil {
+	err := m.ZK.AddCounters(ctx, m.Tree.Stats(), stats)
+	if errors.Is(err, zkclient.ErrNotCounter) || errors.Is(err, zkclient.ErrNoAuth) { // somebody has written there
+		w.noStats(err)
+		return nil
+	}
+	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, zkclient.ErrSessionLost) { // else they may have been added
 			w.collect(stats)
 		}

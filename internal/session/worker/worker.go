@@ -5,7 +5,7 @@ package worker
 import (
 	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -39,6 +39,7 @@ type Worker struct {
 	pace      *pace
 	record    *pool.Record
 	causes    *causes
+	noStats   func(error) // says, once, that the session's statistics cannot be kept
 
 	mu     sync.Mutex
 	blamed map[wire.Text][]string // the destinations that have failed at a path, each time
@@ -50,8 +51,14 @@ func New(client *member.Client, transport Transport, cfg Config) *Worker {
 	cfg.Jobs = max(cfg.Jobs, 1)
 	cfg.Batch = min(cmp.Or(cfg.Batch, 500), 500)
 	cfg.BatchTime = cmp.Or(cfg.BatchTime, 5*time.Second)
+	var once sync.Once
+	noStats := func(err error) {
+		once.Do(func() {
+			client.Log.Warn(fmt.Sprintf("The session has no statistics: %v", err), "event", "set-aside", "error", err)
+		})
+	}
 	return &Worker{
-		client: client, cfg: cfg, transport: transport, pace: newPace(cfg.BatchTime, cfg.Batch), record: pool.NewRecord(), causes: newCauses(),
+		noStats: noStats, client: client, cfg: cfg, transport: transport, pace: newPace(cfg.BatchTime, cfg.Batch), record: pool.NewRecord(), causes: newCauses(),
 		blamed: map[wire.Text][]string{}, stats: rsyncrunner.Stats{},
 	}
 }
@@ -61,6 +68,7 @@ type shift struct {
 	worker   *Worker
 	m        *member.Member
 	waiting  context.Context // ends when the session is over
+	broken   context.Context // ends when it is over before its work is done: what is in hand is given back
 	paths    *zkclient.Queue
 	ext      *zkclient.Queue
 	pool     *pool.Pool
@@ -72,7 +80,8 @@ type shift struct {
 func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready) error {
 	select {
 	case <-ready.Stopped:
-		return w.over(ready)
+		w.client.Log.Debug("the run is over")
+		return nil
 	case <-ready.Started:
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -87,13 +96,22 @@ func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready
 		case <-waiting.Done():
 		}
 	})
+	broken, end := context.WithCancel(ctx)
+	defer end()
+	m.Background(func() {
+		select {
+		case <-ready.Broken:
+			end()
+		case <-broken.Done():
+		}
+	})
 	flushed := make(chan struct{})
 	m.Background(func() {
 		defer close(flushed)
 		w.flushStats(ctx, waiting, m)
 	})
 	s := &shift{
-		worker: w, m: m, waiting: waiting, extended: m.WatchExtended(waiting),
+		worker: w, m: m, waiting: waiting, broken: broken, extended: m.WatchExtended(waiting),
 		paths: m.ZK.Queue(m.Tree.PathQueue()), ext: m.ZK.Queue(m.Tree.ExtQueue()),
 		pool: pool.New(m, w.record, waiting), budget: m.Budget(w.cfg.MaxDelete),
 	}
@@ -105,18 +123,13 @@ func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready
 		return err
 	}
 	<-flushed
-	return errors.Join(w.addStats(ctx, m), w.over(ready))
-}
-
-// over is the end of the session as a worker sees it.
-func (w *Worker) over(ready *member.Ready) error {
+	w.client.Log.Debug("the run is over")
 	select {
-	case <-ready.Gone:
-		w.client.Log.Warn("The run was cleaned up by another source")
+	case <-ready.Gone: // nobody reads them any more
+		return nil
 	default:
-		w.client.Log.Debug("the run is over")
+		return w.addStats(ctx, m)
 	}
-	return nil
 }
 
 // knowsExtensions tells whether the leader does.

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
+)
+
+// asked is a client that can be asked to end, as a signal does.
+func asked() (change func(*Config), ask func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	return func(c *Config) { c.Member.Ending = ctx }, func() { cancel(errStopped) }
+}
+
+// A master that is asked to end has all others give back what they have, and leave; what is unfinished is told, and
+// nothing is in the way of the next start.
+func TestMasterIsAskedToEnd(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.slowEnd()
+	r.rest()
+	failed, report := filepath.Join(t.TempDir(), "failed"), filepath.Join(t.TempDir(), "report")
+	ending, ask := asked()
+	master := r.queued(ending, func(c *Config) { c.Leader.Failed, c.Leader.Report = failed, report })
+	begun := r.slowEndLast()
+	slave, dest := r.source(2, slow), r.destination(3)
+	begun()
+	ask()
+	err := r.wait(master)
+	if !errors.Is(err, errStopped) || !strings.Contains(err.Error(), "--paths-from="+failed) {
+		t.Errorf("error %v, want the cause, and how to go on", err)
+	}
+	for name, run := range map[string]*running{"slave": slave, "destination": dest} {
+		if err := r.wait(run); !errors.Is(err, wire.ErrEnded) || !strings.Contains(err.Error(), errStopped.Error()) {
+			t.Errorf("%s: error %v, want one that says that the master has ended the run, and why", name, err)
+		}
+	}
+	r.left()
+	lines := r.reported(report)
+	total, left := lines[len(lines)-1], strings.Count(r.read(failed), "\n")
+	if total.Unfinished == 0 || total.Unfinished != left || total.Completed+left != 10 {
+		t.Errorf("%d unfinished and %d completed of 10, %d lines in --failed", total.Unfinished, total.Completed, left)
+	}
+	r.log.reset()
+	r.finish(r.queued(func(c *Config) { c.Leader.PathsFrom = failed }), r.source(2), r.destination(3))
+	r.identical()
+}
+
+// The master's own job gives back what it has, too.
+func TestMasterAtWorkIsAskedToEnd(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.slowEnd()
+	ending, ask := asked()
+	master, dest := r.source(1, ending, slow, jobs(1)), r.destination(2)
+	r.waitFor("is sending path " + r.path("dir002/dir001") + " ")
+	ask()
+	if err := r.wait(master); !errors.Is(err, errStopped) || !errors.Is(err, wire.ErrIncomplete) {
+		t.Errorf("error %v, want the cause, and that not all is done", err)
+	}
+	if err := r.wait(dest); !errors.Is(err, wire.ErrEnded) {
+		t.Errorf("error %v, want one that says that the master has ended the run", err)
+	}
+	r.left()
+}
+
+// A source that is asked to end before a run has begun, or that follows another one, ends at once, and no run begins.
+func TestOthersAreAskedToEnd(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	ending, ask := asked()
+	lock := r.zk().Lock(r.tree().Lock(), "")
+	if ok, err := lock.TryAcquire(t.Context()); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	waiting, dest := r.source(1, ending), r.destination(2, ending)
+	r.waitFor("event=waiting-for-lock")
+	ask()
+	for _, run := range []*running{waiting, dest} {
+		if err := r.wait(run); !errors.Is(err, errStopped) {
+			t.Errorf("error %v, want the cause", err)
+		}
+	}
+}
+
+// Without ZooKeeper a master that is asked to end does end.
+func TestMasterIsAskedToEndWithoutZookeeper(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	proxy := zktest.NewProxy(t, r.addr)
+	r.addr = proxy.Addr()
+	ending, ask := asked()
+	master := r.queued(ending, func(c *Config) {
+		c.Member.Zookeeper.SessionTimeout = 2 * time.Second
+		c.Member.Zookeeper.ConnectTimeout = time.Second
+		c.Member.Timing.Ending = time.Second
+	})
+	proxy.Cut()
+	ask()
+	if err := r.wait(master); err == nil {
+		t.Error("it is said to have gone well")
+	}
+}
+
+// A run that is gone, as somebody has deleted its znodes, ends for all with an error that says so.
+func TestRunThatIsGone(t *testing.T) {
+	for name, c := range map[string]struct {
+		remove  func(*rig, *zkclient.Client) error
+		cleaned bool // the master can still clean up
+	}{
+		"watch node": {func(r *rig, zk *zkclient.Client) error { return zk.Delete(t.Context(), r.tree().Ready()) }, true},
+		"all":        {func(r *rig, zk *zkclient.Client) error { return zk.DeleteTree(t.Context(), r.tree().Root()) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.makeTree(smallTree)
+			r.slowEnd()
+			r.rest()
+			failed := filepath.Join(t.TempDir(), "failed")
+			master := r.queued(func(c *Config) { c.Leader.Failed = failed })
+			begun := r.slowEndLast()
+			slave, dest := r.source(2, slow), r.destination(3)
+			begun()
+			if err := c.remove(r, r.zk()); err != nil && !errors.Is(err, zkclient.ErrNotEmpty) {
+				t.Fatal(err)
+			}
+			for name, run := range map[string]*running{"master": master, "slave": slave, "destination": dest} {
+				if err := r.wait(run); err == nil || !strings.Contains(err.Error(), "are gone") {
+					t.Errorf("%s: error %v, want one that says that the znodes are gone", name, err)
+				}
+			}
+			if data, err := os.ReadFile(failed); err != nil || !strings.Contains(string(data), r.path("dir002/dir001")) {
+				t.Errorf("--failed has %q (%v), want what was in work", data, err)
+			}
+			if c.cleaned {
+				r.left()
+			}
+		})
+	}
+}
+
+// Somebody else than the master ends the run: nobody takes that for its end.
+func TestRunThatAStrangerEnds(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.rest()
+	master, slave := r.queued(), r.source(2)
+	if _, err := r.zk().Set(t.Context(), r.tree().Ready(), []byte(wire.Stop), -1); err != nil {
+		t.Fatal(err)
+	}
+	for name, run := range map[string]*running{"master": master, "slave": slave} {
+		if err := r.wait(run); err == nil || !strings.Contains(err.Error(), "it was not the master") {
+			t.Errorf("%s: error %v, want one that says who has not ended the run", name, err)
+		}
+	}
+	r.left()
+}
+
+// short has ZooKeeper sessions end soon.
+func short(c *Config) { c.Member.Zookeeper.SessionTimeout = 2 * time.Second }
+
+// A source that finds a run whose master has lost its connection follows it when that is back.
+func TestMasterComesBack(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	proxy := zktest.NewProxy(t, r.addr)
+	direct := r.addr
+	r.addr = proxy.Addr()
+	master := r.queued(short)
+	r.addr = direct
+	proxy.Cut()
+	r.nobodyLeft()
+	newcomer := r.source(2)
+	r.waitFor("event=waiting-for-master")
+	proxy.Heal()
+	r.waitFor("event=master-is-back")
+	r.finish(newcomer, r.destination(3), master)
+	r.identical()
+	r.left()
+}
+
+// A source that is started right after a crash waits until ZooKeeper has seen the others gone.
+func TestSourceAfterACrash(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	proxy := zktest.NewProxy(t, r.addr)
+	direct := r.addr
+	r.addr = proxy.Addr()
+	dead := []*running{r.queued(short), r.destination(2, short)}
+	r.waitFor("Added destination")
+	r.addr = direct
+	ghost := r.zk()
+	r.must(ghost.Party(r.tree().Party(wire.PartyAll), "dead:1").Join(t.Context()))
+	proxy.Cut()
+	lock := func() int {
+		names, err := r.zk().Children(t.Context(), r.tree().Lock())
+		r.must(err)
+		return len(names)
+	}
+	r.until("the master's lock is free", func() bool { return lock() == 0 })
+	source := r.source(3)
+	r.waitFor("event=waiting-for-master")
+	ghost.Close()
+	if err := r.wait(source); !errors.Is(err, ErrUnclean) || !strings.Contains(err.Error(), "start the session again") {
+		t.Errorf("error %v, want ErrUnclean, and what to do", err)
+	}
+	r.left()
+	proxy.Heal()
+	for _, run := range dead {
+		if err := r.wait(run); err == nil || !strings.Contains(err.Error(), "cleaned up by another source (127.0.0.3:") {
+			t.Errorf("error %v, want one that names who has cleaned up", err)
+		}
+	}
+}
