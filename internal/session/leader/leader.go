@@ -261,7 +261,7 @@ func (l *Leader) lost(err error) error {
 // know already.
 func (l *Leader) stop(ctx context.Context, m *member.Member) error {
 	end := wire.Done
-	if l.broken != nil && l.ending.Err() != nil {
+	if l.broken != nil && (l.ending.Err() != nil || l.client.Ended() != nil) {
 		end = fmt.Sprintf("%v (%s)", l.broken, l.client.Whoami)
 	}
 	err := l.ledger.update(ctx, m, func(meta *wire.Meta) { meta.End = end }, zkclient.OpSet(m.Tree.Ready(), []byte(wire.Stop), -1))
