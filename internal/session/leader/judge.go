@@ -25,8 +25,8 @@ import (
 type judge struct {
 	ledger  *ledger
 	account *account
-	aside   map[string]bool // nodes that cannot be removed
-	suspect map[string]bool // what held an entry at the last look, and was no client's
+	aside   map[string]bool      // nodes that cannot be removed
+	suspect map[string]time.Time // ephemeral nodes that hold an entry and are no client's, since when
 
 	last  member.Backlog // at the last look
 	since time.Time      // when it was last seen to change, or the judge has looked
@@ -114,12 +114,13 @@ func (j *judge) holders(ctx context.Context, m *member.Member, queue string) err
 	}
 	for i, name := range names {
 		node := queue + "/taken/" + name
-		known := j.suspect[node]
-		if delete(j.suspect, node); clients[owners[i]] {
+		if clients[owners[i]] {
 			continue
 		}
-		if !known { // it may be gone soon
-			j.suspect[node] = true
+		if since := j.suspect[node]; owners[i] != 0 && (since.IsZero() || time.Since(since) < m.Client.Timing.Ghost) {
+			if since.IsZero() { // it may leave by itself
+				j.suspect[node] = time.Now()
+			}
 			continue
 		}
 		if stat, found, err := m.ZK.Exists(ctx, node); err != nil || !found || stat.EphemeralOwner != owners[i] {

@@ -53,7 +53,7 @@ type Timing struct {
 	NeedGo     time.Duration // (30 s) until the leader says that no source can take some paths
 	GiveUp     time.Duration // (10 min) until it ends without such paths, once they are all that is left
 	Ending     time.Duration // (30 s) a client that is asked to end tries to reach ZooKeeper
-	Ghost      time.Duration // (2 min) after the end, until the leader no longer waits for who does not leave
+	Ghost      time.Duration // (2 min) until the leader no longer waits for who does not leave, or holds an entry and is no client
 }
 
 func (t Timing) withDefaults() Timing {
