@@ -83,7 +83,7 @@ func (a *account) sort(r wire.Result) (paths, foreign []wire.Text) {
 	a.mixed = a.mixed || a.clients.met || r.Who == wire.UnknownWorker
 	for i, path := range r.Paths {
 		twice := a.mixed && a.ended[maphash.String(a.seed, string(path))]
-		if (twice || a.ledger.isOpen(path)) && !slices.Contains(r.Paths[:i], path) {
+		if twice || a.ledger.isOpen(path) && (a.mixed || !slices.Contains(r.Paths[:i], path)) {
 			paths = append(paths, path)
 		} else {
 			foreign = append(foreign, path)

@@ -280,12 +280,8 @@ func (l *Leader) stop(ctx context.Context, m *member.Member) error {
 // bury removes the watch node, and leaves a note about how the session has ended for those who are not
 // connected now.
 func (l *Leader) bury(ctx context.Context, m *member.Member) error {
-	epitaph := wire.Epitaph{Epoch: l.client.Epoch(), Cleaner: l.cleaner}.Encode()
-	_, err := m.ZK.Set(ctx, m.Tree.Ended(), epitaph, -1)
-	if errors.Is(err, zkclient.ErrNoNode) {
-		_, err = m.ZK.CreatePath(ctx, m.Tree.Ended(), epitaph, zkclient.Persistent)
-	}
-	if err != nil && !refused(err) && !errors.Is(err, zkclient.ErrNodeExists) { // else some will not know why
+	note := wire.Epitaph{Epoch: l.client.Epoch(), Cleaner: l.cleaner}.Encode()
+	if _, err := m.ZK.Set(ctx, m.Tree.Ended(), note, -1); err != nil && !refused(err) { // else they will not know
 		return fmt.Errorf("cannot note the end of the session: %w", err)
 	}
 	if err := m.ZK.DeleteTree(ctx, m.Tree.Ready()); err != nil {

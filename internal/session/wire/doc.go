@@ -73,7 +73,7 @@
 //	                            counts if it was made in the transaction that made S/watch/ready.
 //	S/synced/<whoami>           JSON ([Synced]): of which results a destination has the data on its disk.
 //	                            S/synced itself is set in each transaction that changes one.
-//	S/watch/ended               JSON ([Epitaph]): how the last session has ended
+//	S/watch                     JSON ([Epitaph]): how the last session has ended
 //	S/deletes                   decimal: what --max-delete leaves; its children are shares of runs
 //
 // Times are in seconds, sizes in bytes.

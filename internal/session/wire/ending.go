@@ -13,7 +13,7 @@ var ErrEnded = errors.New("the master has ended the run before all was done")
 // Done is what [Meta] says of the end of a session that was led to its end.
 const Done = "done"
 
-// Epitaph is the content of S/watch/ended: how the last session of this name has ended. It is for
+// Epitaph is the content of S/watch: how the last session of this name has ended. It is for
 // clients that were not connected then, and stays.
 type Epitaph struct {
 	Epoch   int64  `json:"epoch"`             // of that session

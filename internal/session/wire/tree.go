@@ -80,7 +80,7 @@ func (t Tree) Split() string               { return t.root + "/split" }
 func (t Tree) Wanted() string              { return t.root + "/wanted" }
 func (t Tree) Idle() string                { return t.root + "/idle" }
 func (t Tree) Deletes() string             { return t.root + "/deletes" }
-func (t Tree) Ended() string               { return t.root + "/watch/ended" }
+func (t Tree) Ended() string               { return t.root + "/watch" }
 func (t Tree) Sync() string                { return t.root + "/sync" }
 func (t Tree) AllSynced() string           { return t.root + "/synced" }
 func (t Tree) Synced(whoami string) string { return t.AllSynced() + "/" + whoami }
