@@ -35,7 +35,7 @@ const always = "qdtcsz"
 // it is there. It is the same whoever plays which role.
 var contract = []sessionNode{
 	{"", "", "", always},
-	{"watch", "", "", always},
+	{"watch", "", "", "qdtcs"},
 	{"watch/ready", "start", "", "qdtc"},
 	{"watch/ready", "stop", "", "s"},
 	{"lock", "", "", always},
@@ -108,9 +108,11 @@ var (
 		{"pathQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
 		// Every Python source begins by making the parent of the counters.
 		{"stats", "", "", "qdt"},
+		{"watch", "", "", "z"},
 	}
 	// A Go master uses extensions. It takes results in at once, and counts them in meta.
 	underGo = []sessionNode{
+		{"watch", `{"epoch":<epoch>}`, "", "z"},
 		{"results", "", "", "qdtcs"},
 		{"split", "", "", "qdtcs"},
 		{"sync", "on", "", "qdtc"},
@@ -142,16 +144,19 @@ var (
 		{"parties/ext/<uuid>__party__", "<slave>", "<slave>", "tc"},
 		{"parties/ext/<uuid>__party__", "<dest>", "<dest>", "dtc"},
 		{"parties/bases/base-<seq>", "<position>", "<slave>", "tc"},
+		{"keys/<dest>", "<key>", "<dest>", "dtc"},
 		{"parties/bases/base-<seq>", "<position>", "<dest>", "dtc"},
 	}
 	goUnderGo = []sessionNode{
+		{"keys", "", "", "dtcs"},
 		{"synced/<dest>", "<zxids>", "", "dtcs"},
 		{"extQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
 		{"meta", metaWith(4, 0), "", "qdt"},
 		{"meta", metaWith(4, 3), "", "c"},
-		{"meta", metaWith(4, 4), "", "s"},
+		{"meta", metaWith(4, 4, "done"), "", "s"},
 	}
 	goUnderPython = []sessionNode{
+		{"keys", "", "", "dtcsz"},
 		{"parties/bases", "", "", "dtcsz"},
 		{"parties/ext", "", "", "dtcsz"},
 	}
@@ -160,15 +165,19 @@ var (
 		{"stats", "", "", "t"},
 		{"meta", metaWith(3, 0), "", "qdt"},
 		{"meta", metaWith(3, 2), "", "c"},
-		{"meta", metaWith(3, 3), "", "s"},
+		{"meta", metaWith(3, 3, "done"), "", "s"},
 	}
 )
 
 // metaWith is S/meta of a run with so many paths, so many of them completed.
-func metaWith(paths, done int) string {
+func metaWith(paths, done int, end ...string) string {
+	ended := ""
+	if len(end) > 0 {
+		ended = fmt.Sprintf(`,"end":%q`, end[0])
+	}
 	return fmt.Sprintf(`{"format":1,"id":"<id>","epoch":<epoch>,"step":<step>,"queued":%d,"cuts":0,"again":0,"pass":0,"cursor":"1_<src>/dir001","ended":`+
 		`{"unfinished":0,"failed":0,"completed":%d,"vanished":0,"changed":0,"deleted":0,"differences":0,"exhausted":false},`+
-		`"terms":{"excl_usr":"root","excludere":"/\\.snapshots(/.*|$)","rsyncpath":"<src>"}}`, paths, done)
+		`"terms":{"excl_usr":"root","excludere":"/\\.snapshots(/.*|$)","rsyncpath":"<src>"},"timeout":10%s}`, paths, done, ended)
 }
 
 type sessionNode struct{ name, data, owner, steps string }
@@ -236,6 +245,7 @@ func play(t *testing.T, master, others kind, show func(step rune, nodes []string
 	stat, _, err := r.zk.Exists(t.Context(), r.at("watch", "ready"))
 	ok(t, err)
 	names[fmt.Sprintf(`"epoch":%d,`, stat.Czxid)] = `"epoch":<epoch>,`
+	names[fmt.Sprintf(`{"epoch":%d}`, stat.Czxid)] = `{"epoch":<epoch>}`
 	show(queued, r.nodes(names))
 
 	dest := r.destination(others)
@@ -355,6 +365,9 @@ func (r *rig) nodes(names map[string]string, guests ...int64) []string {
 		}
 		if name == "meta" {
 			line.data = metaStep.ReplaceAllString(metaID.ReplaceAllString(line.data, `"id":"<id>"`), `"step":<step>`)
+		}
+		if strings.HasPrefix(name, "keys/") {
+			line.data = "<key>"
 		}
 		if name == "place" { // what these hold is of this machine
 			line.data = "<place>"

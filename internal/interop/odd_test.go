@@ -183,8 +183,13 @@ func TestPythonCleansUpAfterAGoMaster(t *testing.T) {
 	t.Parallel()
 	r := newLostRig(t)
 	first := r.begin(golang)
-	first.Terminate()
-	wantExit(t, first, 143)
+	first.Kill()
+	party := r.zk.Party(r.at("parties", "allsd"), "")
+	until(t, "the dead master's session is over", func() bool {
+		n, err := party.Count(t.Context())
+		ok(t, err)
+		return n == 0
+	})
 	unfinished := r.values("pathQueue")
 	slices.Sort(unfinished)
 

@@ -25,6 +25,7 @@ const defaultStartTimeout = 10 * time.Second
 // DaemonConfig describes an rsync daemon with one module.
 type DaemonConfig struct {
 	Module    string
+	Hidden    string // the same under another name, which the daemon does not list; "": none
 	Path      string // absolute; need not exist yet
 	Port      int
 	DropCache bool         // a patched rsync only
@@ -59,6 +60,11 @@ func StartDaemon(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 	if err := checkModule(cfg.Module); err != nil {
 		return nil, err
 	}
+	if cfg.Hidden != "" {
+		if err := checkModule(cfg.Hidden); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.DropCache {
 		if err := checkDropCache(ctx, cfg.program); err != nil {
 			return nil, err
@@ -78,7 +84,7 @@ func launch(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 	}
 	may := privileges()
 	comment := rand.Text()
-	config, err := writeConfig(cfg.TempDir, moduleConfig(cfg.Module, comment, may))
+	config, err := writeConfig(cfg.TempDir, moduleConfig(cfg.Module, cfg.Hidden, comment, may))
 	if err != nil {
 		return nil, err
 	}

@@ -222,13 +222,14 @@ func TestModulePath(t *testing.T) {
 }
 
 func TestModuleConfig(t *testing.T) {
-	head := "reverse lookup = no\nlisten backlog = 128\n[zkrs-s]\ncomment = c\npath = %ZKRS_MODULE_PATH%\nread only = no\n"
+	head := "reverse lookup = no\nlisten backlog = 128\npath = %ZKRS_MODULE_PATH%\nread only = no\n"
+	const modules = "[zkrs-s]\ncomment = c\n[hidden]\nlist = no\n"
 	for may, want := range map[privilege]string{
-		{root: true, chroot: true}: head + "uid = 0\ngid = 0\nuse chroot = yes\n",
-		{root: true}:               head + "uid = 0\ngid = 0\nuse chroot = no\nmunge symlinks = no\n",
-		{}:                         head + "use chroot = no\nmunge symlinks = no\n",
+		{root: true, chroot: true}: head + "uid = 0\ngid = 0\nuse chroot = yes\n" + modules,
+		{root: true}:               head + "uid = 0\ngid = 0\nuse chroot = no\nmunge symlinks = no\n" + modules,
+		{}:                         head + "use chroot = no\nmunge symlinks = no\n" + modules,
 	} {
-		if got := moduleConfig("zkrs-s", "c", may); got != want {
+		if got := moduleConfig("zkrs-s", "hidden", "c", may); got != want {
 			t.Errorf("%+v:\n%s\nwant\n%s", may, got, want)
 		}
 	}

@@ -77,13 +77,12 @@ type privilege struct {
 	chroot bool
 }
 
-// moduleConfig returns the daemon's config file. comment tells this daemon from any other.
-func moduleConfig(module, comment string, may privilege) string {
+// moduleConfig returns the daemon's config file. comment tells this daemon from any other. The hidden
+// module, if there is one, is not in the daemon's list.
+func moduleConfig(module, hidden, comment string, may privilege) string {
 	lines := []string{
 		"reverse lookup = no",
 		"listen backlog = 128", // with rsync's own 5, 52 of 60 connections at once took a second
-		"[" + module + "]",
-		"comment = " + comment,
 		"path = %" + modulePathVariable + "%",
 		"read only = no",
 	}
@@ -94,6 +93,10 @@ func moduleConfig(module, comment string, may privilege) string {
 		lines = append(lines, "use chroot = yes")
 	} else {
 		lines = append(lines, "use chroot = no", "munge symlinks = no")
+	}
+	lines = append(lines, "["+module+"]", "comment = "+comment)
+	if hidden != "" {
+		lines = append(lines, "["+hidden+"]", "list = no")
 	}
 	return strings.Join(lines, "\n") + "\n"
 }

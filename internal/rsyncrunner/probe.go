@@ -55,6 +55,15 @@ func probe(ctx context.Context, addr, module, comment string) error {
 	return err
 }
 
+// ProbeHidden is an error only if the rsync daemon at addr says that it has no such module.
+func ProbeHidden(ctx context.Context, addr, module string) error {
+	err := enter(ctx, addr, module)
+	if errors.As(err, new(refusal)) {
+		return fmt.Errorf("cannot use the rsync daemon at %s, is it that of another session? %w: %w", addr, err, ErrStranger)
+	}
+	return nil
+}
+
 // enter asks for a module, as a client does that is about to transfer, and leaves when it is let in.
 func enter(ctx context.Context, addr, module string) error {
 	return converse(ctx, enterTimeout, addr, module, func(line string) bool { return strings.HasPrefix(line, "@RSYNCD: OK") })

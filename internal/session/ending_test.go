@@ -222,3 +222,43 @@ func TestSourceAfterACrash(t *testing.T) {
 		}
 	}
 }
+
+// A source that meets the daemon of another session of the same name, on another ZooKeeper, changes nothing there.
+func TestDestinationOfAnotherZookeeper(t *testing.T) {
+	r, o := newRig(t), newRigAlone(t)
+	other := zktest.Start(t)
+	o.addr, o.name = other.Addr(), r.name
+	for _, rig := range []*rig{r, o} {
+		rig.makeTree(smallTree)
+		rig.rest()
+	}
+	r.put(o.dst, "precious")
+	deletes := func(c *Config) { c.Rsync.Delete = true }
+	// Here a destination has left its port to that of the other session, which has not been noticed.
+	port := freePort(t)
+	theirs := o.destination(3, func(c *Config) { c.Destination.Port = port })
+	master, otherMaster := r.queued(deletes), o.queued(deletes)
+	o.waitFor("Added destination")
+	gone := r.zk()
+	whoami := wire.Whoami("127.0.0.3", 1)
+	key := r.tree().NewKey(strings.Repeat("A", 26))
+	for node, data := range map[string]string{
+		r.tree().PortMap(whoami): string(wire.EncodeNumber(port)), r.tree().Key(whoami): string(key.Encode()),
+		r.tree().Party(wire.PartyExt) + "/gone__party__": whoami,
+	} {
+		_, err := gone.CreatePath(t.Context(), node, []byte(data), zkclient.Ephemeral)
+		r.must(err)
+	}
+	r.must(gone.Queue(r.tree().DestQueue()).Put(t.Context(), zkclient.DefaultPriority, wire.Dest{Port: port, Whoami: whoami}.Encode()))
+	slave := r.source(2, deletes, func(c *Config) { c.Member.Timing.SetAside = time.Hour })
+	r.waitFor("event=set-aside destination=" + whoami)
+	gone.Close()
+	entries, err := os.ReadDir(o.dst)
+	if r.must(err); len(entries) != 1 {
+		t.Errorf("the other session's destination has %v, want what was there", entries)
+	}
+	r.finish(r.destination(4), slave, master)
+	r.identical()
+	o.finish(o.source(2, deletes), theirs, otherMaster)
+	o.identical()
+}

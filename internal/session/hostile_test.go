@@ -182,7 +182,7 @@ func TestHostileNodes(t *testing.T) {
 			r.finish(slave, dest)
 			r.identical()
 			r.logged(fmt.Sprintf("10 completed, %d failed, 0 vanished, 0 changed, 0 unfinished", c.failed))
-			if c.failed > 0 && strings.Count(r.log.String(), "event=set-aside") < c.failed {
+			if c.failed > 0 && strings.Count(r.log.String(), "event=foreign") < c.failed {
 				t.Errorf("fewer than %d things are named", c.failed)
 			}
 			if t.Failed() {

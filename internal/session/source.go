@@ -343,7 +343,7 @@ func (s *source) transport() (worker.Transport, error) {
 		return nil, err
 	}
 	return worker.NewRsync(guarded, worker.RsyncConfig{
-		Options: s.cfg.Rsync, Module: s.client.Tree.Module(), Prefetch: s.cfg.Prefetch, Lookup: s.client.Timing.Lookup, Stall: s.cfg.Stall,
+		Options: s.cfg.Rsync, Prefetch: s.cfg.Prefetch, Lookup: s.client.Timing.Lookup, Stall: s.cfg.Stall,
 		Groups: cmp.Or(s.cfg.Leader.Groups, leader.Groups), Stdout: s.cfg.Stdout, Output: s.cfg.Output, Logger: s.client.Log,
 	}), nil
 }

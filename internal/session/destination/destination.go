@@ -5,6 +5,7 @@ package destination
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ type Destination struct {
 	client  *member.Client
 	base    *guard.Base // nil: lines are received, into no base
 	cfg     Config
+	key     wire.Key // tells this process from others
 	health  *health
 	flusher *flusher
 	failed  []time.Time // when starts have failed, of a daemon or of its announcement
@@ -55,7 +57,7 @@ func New(client *member.Client, base *guard.Base, cfg Config) *Destination {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Destination{client: client, base: base, cfg: cfg, health: &health{base: base}, flusher: newFlusher(base)}
+	return &Destination{client: client, base: base, cfg: cfg, key: client.Tree.NewKey(rand.Text()), health: &health{base: base}, flusher: newFlusher(base)}
 }
 
 // daemon is what serves the sources: rsync, or the netcat test.
@@ -162,7 +164,7 @@ func (d *Destination) serve(ctx context.Context, m *member.Member, ready *member
 	if problem != nil && !problem.waits && !d.served {
 		return fmt.Errorf("%w: %w", errUnfit, problem)
 	}
-	offer, err := pool.NewOffer(ctx, m, port, d.cfg.Slots)
+	offer, err := pool.NewOffer(ctx, m, port, d.cfg.Slots, d.key)
 	if err != nil {
 		return err
 	}

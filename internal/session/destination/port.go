@@ -51,7 +51,7 @@ func (d *Destination) startDaemon(ctx context.Context, port int) (daemon, error)
 		return rsyncrunner.StartNetcat(ctx, port, d.cfg.Output, log)
 	}
 	return rsyncrunner.StartDaemon(ctx, rsyncrunner.DaemonConfig{
-		Module: d.client.Tree.Module(), Path: d.base.Dir, Port: port, DropCache: d.cfg.DropCache,
+		Module: d.client.Tree.Module(), Hidden: d.key.Module, Path: d.base.Dir, Port: port, DropCache: d.cfg.DropCache,
 		TempDir: d.cfg.TempDir, Output: d.cfg.Output, Logger: log,
 	})
 }

@@ -76,7 +76,7 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 				return fmt.Errorf("cannot clean up the session: %w", err)
 			}
 			l.log().Warn(fmt.Sprintf("%v. It stays; have it deleted by an administrator of ZooKeeper, or use another session name", err),
-				"event", "set-aside", "node", path, "error", err)
+				"event", "foreign", "node", path, "error", err)
 		}
 	}
 	if err := l.bury(ctx, m); err != nil { // last: until then the session is not clean
@@ -142,7 +142,7 @@ func (l *Leader) conclude() error {
 	lost = errors.Join(lost, l.report.close(l.ledger.now().Paths()+l.foreign-l.again, l.account.failures(), *l.counts))
 	err := errors.Join(l.broken, l.counts.Problem(), lost)
 	if l.broken != nil && l.ending.Err() != nil {
-		err = fmt.Errorf("%w. To go on %s", err, l.howToGoOn())
+		err = errors.Join(fmt.Errorf("%w; %w: %s. To go on %s", l.broken, wire.ErrIncomplete, c.String(), l.howToGoOn()), lost)
 	}
 	if l.linksLost > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: %d groups of hard links were not kept", wire.ErrIncomplete, l.linksLost))
@@ -153,7 +153,7 @@ func (l *Leader) conclude() error {
 // howToGoOn is what to type after a run that was ended before its work was done.
 func (l *Leader) howToGoOn() string {
 	again := "start the session again: what has been sent is only compared"
-	if l.cfg.Failed == "" || !l.feed.done {
+	if l.cfg.Failed == "" || l.feed == nil || !l.feed.done {
 		return again
 	}
 	return fmt.Sprintf("send what is left with --paths-from=%s, or %s", l.cfg.Failed, again)

@@ -64,7 +64,7 @@ func (p *progress) show(ctx context.Context, m *member.Member, left, total, fail
 func logStats(ctx context.Context, m *member.Member) error {
 	values, err := m.ZK.Counters(ctx, m.Tree.Stats(), rsyncrunner.StatNames[:])
 	if errors.Is(err, zkclient.ErrNotCounter) || err != nil && refused(err) {
-		m.Log.Warn(fmt.Sprintf("The session has no statistics: %v", err), "event", "set-aside", "error", err)
+		m.Log.Warn(fmt.Sprintf("The session has no statistics: %v", err), "event", "foreign", "error", err)
 		return nil
 	}
 	if err != nil {

@@ -40,8 +40,9 @@ func New(m *member.Member, record *Record, waiting context.Context) *Pool {
 
 // Held is a destination that a job has locked.
 type Held struct {
-	Dest wire.Dest
-	Lost context.Context // ends, with ErrLost, when the destination leaves or takes another port
+	Dest   wire.Dest
+	Module string          // by which it is asked for its rsync module
+	Lost   context.Context // ends, with ErrLost, when the destination leaves or takes another port
 
 	entry *zkclient.Entry
 	drop  func() // ends the watch for that
@@ -86,6 +87,9 @@ func (h *Holder) Get(ctx context.Context) (*Held, error) {
 			h.hold(held)
 		}
 		usable, err := h.pool.usable(ctx, h.held)
+		if err == nil && usable && h.held.Module == "" {
+			h.held.Module, err = h.pool.module(ctx, h.held.Dest.Whoami)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -166,6 +170,9 @@ func (h *Holder) Fault(ctx context.Context, path string) (answers bool, err erro
 	}
 	p, pause := h.pool, h.pool.m.Client.Timing.SetAside
 	problem := rsyncrunner.Probe(ctx, held.Addr(), p.m.Tree.Module())
+	if problem == nil && held.Module != p.m.Tree.Module() {
+		problem = rsyncrunner.ProbeHidden(ctx, held.Addr(), held.Module)
+	}
 	faults := p.record.fault(held.Dest.Whoami, path)
 	if problem == nil && faults < faultsInRow && !p.record.isAside(held.Dest.Whoami) {
 		return true, consume(ctx, held, p.queue.PutOp(held.entry.Value, zkclient.DefaultPriority))

@@ -19,20 +19,20 @@ type Offer struct {
 	slots int
 }
 
-// NewOffer publishes how many slots this client has, if that is more than one: whoever sets a
-// destination aside has to know how many entries there should be. The port is published already.
-func NewOffer(ctx context.Context, m *member.Member, port, slots int) (*Offer, error) {
+// NewOffer publishes the key of this client, and how many slots it has, if that is more than one:
+// whoever sets a destination aside has to know how many entries there should be. The port is published
+// already.
+func NewOffer(ctx context.Context, m *member.Member, port, slots int, key wire.Key) (*Offer, error) {
 	o := &Offer{m, wire.Dest{Port: port, Whoami: m.Client.Whoami}, slots}
-	if slots == 1 {
-		return o, nil
+	if err := publish(ctx, m, m.Tree.Key(m.Client.Whoami), key.Encode()); err != nil || slots == 1 {
+		return o, err
 	}
-	return o, publish(ctx, m, m.Tree.Slots(m.Client.Whoami), slots)
+	return o, publish(ctx, m, m.Tree.Slots(m.Client.Whoami), wire.EncodeNumber(slots))
 }
 
-// publish sets a number in an ephemeral node of this ZooKeeper session. One of the client's lost
+// publish sets the content of an ephemeral node of this ZooKeeper session. One of the client's lost
 // session is replaced in one transaction: a Python worker crashes when it finds no port.
-func publish(ctx context.Context, m *member.Member, path string, n int) error {
-	data := wire.EncodeNumber(n)
+func publish(ctx context.Context, m *member.Member, path string, data []byte) error {
 	for {
 		stat, found, err := m.ZK.Exists(ctx, path)
 		switch {
@@ -57,7 +57,7 @@ func publish(ctx context.Context, m *member.Member, path string, n int) error {
 
 // PublishPort sets S/portmap of this client.
 func PublishPort(ctx context.Context, m *member.Member, port int) error {
-	return publish(ctx, m, m.Tree.PortMap(m.Client.Whoami), port)
+	return publish(ctx, m, m.Tree.PortMap(m.Client.Whoami), wire.EncodeNumber(port))
 }
 
 // Activate makes this destination available and sees to it that it is in the queue with all its

@@ -100,6 +100,24 @@ func (p *Pool) state(ctx context.Context, whoami string) (string, error) {
 	return string(data), err
 }
 
+// module is the name of a destination's rsync module. A Python one has no key; that of a Go one is
+// published before its port is offered, and nothing else will do.
+func (p *Pool) module(ctx context.Context, whoami string) (string, error) {
+	data, _, ok, err := p.m.Read(ctx, p.m.Tree.Key(whoami))
+	if err != nil {
+		return "", fmt.Errorf("cannot read the key of destination %s: %w", whoami, err)
+	}
+	key, err := wire.DecodeKey(data)
+	if ok && err == nil {
+		return key.Module, nil
+	}
+	isGo, err := p.m.Party(wire.PartyExt).Has(ctx, whoami)
+	if err != nil || !isGo {
+		return p.m.Tree.Module(), err
+	}
+	return p.m.Tree.NewKey("unknown").Module, nil // which no daemon has
+}
+
 // hasPort tells whether the port of an entry is still the destination's.
 func hasPort(ctx context.Context, m *member.Member, dest wire.Dest) (bool, error) {
 	port, _, _, err := m.Read(ctx, m.Tree.PortMap(dest.Whoami))

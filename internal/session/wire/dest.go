@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -54,6 +55,32 @@ func DecodeDest(value []byte) (Dest, error) {
 		return Dest{}, fmt.Errorf("cannot use destination %.100q: not of the form port:host:pid", value)
 	}
 	return Dest{Port: int(number), Whoami: whoami}, nil
+}
+
+// Key is the content of S/keys/<whoami>: what tells a destination from any other that has its port.
+type Key struct {
+	Module string `json:"module"` // what only sources of the session know its rsync module by
+}
+
+// NewKey is a key of a destination of this session, with random letters.
+func (t Tree) NewKey(random string) Key { return Key{t.Module() + "-" + random} }
+
+// Encode gives the content of the node.
+func (k Key) Encode() []byte { return mustEncode(k) }
+
+// keyName matches the module of a key.
+var keyName = regexp.MustCompile(`^zkrs-.*-[A-Z2-7]{26}$`)
+
+// DecodeKey reads the node.
+func DecodeKey(data []byte) (Key, error) {
+	var k Key
+	if err := json.Unmarshal(data, &k); err != nil {
+		return Key{}, fmt.Errorf("cannot read the key of a destination: %w", err)
+	}
+	if !keyName.MatchString(k.Module) || strings.ContainsAny(k.Module, "/\\%[]\n\r") {
+		return Key{}, fmt.Errorf("cannot use the key of a destination: its module is %.100q", k.Module)
+	}
+	return k, nil
 }
 
 // hostName matches the names and IPv4 addresses by which clients are known. An underscore is in no

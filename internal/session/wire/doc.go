@@ -66,6 +66,8 @@
 //	S/idle                      an ephemeral node for each job that has a destination and no work
 //	S/slots/<whoami>            ephemeral, decimal: how often a destination should be in S/destQueue;
 //	                            missing: once
+//	S/keys/<whoami>             ephemeral, JSON ([Key]): the name by which Go sources ask a Go destination
+//	                            for its module, so that no other daemon on its port is taken for it
 //	S/links                     JSON ([LinkGroup]): hard links that lead out of their path
 //	S/claims/<inode>            empty: somebody sends the first name of a file whose names lie in
 //	                            several paths; the others are for the pass of the hard links

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -136,6 +137,12 @@ func FuzzDest(f *testing.F) {
 		f.Add([]byte(value))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeDest), Dest.Encode) })
+}
+
+func FuzzKey(f *testing.F) {
+	f.Add(Key{Module: "zkrs-default-" + strings.Repeat("A", 26)}.Encode())
+	f.Add([]byte(`{"module":"zkrs-a/b-AAAAAAAAAAAAAAAAAAAAAAAAAA"}`))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeKey), Key.Encode) })
 }
 
 func FuzzNumber(f *testing.F) {

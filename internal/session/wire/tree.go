@@ -84,6 +84,7 @@ func (t Tree) Ended() string               { return t.root + "/watch" }
 func (t Tree) Sync() string                { return t.root + "/sync" }
 func (t Tree) AllSynced() string           { return t.root + "/synced" }
 func (t Tree) Synced(whoami string) string { return t.AllSynced() + "/" + whoami }
+func (t Tree) Key(whoami string) string    { return t.root + "/keys/" + whoami }
 func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami }
 
 // OfSession are the znodes that the clean-up removes, beside the watch node.
@@ -91,6 +92,6 @@ func (t Tree) OfSession() []string {
 	return []string{
 		t.DestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
 		t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
-		t.root + "/slots", t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
+		t.root + "/slots", t.root + "/keys", t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
 	}
 }

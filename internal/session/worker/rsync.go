@@ -26,7 +26,6 @@ import (
 // RsyncConfig is how rsync is run.
 type RsyncConfig struct {
 	Options  rsyncrunner.Options
-	Module   string        // of the session's destinations
 	Prefetch int           // names looked at before rsync does, at once; 0: none
 	Lookup   time.Duration // a lookup ahead of rsync has so long to end when rsync has
 	Groups   int           // of hard links, that are remembered in a run
@@ -211,7 +210,7 @@ func (t *Rsync) sender() *rsyncrunner.Sender {
 }
 
 func (t *Rsync) url(dest *pool.Held) string {
-	return rsyncrunner.URL(dest.Dest.Host(), dest.Dest.Port, t.cfg.Module)
+	return rsyncrunner.URL(dest.Dest.Host(), dest.Dest.Port, dest.Module)
 }
 
 func (t *Rsync) try(ctx context.Context, dest *pool.Held) (bool, error) {

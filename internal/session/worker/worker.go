@@ -54,7 +54,7 @@ func New(client *member.Client, transport Transport, cfg Config) *Worker {
 	var once sync.Once
 	noStats := func(err error) {
 		once.Do(func() {
-			client.Log.Warn(fmt.Sprintf("The session has no statistics: %v", err), "event", "set-aside", "error", err)
+			client.Log.Warn(fmt.Sprintf("The session has no statistics: %v", err), "event", "foreign", "error", err)
 		})
 	}
 	return &Worker{
