@@ -700,3 +700,18 @@ func TestPortFree(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The hidden module is served, and known only to who was told its name.
+func TestHiddenModule(t *testing.T) {
+	daemon, _ := serveAs(t, DaemonConfig{Hidden: "zkrs-s-SECRET", Path: t.TempDir()})
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(daemon.cfg.Port))
+	if err := ProbeHidden(t.Context(), addr, "zkrs-s-SECRET"); err != nil {
+		t.Error(err)
+	}
+	if err := ProbeHidden(t.Context(), addr, "zkrs-s-OTHER"); !errors.Is(err, ErrStranger) {
+		t.Errorf("error %v, want ErrStranger", err)
+	}
+	if err := Probe(t.Context(), addr, "zkrs-s-SECRET"); !errors.Is(err, ErrStranger) {
+		t.Errorf("error %v: it is in the list", err)
+	}
+}

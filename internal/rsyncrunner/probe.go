@@ -58,7 +58,8 @@ func probe(ctx context.Context, addr, module, comment string) error {
 // ProbeHidden is an error only if the rsync daemon at addr says that it has no such module.
 func ProbeHidden(ctx context.Context, addr, module string) error {
 	err := enter(ctx, addr, module)
-	if errors.As(err, new(refusal)) {
+	var said refusal
+	if errors.As(err, &said) && strings.Contains(string(said), "Unknown module") {
 		return fmt.Errorf("cannot use the rsync daemon at %s, is it that of another session? %w: %w", addr, err, ErrStranger)
 	}
 	return nil

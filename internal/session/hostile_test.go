@@ -212,3 +212,50 @@ func TestStolenPath(t *testing.T) {
 	r.logged("Unfinished Path " + wire.Text(value).String())
 	r.left()
 }
+
+// Nodes of the session's name that somebody else has made are not used, and the error says what to do.
+func TestSquattedNodes(t *testing.T) {
+	squatter := append(alien(), zkclient.DigestACL("root", "admin", zkclient.PermAll))
+	for name, c := range map[string]struct {
+		do   func(hostile, wire.Tree)
+		want string
+	}{
+		"session": {func(h hostile, t wire.Tree) { h.squat(t.Root(), squatter) }, `somebody else (digest "alien") has rights`},
+		"closed":  {func(h hostile, t wire.Tree) { h.squat(t.Root(), alien()) }, "is of another user or password"},
+		"open": {func(h hostile, t wire.Tree) {
+			h.squat(t.Root(), []zkclient.ACL{{Scheme: "world", ID: "anyone", Perms: zkclient.PermAll}})
+		}, `somebody else (world "anyone")`},
+		"lock":  {func(h hostile, t wire.Tree) { h.squat(t.Lock(), squatter) }, "/lock"},
+		"watch": {func(h hostile, t wire.Tree) { h.squat(t.Ended(), squatter) }, "/watch"},
+		"party": {func(h hostile, t wire.Tree) { h.squat(t.Party(wire.PartyAll), alien()) }, "/parties/allsd"},
+		"queue": {func(h hostile, t wire.Tree) {
+			h.make(t.PathQueue()+"/entries/x", "", zkclient.Persistent)
+			h.squat(t.PathQueue()+"/entries", alien())
+		}, "another name with --session"},
+		"to be read": {func(h hostile, t wire.Tree) {
+			h.squat(t.Root(), append(h.zk.ACL(), zkclient.DigestACL("alien", "x", zkclient.PermRead)))
+		}, ""},
+		"empty queue": {func(h hostile, t wire.Tree) { h.squat(t.PathQueue(), squatter) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.makeTree(smallTree)
+			c.do(hostile{r, r.zk()}, r.tree())
+			master := r.source(1)
+			if c.want != "" {
+				if err := r.wait(master); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "--session") {
+					t.Errorf("error %v, want one that has %s, and what to do", err, c.want)
+				}
+				return
+			}
+			r.finish(r.slave(2), r.destination(3), master)
+			r.identical()
+		})
+	}
+}
+
+// squat makes a node that belongs to whom the ACL names.
+func (h hostile) squat(path string, acl []zkclient.ACL) {
+	h.t.Helper()
+	h.must(h.zk.EnsurePath(h.t.Context(), path), h.zk.SetACL(h.t.Context(), path, acl))
+}

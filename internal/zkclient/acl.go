@@ -33,6 +33,9 @@ func DigestACL(user, password string, perms Perms) ACL {
 	return ACL{Scheme: a.Scheme, ID: a.ID, Perms: perms}
 }
 
+// ACL is that of every node which this client makes.
+func (c *Client) ACL() []ACL { return fromWire(c.acl) }
+
 // sameACL says whether two ACLs have the same entries, whatever their order.
 func sameACL(a, b []zk.ACL) bool {
 	within := func(a, b []zk.ACL) bool {

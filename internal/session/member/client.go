@@ -25,6 +25,7 @@ type Client struct {
 
 	number    int  // in Whoami
 	named     bool // nobody else has that
+	checked   bool // the nodes of the session are nobody else's
 	zookeeper zkclient.Config
 	ending    context.Context       // ended: the client is asked to end
 	epoch     atomic.Int64          // czxid of the S/watch/ready this process works for, 0: none met yet
@@ -124,6 +125,13 @@ func (c *Client) Join(ctx context.Context, parties []string) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !c.checked {
+		if err := m.checkNodes(ctx); err != nil {
+			m.ZK.Close()
+			return nil, err
+		}
+		c.checked = true
+	}
 	for _, kind := range parties {
 		if err := m.Enter(ctx, kind); err != nil {
 			m.ZK.Close()
@@ -139,5 +147,5 @@ func (c *Client) Connect(ctx context.Context) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Member{ZK: zk, Client: c, Tree: c.Tree, Log: c.Log, parties: map[string]*zkclient.Party{}}, nil
+	return &Member{ZK: zk, Client: c, Tree: c.Tree, Log: c.Log, parties: map[string]*zkclient.Party{}, others: map[string]*zkclient.Party{}}, nil
 }

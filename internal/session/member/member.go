@@ -21,8 +21,9 @@ type Member struct {
 	Tree   wire.Tree    // of the client
 	Log    *slog.Logger // of the client
 
+	parties map[string]*zkclient.Party // those joined, by kind
 	mu      sync.Mutex
-	parties map[string]*zkclient.Party // by kind, joined or not
+	others  map[string]*zkclient.Party // that are only looked at, by kind
 	role    context.Context            // of the role that is played
 	group   sync.WaitGroup             // background work of the role, which ends with its context
 	fail    func(error)                // ends the role's context
@@ -114,12 +115,15 @@ func (m *Member) nameTaken(ctx context.Context, kind, own string) (bool, error) 
 
 // Party is one of the session's parties, joined by this member or not.
 func (m *Member) Party(kind string) *zkclient.Party {
+	if p := m.parties[kind]; p != nil {
+		return p
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.parties[kind] == nil {
-		m.parties[kind] = m.ZK.Party(m.Tree.Party(kind), "")
+	if m.others[kind] == nil {
+		m.others[kind] = m.ZK.Party(m.Tree.Party(kind), "")
 	}
-	return m.parties[kind]
+	return m.others[kind]
 }
 
 // Children are the names of a node's children, none if there is no such node.

@@ -87,6 +87,15 @@ func (t Tree) Synced(whoami string) string { return t.AllSynced() + "/" + whoami
 func (t Tree) Key(whoami string) string    { return t.root + "/keys/" + whoami }
 func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami }
 
+// Lasting are the znodes that the clean-up leaves, but for those of single clients.
+func (t Tree) Lasting() []string {
+	nodes := []string{t.root, t.Lock(), t.Ended(), t.PortLock(), t.DestsLock(), t.Bases(), t.root + "/parties"}
+	for _, p := range []string{PartyAll, PartySources, PartyDests, PartyExt} {
+		nodes = append(nodes, t.Party(p))
+	}
+	return append(nodes, t.root+"/usedports", t.root+"/portmap", t.root+"/dests")
+}
+
 // OfSession are the znodes that the clean-up removes, beside the watch node.
 func (t Tree) OfSession() []string {
 	return []string{
