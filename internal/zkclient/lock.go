@@ -156,7 +156,7 @@ func (l *Lock) queue(ctx context.Context, node string, wait bool) (bool, error) 
 // remove deletes a contender that is no client's.
 func (l *Lock) remove(ctx context.Context, name string) error {
 	node := join(l.path, name)
-	l.c.log.Warn(fmt.Sprintf("Set aside %s, which is no client's: it is not ephemeral", l.c.full(node)), "event", "foreign", "node", node)
+	l.c.log.Warn(fmt.Sprintf("Set aside %s, which is no client's: it is not ephemeral", l.c.full(node)), "event", "foreign", "znode", node)
 	err := l.c.deleteTree(ctx, node)
 	if err != nil {
 		return fmt.Errorf("%w: it keeps everybody from the lock; have it deleted by an administrator of ZooKeeper", err)

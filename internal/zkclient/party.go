@@ -132,7 +132,7 @@ func (p *Party) read(ctx context.Context) ([]guest, error) {
 		}
 		if g.session == 0 {
 			p.c.log.Warn(fmt.Sprintf("Set aside %s, which is no client's: it is not ephemeral, or may not be read", p.c.full(join(p.path, fresh[i]))),
-				"event", "foreign", "node", join(p.path, fresh[i]))
+				"event", "foreign", "znode", join(p.path, fresh[i]))
 		}
 		mu.Lock()
 		defer mu.Unlock()

@@ -306,7 +306,7 @@ func (q *Queue) shun(name, why string) {
 		q.view.remove(name)
 	}
 	q.c.log.Warn(fmt.Sprintf("Set aside %s, which is no entry as it should be: %s", q.c.full(join(q.entries(), name)), why),
-		"event", "foreign", "node", join(q.entries(), name))
+		"event", "foreign", "znode", join(q.entries(), name))
 }
 
 // fitting makes entries of those that may be taken together.

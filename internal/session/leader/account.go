@@ -110,7 +110,7 @@ func (a *account) first(r wire.Result) (paths []wire.Text) {
 // caller counts it.
 func (a *account) setAside(node string, what wire.Text, why string) {
 	a.log.Warn(fmt.Sprintf("Set aside %q in %s, which is not of this run: %s", shorten(what), node, why),
-		"event", "foreign", "node", node, "path", shorten(what), "error", why)
+		"event", "foreign", "znode", node, "path", shorten(what), "error", why)
 	a.report.add(wire.Result{Paths: []wire.Text{shorten(what)}, Outcome: wire.Failed, Who: wire.UnknownWorker, Errors: []string{why}})
 }
 

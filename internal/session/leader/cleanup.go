@@ -76,7 +76,7 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 				return fmt.Errorf("cannot clean up the session: %w", err)
 			}
 			l.log().Warn(fmt.Sprintf("%v. It stays; have it deleted by an administrator of ZooKeeper, or use another session name", err),
-				"event", "foreign", "node", path, "error", err)
+				"event", "foreign", "znode", path, "error", err)
 		}
 	}
 	if err := l.bury(ctx, m); err != nil { // last: until then the session is not clean

@@ -257,7 +257,7 @@ func (d *durable) ask(ctx context.Context, m *member.Member) error {
 	if last > d.asked {
 		stat, err := m.ZK.Set(ctx, m.Tree.Sync(), []byte(wire.SyncOn), -1)
 		if err != nil && refused(err) {
-			m.Log.Warn(fmt.Sprintf("%v: nobody can be asked to flush, and results count without", err), "event", "foreign", "node", m.Tree.Sync())
+			m.Log.Warn(fmt.Sprintf("%v: nobody can be asked to flush, and results count without", err), "event", "foreign", "znode", m.Tree.Sync())
 			d.on = false
 			clear(d.waiting)
 			return nil

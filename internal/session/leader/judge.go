@@ -130,7 +130,7 @@ func (j *judge) holders(ctx context.Context, m *member.Member, queue string) err
 			continue // it has left meanwhile
 		}
 		m.Log.Warn(fmt.Sprintf("Set aside %s, which is not of this run: it holds an entry, and is no connected client's", node),
-			"event", "foreign", "node", node)
+			"event", "foreign", "znode", node)
 		err := m.ZK.DeleteTree(ctx, node)
 		if err == nil {
 			continue
@@ -247,6 +247,6 @@ func (j *judge) requeue(ctx context.Context, m *member.Member, node, queue strin
 	case err != nil:
 		return err
 	}
-	m.Log.Warn(fmt.Sprintf("Put the entry %s into the queue again: %s", node, why), "event", "foreign", "node", node, "path", shorten(wire.Text(data)))
+	m.Log.Warn(fmt.Sprintf("Put the entry %s into the queue again: %s", node, why), "event", "foreign", "znode", node, "path", shorten(wire.Text(data)))
 	return nil
 }

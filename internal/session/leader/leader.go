@@ -272,7 +272,7 @@ func (l *Leader) stop(ctx context.Context, m *member.Member) error {
 	case ctx.Err() != nil || errors.Is(err, zkclient.ErrSessionLost):
 		return err
 	case !errors.Is(err, zkclient.ErrNoNode): // that all others know
-		l.log().Warn(fmt.Sprintf("%v; the run is ended by removing %s", err, m.Tree.Ready()), "event", "foreign", "node", m.Tree.Ready())
+		l.log().Warn(fmt.Sprintf("%v; the run is ended by removing %s", err, m.Tree.Ready()), "event", "foreign", "znode", m.Tree.Ready())
 	}
 	return l.bury(ctx, m)
 }

@@ -142,7 +142,7 @@ func (l *ledger) read(ctx context.Context, m *member.Member) (state wire.Meta, n
 		return state, n, false, errNoState
 	}
 	m.Log.Warn(fmt.Sprintf("Somebody has changed or deleted %s, which is only the master's: it will be restored. It had %.100q", m.Tree.Meta(), data),
-		"event", "foreign", "node", m.Tree.Meta())
+		"event", "foreign", "znode", m.Tree.Meta())
 	return state, n, false, nil
 }
 

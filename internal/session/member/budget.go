@@ -147,7 +147,7 @@ func (b Budget) read(ctx context.Context) (left int, stat zkclient.Stat, err err
 		}
 		if left, err = wire.DecodeNumber(data); err != nil || left > b.max {
 			b.m.Log.Warn(fmt.Sprintf("Somebody has changed the budget of deletions, %s: nothing more is deleted. It has %.100q", node, data),
-				"event", "foreign", "node", node)
+				"event", "foreign", "znode", node)
 			left = 0
 		}
 		return left, stat, nil

@@ -59,7 +59,7 @@ func (m *Member) checkNode(ctx context.Context, node string, above []zkclient.AC
 	case errors.Is(err, zkclient.ErrNoNode):
 		return nil, nil
 	case errors.Is(err, zkclient.ErrNoAuth):
-		return fmt.Errorf("cannot use session %q: %s is of another user or password: %w; %s", m.Tree.Name(), node, zkclient.ErrNoAuth, way), nil
+		return fmt.Errorf("cannot use session %q as user %q: %s is of another user or password: %w; %s", m.Tree.Name(), m.Client.zookeeper.User, node, zkclient.ErrNoAuth, way), nil
 	case err != nil:
 		return nil, fmt.Errorf("cannot look at who has made %s: %w", node, err)
 	}
@@ -96,7 +96,7 @@ func (m *Member) checkParents(ctx context.Context) error {
 		}
 		open := func(e zkclient.ACL) bool { return e.Scheme == "world" && e.Perms&^zkclient.PermRead != 0 }
 		if slices.ContainsFunc(acl, open) && !slices.ContainsFunc(m.ZK.ACL(), open) {
-			m.Log.Warn(fmt.Sprintf("Everybody who reaches ZooKeeper may change %s: protect it with zkinitree", node), "event", "unprotected", "node", node)
+			m.Log.Warn(fmt.Sprintf("Everybody who reaches ZooKeeper may change %s: protect it with zkinitree", node), "event", "unprotected", "znode", node)
 		}
 	}
 	return nil
