@@ -22,6 +22,9 @@
 // and the last entry handed out says how far a walk got. Paths have to be compared component by
 // component: "a/z" comes before "a-b", although "/" sorts after "-".
 //
+// With Options.After it begins behind such an entry. Directories before it are not read again, but for
+// those above it.
+//
 // Directories are read ahead in parallel, nearest first, into a bounded buffer. emit is called in
 // the caller's goroutine, for one entry at a time, and an emit that is slow stops the reading
 // ahead. No goroutine outlives Walk.
@@ -93,7 +96,7 @@
 // # Stamps
 //
 // [WalkStamped] gives each entry a stamp, a hash of its directory's path and ctime, and the directory's
-// inode, both taken before its content is read. Stamps of a later walk tell what has changed since an
+// inode and ctime, all taken before its content is read. Stamps of a later walk tell what has changed since an
 // earlier one. A stamp that was not there before belongs to a directory that is new, moved or
 // replaced, or in which names were added, removed or renamed, be it while the earlier walk was
 // reading it. Where only the inode differs it has been replaced by one of the same time, or its file

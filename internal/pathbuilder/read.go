@@ -87,6 +87,9 @@ func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
 		return nil, err
 	}
 	slices.SortFunc(children, func(a, b child) int { return cmp.Compare(a.name, b.name) })
+	if next, within := w.after.step(d); within {
+		children = slices.DeleteFunc(children, func(c child) bool { return c.name < next })
+	}
 	w.stampChildren(ctx, f, children)
 	return children, nil
 }

@@ -21,6 +21,9 @@ type Found struct {
 	Stamp uint64
 	Inode uint64
 
+	// Changed is the ctime; zero if the directory could not be looked at.
+	Changed time.Time
+
 	// Young: the directory may change, or have changed, without another stamp, even if whoever
 	// works on it waits for Settle.
 	Young bool
@@ -53,9 +56,17 @@ const (
 
 // stamp is what a walk notes of a directory's state.
 type stamp struct {
-	hash  uint64
-	inode uint64
-	young bool
+	hash    uint64
+	inode   uint64
+	changed int64 // nanoseconds since 1970; 0: it could not be looked at
+	young   bool
+}
+
+func (s stamp) time() time.Time {
+	if s.changed == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, s.changed)
 }
 
 // stamper takes stamps, in several goroutines at once. A nil stamper takes none.
@@ -113,7 +124,7 @@ func (s *stamper) take(path string, look func(*unix.Stat_t) error) (stamp, error
 		stat = unix.Stat_t{}
 		return stamp{hash: hashStamp(path, &stat)}, err
 	}
-	return stamp{hash: hashStamp(path, &stat), inode: stat.Ino, young: s.isYoung(path, &stat, now)}, nil
+	return stamp{hash: hashStamp(path, &stat), inode: stat.Ino, changed: stat.Ctim.Nano(), young: s.isYoung(path, &stat, now)}, nil
 }
 
 // isYoung reports whether a directory may have changed, or may change, without another ctime,

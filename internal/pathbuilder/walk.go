@@ -35,6 +35,10 @@ type Options struct {
 	// nothing, so that the run over the directory above sends them as empty ones.
 	OneFileSystem bool
 
+	// After is an entry of an earlier walk with the same options, or one of the same place: what that
+	// has emitted until then is left out. The zero Entry leaves out nothing.
+	After Entry
+
 	// Deeper is asked once about each directory that would be a recursive entry. If it says true
 	// the directory becomes a shallow entry, and its children recursive ones unless Deeper says
 	// true of them too. Several goroutines call it, in no order, for directories far ahead of the
@@ -61,6 +65,7 @@ type walker struct {
 	noteLinks bool // say which links were left out, which costs a stat each
 	excluder  *Excluder
 	device    uint64                         // of the base
+	after     *place                         // nil: the walk begins at the base
 	levels    map[string]int                 // see checkSubpaths
 	stamper   *stamper                       // nil: no stamps
 	open      func(*dir) (fd int, err error) // opens a directory to read it
@@ -123,6 +128,12 @@ func (w *walker) prepare(ctx context.Context) error {
 			return fmt.Errorf("%w; it was named as the owner of what is excluded", err)
 		}
 		w.excluder.owner = &uid
+	}
+	if w.opts.After != (Entry{}) {
+		if _, err := w.opts.After.Rel(w.opts.Base); err != nil {
+			return fmt.Errorf("cannot go on with the walk of %s: %w", Printable(w.opts.Base), err)
+		}
+		w.after = &place{w.opts.After}
 	}
 	w.levels, err = w.checkSubpaths()
 	return err
@@ -221,8 +232,12 @@ func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp, 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	entry := Entry{Path: path, Recursive: recursive}
+	if w.after.covers(entry) {
+		return nil
+	}
 	w.count++
-	return w.emit(Found{Entry: Entry{Path: path, Recursive: recursive}, Stamp: s.hash, Inode: s.inode, Young: s.young, Names: names})
+	return w.emit(Found{Entry: entry, Stamp: s.hash, Inode: s.inode, Changed: s.time(), Young: s.young, Names: names})
 }
 
 func (w *walker) deeper(path string) bool { return w.opts.Deeper != nil && w.opts.Deeper(path) }
