@@ -43,6 +43,12 @@ type Config struct {
 	Inherit bool
 	Given   func(option string) bool
 
+	// Resume goes on with a run that has no master any more, instead of cleaning it up. Who takes over a run
+	// whose master is lost: any source but those with NoMaster, and one with Master before the others.
+	Resume   bool
+	Master   bool
+	NoMaster bool
+
 	// Lines makes it the netcat test, which sends no files but so many lines; 0: it is none. LineSender is
 	// its transport, nil: the real one.
 	Lines      int

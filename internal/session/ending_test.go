@@ -22,8 +22,8 @@ func asked() (change func(*Config), ask func()) {
 	return func(c *Config) { c.Member.Ending = ctx }, func() { cancel(errStopped) }
 }
 
-// A master that is asked to end has all others give back what they have, and leave; what is unfinished is told, and
-// nothing is in the way of the next start.
+// A master that is asked to end, with nobody to take over, has all others give back what they have, and leave; what is
+// unfinished is told, and a source with --resume goes on with it.
 func TestMasterIsAskedToEnd(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
@@ -33,27 +33,31 @@ func TestMasterIsAskedToEnd(t *testing.T) {
 	ending, ask := asked()
 	master := r.queued(ending, func(c *Config) { c.Leader.Failed, c.Leader.Report = failed, report })
 	begun := r.slowEndLast()
-	slave, dest := r.source(2, slow), r.destination(3)
+	slave, dest := r.source(2, slow, noMaster), r.destination(3)
 	begun()
 	ask()
 	err := r.wait(master)
-	if !errors.Is(err, errStopped) || !strings.Contains(err.Error(), "--paths-from="+failed) {
-		t.Errorf("error %v, want the cause, and how to go on", err)
+	if !errors.Is(err, errStopped) || !errors.Is(err, wire.ErrIncomplete) || !strings.Contains(err.Error(), "--resume") {
+		t.Errorf("error %v, want the cause, that not all is done, and how to go on", err)
 	}
 	for name, run := range map[string]*running{"slave": slave, "destination": dest} {
 		if err := r.wait(run); !errors.Is(err, wire.ErrEnded) || !strings.Contains(err.Error(), errStopped.Error()) {
 			t.Errorf("%s: error %v, want one that says that the master has ended the run, and why", name, err)
 		}
 	}
-	r.left()
 	lines := r.reported(report)
 	total, left := lines[len(lines)-1], strings.Count(r.read(failed), "\n")
 	if total.Unfinished == 0 || total.Unfinished != left || total.Completed+left != 10 {
 		t.Errorf("%d unfinished and %d completed of 10, %d lines in --failed", total.Unfinished, total.Completed, left)
 	}
 	r.log.reset()
-	r.finish(r.queued(func(c *Config) { c.Leader.PathsFrom = failed }), r.source(2), r.destination(3))
+	r.finish(r.source(1, resume), r.source(2), r.destination(3))
+	r.logged(" event=end completed=10 failed=0 vanished=0 changed=0 unfinished=0 ")
+	if n := r.sent(""); n != left {
+		t.Errorf("%d paths were sent after that, want the %d that were left", n, left)
+	}
 	r.identical()
+	r.left()
 }
 
 // The master's own job gives back what it has, too.
@@ -71,6 +75,8 @@ func TestMasterAtWorkIsAskedToEnd(t *testing.T) {
 	if err := r.wait(dest); !errors.Is(err, wire.ErrEnded) {
 		t.Errorf("error %v, want one that says that the master has ended the run", err)
 	}
+	r.finish(r.source(1, resume, jobs(1)), r.destination(2))
+	r.identical()
 	r.left()
 }
 

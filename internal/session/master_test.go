@@ -158,13 +158,14 @@ func TestStateWithAnEmptyQueue(t *testing.T) {
 	master := r.queued()
 	stays := r.zk()
 	r.must(stays.Party(r.tree().Party(wire.PartyAll), "python:1").Join(t.Context()))
-	r.finish(r.source(2), r.destination(3))
+	slave := r.source(2) // which stays until the master has cleaned up
+	r.finish(r.destination(3))
 	if s, err := State(t.Context(), r.config(9, "/")); s != (Status{Running: true}) || err != nil {
 		t.Errorf("%+v (%v), want a run without paths", s, err)
 	}
 	r.waitFor("event=waiting-for-clients clients=[python:1]")
 	stays.Close()
-	r.finish(master)
+	r.finish(master, slave)
 	if s, err := State(t.Context(), r.config(9, "/")); s.Running || err != nil {
 		t.Errorf("%+v (%v) after the run", s, err)
 	}

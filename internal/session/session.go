@@ -117,10 +117,7 @@ func PathsOnly(ctx context.Context, cfg Config) (built leader.Built, err error) 
 	}
 	role := cfg.Leader
 	role.Report, role.Failed, role.Lines = "", "", cfg.Lines // nothing becomes of the paths
-	l, err := leader.New(ctx, client, base, role, leader.Asked{Rsync: cfg.Rsync, MaxDelete: -1}, nil)
-	if err != nil {
-		return built, err
-	}
+	l := leader.New(ctx, client, base, role, leader.Asked{Rsync: cfg.Rsync, MaxDelete: -1}, nil)
 	m, err := client.Join(ctx, []string{wire.PartyAll, wire.PartyExt, wire.PartySources})
 	if err != nil {
 		return built, err

@@ -471,7 +471,7 @@ func TestResultToldBeforeALoss(t *testing.T) {
 		c.Leader.Report = report
 		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
 	})
-	slave, dest := r.source(2), r.destination(3)
+	slave, dest := r.source(2, noMaster), r.destination(3)
 	r.waitFor("event=session-lost")
 	proxy.Heal()
 	r.finish(slave, dest, master)

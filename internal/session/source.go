@@ -103,10 +103,13 @@ func (s *source) play(ctx context.Context, m *member.Member) error {
 	return s.choose(ctx, m, ready)
 }
 
+// mayBegin tells whether this source may be the first master of a run.
+func (s *source) mayBegin() bool { return !s.cfg.Inherit && !s.cfg.NoMaster }
+
 // choose leads if the lock is free, else follows.
 func (s *source) choose(ctx context.Context, m *member.Member, ready *member.Ready) error {
 	lock := m.ZK.Lock(m.Tree.Lock(), "")
-	locked, err := !s.cfg.Inherit, error(nil)
+	locked, err := s.mayBegin(), error(nil)
 	if locked {
 		locked, err = lock.TryAcquire(ctx)
 	}
@@ -123,11 +126,43 @@ func (s *source) choose(ctx context.Context, m *member.Member, ready *member.Rea
 		return s.follow(ctx, m, ready)
 	}
 	m.Log.Debug("lock acquired: this source is the master")
+	if s.cfg.Resume {
+		resumed, again, err := s.reopen(ctx, m)
+		if err != nil {
+			return err
+		}
+		if resumed {
+			return s.takeOver(ctx, m, lock, again, nil)
+		}
+	}
 	l, err := s.newLeader()
 	if err != nil {
 		return err
 	}
 	return s.lead(ctx, m, ready, func() error { return l.Start(ctx, m, lock, ready) })
+}
+
+// reopen looks for a run to go on with, and has it go on.
+func (s *source) reopen(ctx context.Context, m *member.Member) (found bool, ready *member.Ready, err error) {
+	found, err = leader.Reopen(ctx, m)
+	if err != nil || !found {
+		return false, nil, err
+	}
+	s.client.Reopen()
+	ready = m.WatchReady(ctx)
+	if err := s.agree(ctx, m); err != nil {
+		return false, nil, err
+	}
+	return true, ready, s.expect(ctx, m, ready)
+}
+
+// takeOver goes on where another leader was, with this source's jobs at work already unless working is nil.
+func (s *source) takeOver(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready, working <-chan error) error {
+	l, err := s.newLeader()
+	if err != nil {
+		return err
+	}
+	return s.lead(ctx, m, ready, func() error { return l.TakeOver(ctx, m, lock, ready, working) })
 }
 
 // await waits for a run to begin (false) or for the lock. As long as there is no session, who has the
@@ -147,8 +182,11 @@ func (s *source) await(ctx context.Context, m *member.Member, lock *zkclient.Loc
 		case <-time.After(s.client.Timing.Reconnect):
 		}
 		why := "another client holds the master's lock"
-		if s.cfg.Inherit {
+		switch {
+		case s.cfg.Inherit:
 			why = "this source takes its options from the master (--inherit)"
+		case s.cfg.NoMaster:
+			why = "this source does not become the master (--no-master)"
 		}
 		m.Log.Info("Waiting for the run to begin: "+why, "event", "waiting-for-lock")
 		s.client.Joined()
@@ -158,7 +196,7 @@ func (s *source) await(ctx context.Context, m *member.Member, lock *zkclient.Loc
 		case <-waiting.Done():
 		}
 	})
-	if !s.cfg.Inherit {
+	if s.mayBegin() {
 		err = lock.Acquire(waiting)
 	} else {
 		<-waiting.Done()
@@ -206,22 +244,22 @@ func (s *source) meet(ctx context.Context, m *member.Member) error {
 	return meet(ctx, m, s.base, s.cfg, true)
 }
 
-// newLeader makes this source the leader, with jobs of its own if it is given any.
+// newLeader makes this source the leader, with jobs of its own if it is given any, or has them already.
 func (s *source) newLeader() (l *leader.Leader, err error) {
 	var work leader.Work
-	if s.cfg.Jobs > 0 {
+	if s.worker == nil && s.cfg.Jobs > 0 {
 		if s.worker, err = s.newWorker(); err != nil {
 			return nil, err
 		}
+	}
+	if s.worker != nil {
 		work = s.worker.Play
 	}
 	role := s.cfg.Leader
 	role.Lines = s.cfg.Lines
-	l, err = leader.New(s.life, s.client, s.base, role, leader.Asked{Rsync: s.cfg.Rsync, MaxDelete: s.cfg.maxDelete(), Terms: s.cfg.terms()}, work)
-	if err == nil {
-		s.leader.Store(l)
-	}
-	return l, err
+	l = leader.New(s.life, s.client, s.base, role, leader.Asked{Rsync: s.cfg.Rsync, MaxDelete: s.cfg.maxDelete(), Terms: s.cfg.terms()}, work)
+	s.leader.Store(l)
+	return l, nil
 }
 
 // follow works under another source's lead, if that asks for what this one was started for.
@@ -253,18 +291,29 @@ func (s *source) follow(ctx context.Context, m *member.Member, ready *member.Rea
 		return err
 	}
 	s.client.Joined()
-	working, leave := context.WithCancelCause(ctx)
-	defer leave(nil)
-	m.Background(func() { missLeader(working, m, ready, s.cfg.Inherit, leave) })
 	if err := s.expect(ctx, m, ready); err != nil {
 		return err
 	}
-	err := s.worker.Play(working, m, ready)
-	if ctx.Err() == nil && errors.Is(context.Cause(working), errAlone) {
-		m.Log.Warn("All other clients of this run are gone, the master too", "event", "alone")
-		return s.choose(ctx, m, ready)
+	at := s.joined(ctx, m)
+	working, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	ended := make(chan error, 1)
+	m.Background(func() {
+		defer close(ended)
+		if err := s.worker.Play(working, m, ready); err != nil {
+			ended <- err
+		}
+	})
+	if s.cfg.Lines > 0 || s.cfg.NoMaster {
+		m.Background(func() { missLeader(working, m, ready) })
+		return cmp.Or(<-ended, s.client.Ended())
 	}
-	return cmp.Or(err, s.client.Ended())
+	if s.cfg.Master {
+		if err := m.Enter(ctx, wire.PartyMasters); err != nil {
+			return err
+		}
+	}
+	return s.standBy(ctx, m, ready, at, ended, leave)
 }
 
 // expect has the base compared with the leader's, if that is a Go one.
@@ -287,13 +336,9 @@ func (s *source) expect(ctx context.Context, m *member.Member, ready *member.Rea
 	return nil
 }
 
-// errAlone is why a worker leaves a run that has nobody else.
-var errAlone = errors.New("all other clients are gone")
-
 // missLeader warns of a session that has lost its leader: its workers finish the queue, but nobody ends
-// it. One that is alone in it leaves: it may be the one that was started after a crash, to clean up, and
-// has met the lock of a leader that ZooKeeper had not yet seen gone.
-func missLeader(ctx context.Context, m *member.Member, ready *member.Ready, inherit bool, leave context.CancelCauseFunc) {
+// it.
+func missLeader(ctx context.Context, m *member.Member, ready *member.Ready) {
 	timing := m.Client.Timing
 	for warned := time.Now(); ; {
 		select {
@@ -307,15 +352,9 @@ func missLeader(ctx context.Context, m *member.Member, ready *member.Ready, inhe
 		if err != nil || len(contenders) > 0 {
 			continue
 		}
-		clients, err := m.Party(wire.PartyAll).Count(ctx)
-		if err == nil && clients == 1 && !inherit {
-			leave(errAlone)
-			return
-		}
 		if time.Since(warned) >= timing.Leave {
 			warned = time.Now()
-			m.Log.Warn("This run has no master any more. Its paths will be sent; to end it stop all clients, then start one source alone: "+
-				"it waits until they are gone", "event", "no-leader")
+			m.Log.Warn("This run has no master any more. Its paths will be sent; to go on with it start a source with --resume", "event", "no-leader")
 		}
 	}
 }

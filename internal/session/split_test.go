@@ -152,8 +152,8 @@ func TestWindow(t *testing.T) {
 	if !ok {
 		t.Fatalf("cannot read %q", data)
 	}
-	if want := wire.Text("1_" + r.path("dir08")); state.Cursor != want || state.Queued != 10 {
-		t.Errorf("the cursor is %q after %d entries, want %q after 10", state.Cursor, state.Queued, want)
+	if want := wire.Text("1_" + r.path("dir08")); state.Stage.Cursor != want || state.Queued != 10 {
+		t.Errorf("the cursor is %q after %d entries, want %q after 10", state.Stage.Cursor, state.Queued, want)
 	}
 	slave, dest := r.source(2), r.destination(3)
 	most := 0

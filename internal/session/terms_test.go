@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -69,7 +70,7 @@ func full() Config {
 // What a master writes is what a slave with --inherit has then, over S/meta.
 func TestTermsAreTakenOver(t *testing.T) {
 	for name, c := range map[string]Config{"full": full(), "none": {MaxDelete: -1}, "netcat": {Lines: 15, MaxDelete: -1}} {
-		meta, ok := wire.DecodeMeta(wire.NewMeta("ID", 7, c.terms()).Encode())
+		meta, ok := wire.DecodeMeta(wire.NewMeta("ID", time.Now(), c.terms()).Encode())
 		if !ok {
 			t.Fatal("S/meta cannot be read")
 		}
@@ -167,7 +168,7 @@ func TestSourceWithOtherOptionsWaits(t *testing.T) {
 	terms := r.config(1, r.src).terms()
 	r.must(zk.Multi(t.Context(),
 		zkclient.OpCreate(r.tree().Ready(), []byte(wire.Start), zkclient.Persistent),
-		zkclient.OpCreate(r.tree().Meta(), wire.NewMeta("ID", 0, terms).Encode(), zkclient.Persistent)))
+		zkclient.OpCreate(r.tree().Meta(), wire.NewMeta("ID", time.Now(), terms).Encode(), zkclient.Persistent)))
 	late := r.source(3, func(c *Config) { c.Rsync.Checksum = true })
 	for run, want := range map[*running]string{early: "--delete (", late: "--checksum ("} {
 		if err := r.wait(run); err == nil || !strings.Contains(err.Error(), want) {
@@ -225,7 +226,7 @@ func TestTermsOfPythonMaster(t *testing.T) {
 	r.makeTree(smallTree)
 	zk := r.zk()
 	r.must(zk.EnsurePath(t.Context(), filepath.Dir(r.tree().Ready())))
-	_, err := zk.Create(t.Context(), r.tree().Meta(), wire.NewMeta("ID", 0, wire.Terms{"delete": "yes"}).Encode(), zkclient.Persistent)
+	_, err := zk.Create(t.Context(), r.tree().Meta(), wire.NewMeta("ID", time.Now(), wire.Terms{"delete": "yes"}).Encode(), zkclient.Persistent)
 	r.must(err)
 	lock := zk.Lock(r.tree().Lock(), "")
 	if ok, err := lock.TryAcquire(t.Context()); !ok || err != nil {

@@ -21,6 +21,8 @@ type Proxy struct {
 	accepting chan struct{} // closed when nobody accepts any more; nil while it refuses
 	reads     int
 	writes    int
+	last      int // the write after which a crash comes; 0: none does
+	before    bool
 	pairs     map[*pair]bool
 }
 
@@ -93,6 +95,21 @@ func (p *Proxy) HoldWrites() { p.set(holdingWrites) }
 
 // SwallowEvents keeps the events of watches from the client. All else passes.
 func (p *Proxy) SwallowEvents() { p.set(swallowingEvents) }
+
+// CrashAt has the connections end, for ever, with so many writes: with before that one does not reach the
+// server, else it does, and its reply is lost.
+func (p *Proxy) CrashAt(writes int, before bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last, p.before = writes, before
+}
+
+// Crashed tells whether it has come to that.
+func (p *Proxy) Crashed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last > 0 && p.writes >= p.last
+}
 
 // Swallowing says whether there is a connection that has lost a request or a reply, or is about to,
 // or one of whose requests is held.
@@ -266,6 +283,9 @@ func (p *Proxy) request(pr *pair, b []byte) []byte {
 	reads, writes := pr.requests.follow(b)
 	p.reads += reads
 	p.writes += writes
+	if p.last > 0 && p.writes >= p.last {
+		pr.harmed, pr.mute = true, p.before || p.writes-writes >= p.last
+	}
 	switch {
 	case p.mode == swallowingRequests || p.mode == losingWrites && writes > 0:
 		pr.mute = true

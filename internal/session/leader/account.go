@@ -39,7 +39,7 @@ type account struct {
 	// told holds the records that were told but may not be removed yet, as their transaction can have
 	// been lost with the ZooKeeper session.
 	told map[string]told
-	// ended holds hashes of what has ended in this pass, once there is a Python source: one that dies
+	// ended holds hashes of what has ended in this phase, once there is a Python source: one that dies
 	// between its two steps makes a path end twice.
 	ended map[uint64]bool
 	seed  maphash.Seed
@@ -75,8 +75,8 @@ func newAccount(l *ledger, r *report, c *clients, q queues, base *guard.Base, ve
 	return a
 }
 
-// nextPass forgets what ended in the last pass, as paths may come again.
-func (a *account) nextPass() { clear(a.ended) }
+// nextPhase forgets what ended in the last phase, as paths may come again.
+func (a *account) nextPhase() { clear(a.ended) }
 
 // sort parts the paths of a result from those that nobody has queued.
 func (a *account) sort(r wire.Result) (paths, foreign []wire.Text) {
@@ -92,7 +92,7 @@ func (a *account) sort(r wire.Result) (paths, foreign []wire.Text) {
 	return paths, foreign
 }
 
-// first gives those paths of a result that end for the first time in this pass.
+// first gives those paths of a result that end for the first time in this phase.
 func (a *account) first(r wire.Result) (paths []wire.Text) {
 	for _, path := range r.Paths {
 		key := maphash.String(a.seed, string(path))
@@ -143,8 +143,15 @@ func (a *account) failures() []wire.Text { return slices.Sorted(maps.Keys(a.fail
 // drain takes out all that is recorded now, and counts; what waits for its destination stays. It is settled
 // if nothing else was left behind, and nothing queued again; at the last time nothing is left behind.
 func (a *account) drain(ctx context.Context, m *member.Member, last bool) (settled bool, err error) {
-	if err := a.clients.look(ctx, m); err != nil {
+	others, err := a.clients.look(ctx, m)
+	if err != nil {
 		return false, err
+	}
+	if others && !last {
+		// Who stands by as another leader knows from this that there is one.
+		if err := a.ledger.update(ctx, m, func(*wire.Meta) {}); err != nil {
+			return false, err
+		}
 	}
 	if err := a.durable.look(ctx, m); err != nil {
 		return false, err
@@ -310,6 +317,7 @@ func (a *account) take(ctx context.Context, m *member.Member, parent string, nam
 		return false, fmt.Errorf("cannot read the results: %w", err)
 	}
 	var counts wire.Counts
+	var ended []wire.Result
 	again, foreign := 0, 0
 	settled := true
 	var ops []zkclient.Op
@@ -335,6 +343,7 @@ func (a *account) take(ctx context.Context, m *member.Member, parent string, nam
 		for _, r := range t.results {
 			counts.Add(r)
 		}
+		ended = append(ended, t.results...)
 		again += t.again
 		foreign += t.foreign
 		settled = settled && len(t.back) == 0
@@ -348,18 +357,51 @@ func (a *account) take(ctx context.Context, m *member.Member, parent string, nam
 	if len(nodes) == 0 {
 		return settled, nil
 	}
-	if err := a.ledger.update(ctx, m, func(meta *wire.Meta) {
+	if err := a.ledger.note(ctx, m, func(meta *wire.Meta) {
 		meta.Ended = meta.Ended.Plus(counts)
 		meta.Ended.Failed += foreign - again
 		meta.Foreign += foreign
 		meta.Again += again
-	}, ops...); err != nil {
+	}, a.failedNow(m.Tree, ended), ops...); err != nil {
 		return false, fmt.Errorf("cannot count the results: %w", err)
 	}
 	for _, node := range nodes {
 		delete(a.told, node)
 	}
 	return settled, nil
+}
+
+// failedNow notes which of the paths of results have failed, as they ended last.
+func (a *account) failedNow(tree wire.Tree, ended []wire.Result) (all []news) {
+	seen := map[wire.Text]bool{}
+	for _, r := range slices.Backward(ended) {
+		for _, path := range r.Paths {
+			if seen[path] {
+				continue
+			}
+			seen[path] = true
+			n := news{&a.ledger.failures, tree.Failure(path), nil}
+			if a.failed[path] {
+				n.data = wire.Failure{Path: path, Errors: r.Errors}.Encode()
+			}
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// inherit takes over the failures that another leader has noted.
+func (a *account) inherit(ctx context.Context, m *member.Member) error {
+	contents, err := a.ledger.failures.contents(ctx, m)
+	if err != nil {
+		return err
+	}
+	for _, data := range contents {
+		if failure, err := wire.DecodeFailure(data); err == nil {
+			a.failed[failure.Path] = true
+		}
+	}
+	return nil
 }
 
 // judge tells what a record means. It is false if that cannot be said now.

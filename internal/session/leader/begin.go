@@ -34,26 +34,26 @@ func (l *Leader) begin(ctx context.Context, m *member.Member) error {
 	if err != nil || !ok {
 		return errors.Join(err, fmt.Errorf("cannot find the session just started: %s is gone", m.Tree.Ready()))
 	}
-	meta := l.newMeta(m, stat.Czxid)
-	if _, err := m.ZK.Set(ctx, m.Tree.Meta(), meta.Encode(), -1); err != nil {
-		return err
-	}
 	l.client.SetEpoch(stat.Czxid)
-	l.ledger.begin(meta)
-	if err := l.clients.look(ctx, m); err != nil {
-		return err
+	meta, _, ok, err := m.Meta(ctx)
+	if err != nil || !ok {
+		return errors.Join(err, errNoState)
 	}
-	l.walked = l.cfg.walksAgain()
-	l.feed = l.newFeed(l.firstPass)
-	l.feed.finished = func() { l.log().Info("pathqueue building finished", "paths", l.feed.count) }
-	return nil
+	l.ledger.begin(meta)
+	_, err = l.clients.look(ctx, m)
+	return err
 }
 
 // newMeta is the content of S/meta when this leader's session begins.
-func (l *Leader) newMeta(m *member.Member, epoch int64) wire.Meta {
-	meta := wire.NewMeta(l.id, epoch, l.asked.Terms)
-	meta.Timeout = m.ZK.SessionTimeout().Seconds()
-	return meta
+func (l *Leader) newMeta(m *member.Member, epoch int64) (wire.Meta, error) {
+	meta := wire.NewMeta(l.id, l.began, l.asked.Terms)
+	meta.Epoch, meta.Timeout, meta.Plan = epoch, m.ZK.SessionTimeout().Seconds(), l.survey.plan()
+	if l.cfg.PathsFrom == "" {
+		return meta, nil
+	}
+	file, err := l.listed()
+	meta.Plan.List = file.hash
+	return meta, err
 }
 
 // begun tells whether this leader's session has begun already, which the lost reply of an earlier
@@ -77,6 +77,7 @@ func (l *Leader) begun(ctx context.Context, m *member.Member) (bool, error) {
 // prepare removes what an earlier session has left, makes the queues, and begins: the watch node, S/meta
 // and S/sync in one transaction.
 func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
+	var leftovers []wire.Task
 	if l.cfg.walksAgain() {
 		if err := l.survey.chooseDepth(ctx); err != nil {
 			return err
@@ -89,8 +90,10 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 		if err != nil {
 			return err
 		}
-		l.survey.takeLeftovers() // of an earlier try
-		l.survey.leaveOver(file.leftovers)
+		leftovers = file.leftovers
+	}
+	if err := l.report.open(l.cfg.Report, l.client.Tree.Name(), l.base.Dir, l.id); err != nil {
+		return err
 	}
 	l.log().Info("removing old queue and building new queue")
 	for _, path := range m.Tree.OfSession() {
@@ -110,18 +113,26 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 			return err
 		}
 	}
-	for _, path := range []string{m.Tree.Results(), m.Tree.Split(), m.Tree.Wanted(), m.Tree.Idle(), m.Tree.AllSynced(), path.Dir(m.Tree.Ready())} {
-		if err := m.ZK.EnsurePath(ctx, path); err != nil {
+	if err := l.ensure(ctx, m); err != nil {
+		return err
+	}
+	for _, task := range leftovers {
+		if _, err := m.ZK.Create(ctx, m.Tree.Leftover(task.Dir), []byte(task.Dir), zkclient.Persistent); err != nil {
 			return err
 		}
 	}
 	if err := m.Budget(l.asked.MaxDelete).Make(ctx); err != nil {
 		return err
 	}
+	meta, err := l.newMeta(m, 0)
+	if err != nil {
+		return err
+	}
 	ops := []zkclient.Op{
 		zkclient.OpCreate(m.Tree.Ready(), []byte(wire.Start), zkclient.Persistent),
-		zkclient.OpCreate(m.Tree.Meta(), l.newMeta(m, 0).Encode(), zkclient.Persistent),
+		zkclient.OpCreate(m.Tree.Meta(), meta.Encode(), zkclient.Persistent),
 		zkclient.OpCreate(m.Tree.Sync(), []byte(l.syncMode()), zkclient.Persistent),
+		zkclient.OpCreate(m.Tree.Parts()+"/part-", wire.Part{Who: m.Client.Whoami, Report: wire.Text(l.cfg.Report)}.Encode(), zkclient.Sequential),
 	}
 	if l.cfg.Lines == 0 {
 		place, err := l.base.Describe()
@@ -146,6 +157,19 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 	}
 }
 
+// ensure makes the nodes that extensions are kept in.
+func (l *Leader) ensure(ctx context.Context, m *member.Member) error {
+	for _, path := range []string{
+		m.Tree.Results(), m.Tree.Split(), m.Tree.Wanted(), m.Tree.Idle(), m.Tree.AllSynced(),
+		m.Tree.Failures(), m.Tree.Leftovers(), m.Tree.Deeper(), m.Tree.Parts(), path.Dir(m.Tree.Ready()),
+	} {
+		if err := m.ZK.EnsurePath(ctx, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // recover is what a source does with a run that has no connected leader: it waits until it is sure of
 // that, and if it is the only client it cleans up, so that the next start finds nothing in its way. With
 // others around it touches nothing. It returns unclean in any case but a failure; ErrLives if the run has
@@ -159,20 +183,20 @@ func (l *Leader) recover(ctx context.Context, m *member.Member, lock *zkclient.L
 		if err != nil {
 			return err
 		}
-		return fmt.Errorf("%w Its master is gone, and there are %d other clients: %s. End them all, then start one source alone: "+
-			"it waits until ZooKeeper has seen them gone, and cleans up", unclean, len(others), strings.Join(others, ", "))
+		return fmt.Errorf("%w Its master is gone, and there are %d other clients: %s. Go on with it by starting a source with --resume; or end them all "+
+			"and start one source alone: it waits until ZooKeeper has seen them gone, and cleans up", unclean, len(others), strings.Join(others, ", "))
 	}
 	if err := l.commit(); err != nil {
 		return err
 	}
 	l.cleaner = l.client.Whoami
-	if err := l.adopt(ctx, m); err != nil {
+	if err := l.load(ctx, m); err != nil {
 		return err
 	}
 	if err := l.cleanup(ctx, m, lock); err != nil && !errors.Is(err, wire.ErrIncomplete) {
 		return err
 	}
-	return fmt.Errorf("%w It has been cleaned up: start the session again (what has been sent is only compared)", unclean)
+	return fmt.Errorf("%w It has been cleaned up: start the session again (what has been sent is only compared). With --resume a source goes on with such a run instead", unclean)
 }
 
 // watchRun waits until it is known what became of a run whose lock is free, and gives the other clients
@@ -205,7 +229,7 @@ func (l *Leader) watchRun(ctx context.Context, m *member.Member) (others []strin
 		}
 		back := known && ok && !now.Equal(first)
 		if known && !back {
-			if back, err = l.waits(ctx, m, first.ID); err != nil {
+			if back, err = l.waits(ctx, m, first.Lead); err != nil {
 				return nil, err
 			}
 		}
@@ -241,29 +265,4 @@ func (l *Leader) waits(ctx context.Context, m *member.Member, id string) (bool, 
 		}
 	}
 	return false, nil
-}
-
-// adopt takes over what is known of the session of another leader, so that it can be cleaned up; a Python one
-// has left nothing.
-func (l *Leader) adopt(ctx context.Context, m *member.Member) error {
-	stat, _, err := m.ZK.Exists(ctx, m.Tree.Ready())
-	if err != nil {
-		return err
-	}
-	l.client.SetEpoch(stat.Czxid)
-	if _, _, ok, err := m.Meta(ctx); err != nil {
-		return err
-	} else if !ok {
-		// What is in S/extQueue is of yet another session, whose clean-up did not know it.
-		for _, path := range []string{m.Tree.ExtQueue(), m.Tree.Results(), m.Tree.Links(), m.Tree.Split(), m.Tree.Meta(), m.Tree.Place()} {
-			if err := m.ZK.DeleteTree(ctx, path); err != nil {
-				return err
-			}
-		}
-		if _, err := m.ZK.Create(ctx, m.Tree.Meta(), l.newMeta(m, stat.Czxid).Encode(), zkclient.Persistent); err != nil {
-			return err
-		}
-	}
-	l.ledger.adopted = true
-	return l.ledger.settle(ctx, m)
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"vsc-zk/internal/session/member"
@@ -25,11 +27,7 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 		if err := l.judge.look(ctx, m); err != nil {
 			return err
 		}
-		queues, err := m.Backlog(ctx)
-		if err != nil {
-			return err
-		}
-		l.countUnfinished(l.judge.without(m, queues).Total() + l.account.durable.paths())
+		l.countUnfinished()
 	}
 	unfinished := func(value []byte) error {
 		l.unfinished(wire.Text(value))
@@ -43,7 +41,7 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 	if err := l.splitter.drain(ctx, m, unfinished); err != nil {
 		return err
 	}
-	if !l.linking { // what was kept back for the last pass was not sent
+	if stage := l.ledger.now().Stage; !l.held && (!stage.Linked || stage.Phase == wire.Linking && !stage.Fed) { // what was kept back for the last phase was not sent
 		tasks, err := l.heldTasks(ctx, m)
 		if err != nil {
 			return err
@@ -54,7 +52,7 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 			l.again--
 			l.unfinished(task.Value)
 		}
-		l.linking = true // they are counted
+		l.held = true
 	}
 	if err := l.account.durable.drain(ctx, m, unfinished); err != nil {
 		return err
@@ -70,17 +68,30 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 	if err := drainQueue(ctx, m, m.Tree.OutputQueue(), func(v []byte) error { l.log().Info(wire.Text(v).String()); return nil }); err != nil {
 		return err
 	}
+	parts, err := l.parts(ctx, m)
+	if err != nil {
+		return err
+	}
 	for _, path := range m.Tree.OfSession() {
-		if err := m.ZK.DeleteTree(ctx, path); err != nil {
-			if !refused(err) {
-				return fmt.Errorf("cannot clean up the session: %w", err)
-			}
-			l.log().Warn(fmt.Sprintf("%v. It stays; have it deleted by an administrator of ZooKeeper, or use another session name", err),
-				"event", "foreign", "znode", path, "error", err)
+		if path == m.Tree.Meta() { // it tells whoever takes over now that this is the clean-up
+			continue
+		}
+		if err := l.remove(ctx, m, path); err != nil {
+			return err
 		}
 	}
-	if err := l.bury(ctx, m); err != nil { // last: until then the session is not clean
+	if err := l.bury(ctx, m); err != nil { // until then the session is not clean
 		return err
+	}
+	if err := l.remove(ctx, m, m.Tree.Meta()); err != nil {
+		return err
+	}
+	if err := l.seeOff(ctx, m); err != nil {
+		return err
+	}
+	if len(parts) > 1 {
+		l.log().Warn(fmt.Sprintf("The run had %d masters; what became of the paths is told in the logs and reports of each: %s", len(parts), strings.Join(parts, ", ")),
+			"event", "parts", "clients", parts)
 	}
 	if err := lock.Release(ctx); err != nil {
 		return fmt.Errorf("cannot release the master's lock: %w", err)
@@ -89,11 +100,49 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 	return l.conclude()
 }
 
-// countUnfinished makes the final counts; so many entries are left in the queues.
-func (l *Leader) countUnfinished(left int) {
+// remove deletes a node of the session, or says that it stays.
+func (l *Leader) remove(ctx context.Context, m *member.Member, path string) error {
+	err := m.ZK.DeleteTree(ctx, path)
+	if err != nil && !refused(err) {
+		return fmt.Errorf("cannot clean up the session: %w", err)
+	}
+	if err != nil {
+		l.log().Warn(fmt.Sprintf("%v. It stays; have it deleted by an administrator of ZooKeeper, or use another session name", err),
+			"event", "foreign", "znode", path, "error", err)
+	}
+	return nil
+}
+
+// parts are the masters that the run had, each with its report.
+func (l *Leader) parts(ctx context.Context, m *member.Member) (all []string, err error) {
+	names, err := m.Children(ctx, m.Tree.Parts())
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	contents, err := readAll(ctx, m, m.Tree.Parts(), names)
+	if err != nil {
+		return nil, err
+	}
+	for _, data := range contents {
+		part, err := wire.DecodePart(data)
+		if err != nil {
+			continue // somebody else's
+		}
+		text := wire.Text(part.Who).String()
+		if part.Report != "" {
+			text += " (" + part.Report.String() + ")"
+		}
+		all = append(all, text)
+	}
+	return all, nil
+}
+
+// countUnfinished makes the final counts.
+func (l *Leader) countUnfinished() {
 	counts := l.ledger.now().Ended
-	counts.Unfinished = l.ledger.unfinished(left)
-	if lost := counts.Unfinished - left; l.ledger.adopted && lost > 0 {
+	counts.Unfinished = l.ledger.unfinished()
+	if lost := l.ledger.lost; lost > 0 {
 		l.log().Error(fmt.Sprintf("%d paths have left the queue without a result", lost), "event", "lost-paths", "paths", lost)
 	}
 	l.counts = &counts
@@ -142,22 +191,16 @@ func (l *Leader) conclude() error {
 	lost = errors.Join(lost, l.report.close(l.ledger.now().Paths()+l.foreign-l.again, l.account.failures(), *l.counts))
 	err := errors.Join(l.broken, l.counts.Problem(), lost)
 	if l.broken != nil && l.ending.Err() != nil {
-		err = errors.Join(fmt.Errorf("%w; %w: %s. To go on %s", l.broken, wire.ErrIncomplete, c.String(), l.howToGoOn()), lost)
+		err = errors.Join(fmt.Errorf("%w; %w: %s. To go on %s", l.broken, wire.ErrIncomplete, c.String(), howToGoOn), lost)
 	}
-	if l.linksLost > 0 {
-		err = errors.Join(err, fmt.Errorf("%w: %d groups of hard links were not kept", wire.ErrIncomplete, l.linksLost))
+	if lost := l.ledger.now().Lost; lost > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: %d groups of hard links were not kept", wire.ErrIncomplete, lost))
 	}
 	return err
 }
 
 // howToGoOn is what to type after a run that was ended before its work was done.
-func (l *Leader) howToGoOn() string {
-	again := "start the session again: what has been sent is only compared"
-	if l.cfg.Failed == "" || l.feed == nil || !l.feed.done {
-		return again
-	}
-	return fmt.Sprintf("send what is left with --paths-from=%s, or %s", l.cfg.Failed, again)
-}
+const howToGoOn = "start its clients again, the first source with --resume"
 
 // drainQueue empties a queue, handing out each value.
 func drainQueue(ctx context.Context, m *member.Member, queue string, each func([]byte) error) error {

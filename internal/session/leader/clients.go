@@ -29,36 +29,39 @@ type clients struct {
 }
 
 // look notes who is there, and says once what a Python source does not know. Who is seen only once may
-// be joining or leaving: the two parties are not read at the same time.
-func (c *clients) look(ctx context.Context, m *member.Member) error {
+// be joining or leaving: the two parties are not read at the same time. It tells whether others are there
+// than at the last look.
+func (c *clients) look(ctx context.Context, m *member.Member) (others bool, err error) {
+	before := c.who
 	changed, err := c.changed(ctx, m)
 	if err != nil || !changed {
-		return err
+		return false, err
 	}
+	others = c.who != before && before != ""
 	sources, err := m.Party(wire.PartySources).Members(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	ext, err := m.Party(wire.PartyExt).Members(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	isGo := func(name string) bool { return slices.Contains(ext, name) }
 	c.goSources.Store(slices.ContainsFunc(sources, func(name string) bool {
 		return isGo(name) && (name != m.Client.Whoami || c.works)
 	}))
-	before := c.python
+	known := c.python
 	c.python = slices.DeleteFunc(sources, isGo)
 	c.met = c.met || len(c.python) > 0
 	for _, name := range c.python {
-		if !c.warned && slices.Contains(before, name) {
+		if !c.warned && slices.Contains(known, name) {
 			c.warned = true
 			if len(c.unknown) > 0 {
 				c.log.Warn(fmt.Sprintf("%s is a Python source, which does not know %s", name, strings.Join(c.unknown, ", ")), "event", "python-source", "source", name)
 			}
 		}
 	}
-	return nil
+	return others, nil
 }
 
 // changed tells whether clients have come or gone since the last look, without asking each who it is;

@@ -30,6 +30,8 @@ type Config struct {
 	Report    string // JSON lines, one a path; "": none
 	Failed    string // gets the entries that failed or are unfinished; "": none
 
+	LateRetries int // rounds in which what has failed is tried once more, after all else
+
 	MaxFailures int // the session ends when so many paths have failed; 0: it goes on
 
 	Groups int  // most groups of hard links that are remembered, 0: Groups

@@ -3,10 +3,12 @@
 package leader
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/session/guard"
@@ -58,7 +60,14 @@ func (s *splitter) prepare(ctx context.Context, node string, value []byte) (*cut
 		return nil, context.Cause(ctx)
 	}
 	c := &cutting{task: task, node: node}
-	if err != nil || !s.worthwhile(found) {
+	begun := s.ledger.now().Cut // by an earlier leader
+	if begun != nil && begun.Node != path.Base(node) {
+		begun = nil
+	}
+	if begun != nil {
+		err = ignoreGone(err) // the next walk tells of what has gone
+	}
+	if err != nil || begun == nil && !s.worthwhile(found) {
 		s.whole[string(value)] = true
 		c.pieces, c.back = []wire.Task{task}, true
 		return c, nil
@@ -72,13 +81,24 @@ func (s *splitter) prepare(ctx context.Context, node string, value []byte) (*cut
 		c.pieces = append(c.pieces, tasks...)
 		if !f.Recursive && task.Kind == wire.Recursive {
 			s.survey.cutDeeper(f.Path)
+			c.news = append(c.news, news{&s.ledger.deeper, s.tree.DeeperAt(f.Path), []byte(f.Path)})
 		}
+	}
+	if begun != nil {
+		c.pieces = slices.DeleteFunc(c.pieces, func(piece wire.Task) bool { return !isBehind(piece, wire.DecodeTask([]byte(begun.Last))) })
 	}
 	if err := zkclient.Sleep(ctx, pathbuilder.Settle); err != nil { // else their stamps would tell too little
 		return nil, err
 	}
 	s.log.Info(fmt.Sprintf("Path %s is cut into %d", task.Value, len(c.pieces)), "event", "cut", "path", task.Value, "pieces", len(c.pieces))
 	return c, nil
+}
+
+// isBehind tells whether a piece of a path comes after another.
+func isBehind(a, b wire.Task) bool {
+	// As a walk compares paths: name by name.
+	names := func(dir string) string { return strings.ReplaceAll(dir, "/", "\x00") }
+	return cmp.Or(cmp.Compare(names(a.Dir), names(b.Dir)), cmp.Compare(a.From, b.From)) > 0
 }
 
 // queue puts the pieces of a path into the queue, and with the last of them takes the path itself out of
@@ -111,12 +131,25 @@ func (s *splitter) queue(ctx context.Context, m *member.Member) error {
 				s.ledger.expect(s.cut.pieces[:n])
 				s.cut.expected = true
 			}
-			err := s.ledger.update(ctx, m, func(meta *wire.Meta) {
+			var noted []news
+			for _, piece := range s.cut.pieces[:n] {
+				noted = append(noted, s.notes(piece)...)
+			}
+			var so *wire.Cut
+			if last {
+				noted = append(noted, s.cut.news...)
+			} else {
+				so = &wire.Cut{Node: path.Base(s.cut.node), Last: s.cut.pieces[n-1].Value}
+			}
+			if again > 0 {
+				noted = append(noted, news{&s.ledger.failures, s.tree.Failure(s.cut.task.Value), nil})
+			}
+			err := s.ledger.note(ctx, m, func(meta *wire.Meta) {
 				meta.Queued += more
-				meta.Cuts = s.cut.after
+				meta.Cuts, meta.Cut = s.cut.after, so
 				meta.Again += again
 				meta.Ended.Failed -= again
-			}, ops...)
+			}, noted, ops...)
 			if err != nil {
 				return fmt.Errorf("cannot queue the pieces of a path: %w", err)
 			}

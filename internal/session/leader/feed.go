@@ -34,20 +34,21 @@ type feed struct {
 	ledger  *ledger
 	queues  queues
 	window  int
-	pass    int // walks before this one
 	source  taskSource
+	notes   func(wire.Task) []news // what is noted with a task; nil: nothing
 	cancel  context.CancelFunc
 	tasks   chan wire.Task
 	walkErr error // valid once tasks is closed
 
-	finished func() // called when all is queued; nil: nothing is
+	finished func()      // called when all is queued; nil: nothing is
+	gaps     func() bool // tells, when all is queued, that it is not all there was; nil: it is
 
 	pending  []wire.Task // taken from tasks, not yet known to be queued
+	ended    bool        // and nothing comes after them
 	settled  time.Time   // when they may be worked on
 	last     wire.Text   // of them, in the order of the walk
 	after    int         // number of entries queued once pending is; 0: not yet tried
 	expected bool        // the ledger knows them
-	count    int         // entries queued by this feed
 	done     bool
 }
 
@@ -102,6 +103,7 @@ func (f *feed) next(ctx context.Context) (bool, error) {
 			if more {
 				add(task)
 			}
+			f.ended = !more
 		case <-gathered:
 			more = false
 		case <-ctx.Done():
@@ -140,7 +142,7 @@ func (f *feed) run(ctx context.Context, m *member.Member) error {
 				return err
 			}
 			if !more {
-				return f.finish()
+				return f.finish(ctx, m)
 			}
 		}
 		if err := f.put(ctx, m); err != nil {
@@ -168,14 +170,23 @@ func (f *feed) put(ctx context.Context, m *member.Member) error {
 			f.ledger.expect(f.pending)
 			f.expected = true
 		}
-		err := f.ledger.update(ctx, m, func(meta *wire.Meta) {
-			meta.Queued, meta.Pass, meta.Cursor = f.after, f.pass, f.last
-		}, f.queues.putOps(m, f.pending)...)
+		var news []news
+		if f.notes != nil {
+			for _, task := range f.pending {
+				news = append(news, f.notes(task)...)
+			}
+		}
+		err := f.ledger.note(ctx, m, func(meta *wire.Meta) {
+			meta.Queued, meta.Stage.Cursor = f.after, f.last
+			meta.Stage.Found += len(f.pending)
+			if f.ended && f.walkErr == nil {
+				f.complete(meta)
+			}
+		}, news, f.queues.putOps(m, f.pending)...)
 		if err != nil {
 			return fmt.Errorf("cannot queue paths: %w", err)
 		}
 	}
-	f.count += len(f.pending)
 	f.pending, f.after, f.expected = nil, 0, false
 	return nil
 }
@@ -200,10 +211,20 @@ func (q queues) putOps(m *member.Member, tasks []wire.Task) []zkclient.Op {
 	return ops
 }
 
+// complete says that all of the phase is queued.
+func (f *feed) complete(meta *wire.Meta) {
+	meta.Stage.Fed, meta.Stage.Gaps = true, f.gaps != nil && f.gaps()
+}
+
 // finish is the end of the walk, if it came to its end.
-func (f *feed) finish() error {
+func (f *feed) finish(ctx context.Context, m *member.Member) error {
 	if f.walkErr != nil {
 		return fmt.Errorf("cannot build the path queue: %w", f.walkErr)
+	}
+	if now := f.ledger.now().Stage; !now.Fed && (now.Found > 0 || f.gaps != nil && f.gaps()) {
+		if err := f.ledger.update(ctx, m, f.complete); err != nil {
+			return fmt.Errorf("cannot note the end of the walk: %w", err)
+		}
 	}
 	f.done = true
 	if f.finished != nil {

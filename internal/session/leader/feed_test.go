@@ -50,7 +50,7 @@ func TestPathsSettle(t *testing.T) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	survey := newSurvey(base, Config{Depth: 1}.withDefaults(), func() bool { return false }, time.Second, log)
-	s := newSplitter(nil, nil, survey, queues{}, true, log)
+	s := newSplitter(&ledger{}, nil, survey, queues{}, wire.Tree{}, nil, true, log)
 	began := time.Now()
 	cut, err := s.prepare(t.Context(), "", []byte("1_"+dir))
 	if err != nil || len(cut.pieces) != 4 {

@@ -204,7 +204,7 @@ func (j *judge) replace(ctx context.Context, m *member.Member, node, queue, why 
 		_, err := wire.DecodeDest(data)
 		known = known && err == nil
 	} else {
-		known = known && queue != "" && !j.ledger.adopted && j.ledger.isOpen(wire.Text(data))
+		known = known && queue != "" && j.ledger.isOpen(wire.Text(data))
 	}
 	if known {
 		return j.requeue(ctx, m, node, queue, data, why, stuck)

@@ -20,11 +20,8 @@ import (
 	"vsc-zk/internal/zkclient"
 )
 
-// morePasses bounds the walks after the first: a tree that never comes to rest must not keep a session
-// from its end.
-const morePasses = 3
-
-// Leader leads a session, over all its ZooKeeper sessions: what it has done so far is remembered here.
+// Leader leads a session, over all its ZooKeeper sessions. What another leader would have to know is in
+// S/meta and the notes beside it (ledger.go); here is only what can be had again by reading.
 type Leader struct {
 	client *member.Client
 	base   *guard.Base
@@ -32,8 +29,8 @@ type Leader struct {
 	asked  Asked
 	work   Work
 	life   context.Context // of the process, for the walk
-	id     string          // tells this leader's session from others
-	began  time.Time
+	id     string          // tells this leader from others
+	began  time.Time       // when the session did
 
 	ledger   *ledger
 	report   *report
@@ -44,20 +41,16 @@ type Leader struct {
 	splitter *splitter
 	judge    *judge
 	list     *pathsFile // what PathsFrom holds; nil: not read yet
-	feed     *feed      // of this pass; nil before the session has begun
+	feed     *feed      // of this phase; nil: it is not begun
 
-	pass      int             // walks that are done
-	walked    bool            // this pass is a walk
-	changed   int             // entries of the last walk
-	linking   bool            // the pass for hard links has come
-	over      bool            // all passes are done
-	linksLost int             // groups of hard links beyond the bounds
-	notes     map[string]bool // of hard links, that cannot be read and were told of
-	broken    error           // why the session could not be led to its end
-	counts    *wire.Counts    // set once the clean-up has begun
-	again     int             // failures that the clean-up found queued again
-	foreign   int             // paths that the clean-up found in a queue, and nobody had queued
-	cleaner   string          // who cleans up the run of another leader; "": it is this one's
+	over    bool            // what is left is given up
+	notes   map[string]bool // of hard links, that cannot be read and were told of
+	broken  error           // why the session could not be led to its end
+	counts  *wire.Counts    // set once the clean-up has begun
+	again   int             // failures that the clean-up found queued again
+	foreign int             // paths that the clean-up found in a queue, and nobody had queued
+	cleaner string          // who cleans up the run of another leader; "": it is this one's
+	held    bool            // what was kept back for the hard links is counted
 
 	ending context.Context // ended: the run is to end before its work is done
 	end    context.CancelCauseFunc
@@ -65,30 +58,26 @@ type Leader struct {
 	exists bool       // there is a run to be ended
 }
 
-// ErrLives says that a run has a leader, which was not connected for a while.
-var ErrLives = errors.New("the run has a master, which has connected again")
+// ErrLives says that a run has another leader.
+var ErrLives = errors.New("the run has another master")
 
 // New makes the leader of a session that has not begun. Life is the process's context; work is its own
 // jobs, nil if it only leads.
-func New(life context.Context, client *member.Client, base *guard.Base, cfg Config, asked Asked, work Work) (*Leader, error) {
+func New(life context.Context, client *member.Client, base *guard.Base, cfg Config, asked Asked, work Work) *Leader {
 	cfg = cfg.withDefaults()
-	report, err := openReport(cfg.Report, cfg.Failed, client.Tree.Name(), base.Dir, client.Log)
-	if err != nil {
-		return nil, err
-	}
 	l := &Leader{
 		client: client, base: base, cfg: cfg, asked: asked, work: work, life: life, id: rand.Text(), began: time.Now(),
-		ledger: &ledger{}, report: report, queues: queues{base: base.Dir, all: cfg.Lines > 0},
+		ledger: newLedger(client.Tree), report: &report{failed: cfg.Failed, log: client.Log}, queues: queues{base: base.Dir, all: cfg.Lines > 0},
 	}
 	l.ending, l.end = context.WithCancelCause(context.Background())
 	l.clients = &clients{works: work != nil, unknown: l.unknownToPython(), log: client.Log}
-	l.account = newAccount(l.ledger, report, l.clients, l.queues, base, asked.Rsync.Verify, client.Log)
+	l.account = newAccount(l.ledger, l.report, l.clients, l.queues, base, asked.Rsync.Verify, client.Log)
 	// Only Go sources can send ranges; and the rules of a user's own options mean something else for files
 	// that are listed one by one.
 	l.survey = newSurvey(base, cfg, func() bool { return l.clients.goSources.Load() && !asked.Rsync.HasRules() }, client.Timing.PathCheck, client.Log)
 	l.judge = &judge{ledger: l.ledger, account: l.account, aside: map[string]bool{}, suspect: map[string]time.Time{}}
-	l.splitter = newSplitter(l.ledger, l.account, l.survey, l.queues, cfg.walksAgain(), client.Log)
-	return l, nil
+	l.splitter = newSplitter(l.ledger, l.account, l.survey, l.queues, client.Tree, l.leavesOver, cfg.walksAgain(), client.Log)
+	return l
 }
 
 func (l *Leader) log() *slog.Logger { return l.client.Log }
@@ -127,6 +116,7 @@ func (l *Leader) Close() {
 	if l.feed != nil {
 		l.feed.close()
 	}
+	l.report.leave()
 }
 
 // Start is the first time as the leader, with the lock just acquired.
@@ -139,19 +129,37 @@ func (l *Leader) Start(ctx context.Context, m *member.Member, lock *zkclient.Loc
 		return err
 	}
 	l.client.Joined()
-	return l.lead(ctx, m, lock, ready)
+	return l.lead(ctx, m, lock, ready, l.employ(ctx, m, ready))
+}
+
+// TakeOver goes on where another leader was, with the lock just acquired. working tells how this source's
+// own jobs end, which may be at work already; nil: they are still to begin.
+func (l *Leader) TakeOver(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready, working <-chan error) error {
+	if err := l.commit(); err != nil {
+		return err
+	}
+	if err := l.load(ctx, m); err != nil {
+		return err
+	}
+	if err := l.claim(ctx, m); err != nil {
+		return err
+	}
+	l.client.Joined()
+	if working == nil {
+		working = l.employ(ctx, m, ready)
+	}
+	return l.lead(ctx, m, lock, ready, working)
 }
 
 // Resume goes on in a new ZooKeeper session. The lock of the lost one may still be there for a while.
-// A source that has got it in the meantime gives it back when it sees whose place in the line this is.
-// If it has cleaned up this session instead, it must not be kept waiting by a leader that waits for the
-// lock.
+// Another source that has got it in the meantime leads now, or has cleaned up this session: then this one
+// is not kept waiting for the lock.
 func (l *Leader) Resume(ctx context.Context, m *member.Member, ready *member.Ready) error {
 	lock := m.ZK.Lock(m.Tree.Lock(), l.id)
-	waiting, cancel := context.WithCancel(ctx)
-	defer cancel()
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	m.Background(func() {
-		defer cancel()
+		defer cancel(nil)
 		select {
 		case <-ready.Gone:
 			return
@@ -161,10 +169,15 @@ func (l *Leader) Resume(ctx context.Context, m *member.Member, ready *member.Rea
 		}
 		_ = zkclient.Sleep(waiting, m.Client.Timing.Ending)
 	})
+	if l.Begun() {
+		m.Background(func() { cancel(l.replaced(waiting, m)) })
+	}
 	err := lock.Acquire(waiting)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(context.Cause(waiting), ErrLives):
+		return errors.Join(ErrLives, m.Unlock(ctx, lock))
 	case waiting.Err() != nil && l.counts != nil:
 		return l.conclude() // only the last step of the clean-up was open
 	case waiting.Err() != nil && l.ending.Err() != nil:
@@ -174,21 +187,39 @@ func (l *Leader) Resume(ctx context.Context, m *member.Member, ready *member.Rea
 	case err != nil:
 		return err
 	}
-	if l.feed == nil { // lost before it was known that the session has begun
+	if l.ledger.now().ID == "" { // lost before it was known that the session has begun
 		return l.Start(ctx, m, lock, ready)
 	}
-	return l.lead(ctx, m, lock, ready)
+	return l.lead(ctx, m, lock, ready, l.employ(ctx, m, ready))
+}
+
+// replaced waits until another source leads: ErrLives. Nil: it need not be waited for any more.
+func (l *Leader) replaced(ctx context.Context, m *member.Member) error {
+	for {
+		meta, _, ok, err := m.Meta(ctx)
+		if err != nil {
+			return nil
+		}
+		if ok && meta.ID == l.ledger.now().ID && meta.Lead != l.id {
+			return ErrLives
+		}
+		if zkclient.Sleep(ctx, m.Client.Timing.Poll) != nil {
+			return nil
+		}
+	}
 }
 
 // lead leads the session from where it is to its end. If the leader cannot go on, the session ends all the
 // same: the other clients must not wait for it.
-func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready) error {
+func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready, working <-chan error) error {
 	if l.counts == nil {
 		if err := l.ledger.settle(ctx, m); err != nil {
 			return l.unsettled(m, err)
 		}
-		working := l.employ(ctx, m, ready)
-		if l.broken == nil {
+		if l.ledger.now().Lead != l.id {
+			return errors.Join(ErrLives, m.Unlock(ctx, lock))
+		}
+		if l.broken == nil && l.ledger.now().End == "" {
 			err := l.through(ctx, m, ready, working)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -196,9 +227,16 @@ func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock
 			if errors.Is(err, zkclient.ErrSessionLost) {
 				return err
 			}
+			if err != nil && l.ending.Err() != nil {
+				if handed, err := l.handOver(ctx, m); handed || err != nil {
+					return err
+				}
+			}
 			if l.broken = err; err != nil {
 				l.log().Error(err.Error()+". The run ends here", "event", "broken", "error", err)
-				l.feed.close()
+				if l.feed != nil {
+					l.feed.close()
+				}
 				if err := l.ledger.settle(ctx, m); err != nil { // what it was about to queue may be there
 					return l.unsettled(m, err)
 				}
@@ -217,6 +255,9 @@ func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock
 		if err := l.waitAlone(ctx, m); err != nil {
 			return err
 		}
+		if l.broken != nil && l.ending.Err() != nil {
+			return l.suspend(ctx, m, lock)
+		}
 	}
 	return l.cleanup(ctx, m, lock)
 }
@@ -234,7 +275,7 @@ func (l *Leader) through(ctx context.Context, m *member.Member, ready *member.Re
 		case <-passing.Done():
 		}
 	})
-	err := l.passes(passing, m, working)
+	err := l.phases(passing, m, working)
 	if err != nil && passing.Err() != nil {
 		return context.Cause(passing)
 	}
@@ -252,7 +293,7 @@ func (l *Leader) unsettled(m *member.Member, err error) error {
 // lost is the end of a leader whose session is not there any more: it tells what it knows.
 func (l *Leader) lost(err error) error {
 	l.broken = err
-	l.countUnfinished(0)
+	l.countUnfinished()
 	l.tellMissing()
 	return l.conclude()
 }
@@ -307,83 +348,9 @@ func (l *Leader) employ(ctx context.Context, m *member.Member, ready *member.Rea
 	return working
 }
 
-// passes works through the tree, and then, a few times, through what has changed in it meanwhile: a
-// directory made after its parent was listed would otherwise arrive empty. The last pass is for hard links.
-func (l *Leader) passes(ctx context.Context, m *member.Member, working <-chan error) error {
-	for !l.over {
-		if err := l.onePass(ctx, m, working); err != nil {
-			return err
-		}
-		if l.over {
-			return nil
-		}
-		next, err := l.nextPass(ctx, m)
-		if err != nil {
-			return err
-		}
-		l.feed.close()
-		if l.over = next == nil; !l.over {
-			l.feed = l.newFeed(next)
-			l.account.nextPass()
-		}
-	}
-	return nil
-}
-
-func (l *Leader) newFeed(source taskSource) *feed {
-	return &feed{life: l.life, ledger: l.ledger, queues: l.queues, window: l.cfg.Window, pass: l.pass, source: source}
-}
-
-// nextPass gives what is to be queued now that a pass is done, nil if nothing is.
-func (l *Leader) nextPass(ctx context.Context, m *member.Member) (taskSource, error) {
-	if l.cfg.Lines == 0 {
-		if err := l.base.Await(ctx, l.log(), l.client.Timing.PathCheck, l.base.Problem); err != nil {
-			return nil, err
-		}
-	}
-	if l.walked {
-		if l.survey.takeDisturbed() {
-			l.log().Warn("The base path was away during a walk: it is walked again", "event", "walk-again", "path", wire.Text(l.base.Dir))
-			return l.laterWalk, nil
-		}
-		l.pass++
-		l.walked = false
-		l.changed = l.feed.count
-	}
-	if leftovers := l.survey.takeLeftovers(); len(leftovers) > 0 && l.asked.Rsync.Delete { // the ranges have been sent
-		return emitAll(leftovers), nil
-	}
-	if l.linking {
-		return nil, nil
-	}
-	again := l.cfg.walksAgain() && (l.pass == 1 || l.changed > 0)
-	switch {
-	case again && l.pass > morePasses:
-		l.log().Warn(fmt.Sprintf("The source is still changing: in walk %d, the last, %d directories differed from the walk before", l.pass, l.changed),
-			"event", "still-changing", "walk", l.pass, "changed", l.changed)
-	case again:
-		if l.pass > 1 {
-			l.log().Info(fmt.Sprintf("%d directories had changed and were sent again", l.changed), "event", "changed-again", "walk", l.pass, "changed", l.changed)
-		}
-		l.walked = true
-		return l.laterWalk, nil
-	}
-	tasks, lost, err := l.linkTasks(ctx, m, true)
-	if err != nil {
-		return nil, err
-	}
-	l.linking = true
-	l.linksLost += lost
-	if len(tasks) == 0 {
-		return nil, nil
-	}
-	l.log().Info(fmt.Sprintf("Linking files that lie in different paths: %d more entries", len(tasks)), "event", "linking", "entries", len(tasks))
-	return emitAll(tasks), nil
-}
-
-// onePass queues what the pass is about and returns when all of it is queued and every queue of paths is
+// onePhase queues what the phase is about and returns when all of it is queued and every queue of paths is
 // empty, entries in work included, or when what is left is stranded. It logs the progress meanwhile.
-func (l *Leader) onePass(ctx context.Context, m *member.Member, working <-chan error) (err error) {
+func (l *Leader) onePhase(ctx context.Context, m *member.Member, working <-chan error) (err error) {
 	feeding, stop := context.WithCancel(ctx)
 	fed := make(chan error, 1)
 	m.Background(func() {

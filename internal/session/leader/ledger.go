@@ -15,21 +15,35 @@ import (
 	"vsc-zk/internal/zkclient"
 )
 
-// ledger is the leader's hold on S/meta. Whatever changes the numbers of a session goes through it, as
-// one transaction with the new content: after a lost reply S/meta tells whether it was applied. What
-// others write there is overwritten.
+// ledger is the leader's hold on S/meta and the notes beside it. Whatever changes the numbers of a
+// session goes through it, as one transaction with the new content: after a lost reply S/meta tells
+// whether it was applied. What others write there is overwritten.
 type ledger struct {
 	mu      sync.Mutex
 	current wire.Meta
-	adopted bool // the session was begun by another leader
 
 	// open holds the paths that were queued and have not ended, and how often; it is as large as the
-	// window. A result for any other path tells of nothing that this leader asked for.
+	// window. A result for any other path tells of nothing that a leader of this session asked for.
 	open map[wire.Text]int
+
+	// Of what another leader has queued, when this one began:
+	lost    int // paths that had not ended, and were in no queue
+	surplus int // paths that were in a queue, and had ended
+
+	failures  notes // paths that have failed
+	leftovers notes // directories in which something is to be deleted
+	deeper    notes // directories whose entries were cut
 }
 
 // errNoState is the end of a leader that finds no S/meta of its session.
 var errNoState = errors.New("cannot go on: the state of the session (S/meta) is gone; start the session again, what has been sent is only compared")
+
+func newLedger(tree wire.Tree) *ledger {
+	return &ledger{
+		open:     map[wire.Text]int{},
+		failures: newNotes(tree.Failures()), leftovers: newNotes(tree.Leftovers()), deeper: newNotes(tree.Deeper()),
+	}
+}
 
 // now is the last content that is known.
 func (l *ledger) now() wire.Meta {
@@ -38,33 +52,34 @@ func (l *ledger) now() wire.Meta {
 	return l.current
 }
 
-// begin is the content of a session that begins.
+// begin is the content of a session that begins, or is taken over.
 func (l *ledger) begin(meta wire.Meta) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.current = meta
 }
 
+// inherit takes over the session of another leader, with the paths that are open.
+func (l *ledger) inherit(meta wire.Meta, open map[wire.Text]int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	more := meta.Paths() - meta.Ended.Ended() - total(open)
+	l.current, l.open, l.lost, l.surplus = meta, open, max(more, 0), max(-more, 0)
+}
+
 // expect notes paths that are about to be queued.
 func (l *ledger) expect(tasks []wire.Task) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open == nil {
-		l.open = map[wire.Text]int{}
-	}
 	for _, task := range tasks {
 		l.open[task.Value]++
 	}
 }
 
-// ends notes that a path has ended, and tells whether it was open. Of the session of another leader it
-// is not known which are.
+// ends notes that a path has ended, and tells whether it was open.
 func (l *ledger) ends(path wire.Text) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.adopted {
-		return true
-	}
 	if l.open[path]--; l.open[path] > 0 {
 		return true
 	}
@@ -77,7 +92,7 @@ func (l *ledger) ends(path wire.Text) bool {
 func (l *ledger) isOpen(path wire.Text) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.adopted || l.open[path] > 0
+	return l.open[path] > 0
 }
 
 // missing are the paths that are open, in order.
@@ -87,16 +102,12 @@ func (l *ledger) missing() []wire.Text {
 	return slices.Sorted(maps.Keys(l.open))
 }
 
-// unfinished is how many paths have not ended; left of them are in a queue.
-func (l *ledger) unfinished(left int) int {
+// unfinished is how many paths have not ended. What was queued and is neither ended nor in a queue was
+// removed by somebody else: nobody can say that it was done.
+func (l *ledger) unfinished() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.adopted {
-		// What was queued and is neither ended nor in a queue was removed by somebody else: nobody can
-		// say that it was done.
-		return max(left, l.current.Paths()-l.current.Ended.Ended())
-	}
-	n := 0
+	n := l.lost
 	for _, times := range l.open {
 		n += times
 	}
@@ -109,10 +120,21 @@ func (l *ledger) settle(ctx context.Context, m *member.Member) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	state, _, ok, err := l.read(ctx, m)
-	if err == nil && ok {
-		l.current = state
+	if err != nil || !ok {
+		return err
 	}
-	return err
+	l.current = state
+	return l.loadNotes(ctx, m)
+}
+
+// loadNotes reads which notes there are.
+func (l *ledger) loadNotes(ctx context.Context, m *member.Member) error {
+	for _, n := range []*notes{&l.failures, &l.leftovers, &l.deeper} {
+		if err := n.load(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // node is S/meta as it was found.
@@ -130,8 +152,7 @@ func (l *ledger) read(ctx context.Context, m *member.Member) (state wire.Meta, n
 	if err != nil && n.exists && n.ours {
 		return state, n, false, fmt.Errorf("cannot read the session's state: %w", err)
 	}
-	state, readable := wire.DecodeMeta(data)
-	if err == nil && readable && state.Of(m.Client.Epoch()) {
+	if state, ok := m.Own(data, stat, err == nil); ok {
 		return state, n, true, nil
 	}
 	ready, found, err := m.ZK.Exists(ctx, m.Tree.Ready())
@@ -150,6 +171,11 @@ func (l *ledger) read(ctx context.Context, m *member.Member) (state wire.Meta, n
 // ZooKeeper session lasts. After that, settle and the numbers of now tell whether it was made. Once
 // begun it goes on when ctx ends: nobody could say what became of it.
 func (l *ledger) update(ctx context.Context, m *member.Member, change func(*wire.Meta), ops ...zkclient.Op) error {
+	return l.note(ctx, m, change, nil, ops...)
+}
+
+// note is update with notes.
+func (l *ledger) note(ctx context.Context, m *member.Member, change func(*wire.Meta), news []news, ops ...zkclient.Op) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -159,30 +185,46 @@ func (l *ledger) update(ctx context.Context, m *member.Member, change func(*wire
 	next := l.current
 	change(&next)
 	next.Step++
+	made := func() error {
+		l.current = next
+		for _, n := range news {
+			n.made()
+		}
+		return nil
+	}
+	reread := false
 	for doubtful, locked := false, false; ; {
 		state, n, ok, err := l.read(ctx, m)
 		switch {
 		case err != nil:
 			return err
 		case ok && state.Equal(next):
-			l.current = next
-			return nil
+			return made()
 		case ok && state.Equal(l.current), !ok && !doubtful:
 		default:
 			return fmt.Errorf("cannot go on: another client has changed the state of session %q, is there a second master?", m.Tree.Name())
 		}
 		n.ours = n.ours && !locked
 		all := append(n.write(m.Tree.Meta(), next.Encode()), ops...)
+		others := len(all)
+		for _, n := range news {
+			all = append(all, n.ops()...)
+		}
 		err = m.ZK.Multi(ctx, all...)
-		var refused *zkclient.OpError
-		switch meta := errors.As(err, &refused) && refused.Index < len(all)-len(ops); {
+		var op *zkclient.OpError
+		isOp := errors.As(err, &op)
+		switch meta := isOp && op.Index < others-len(ops); {
 		case err == nil:
-			l.current = next
-			return nil
+			return made()
 		case errors.Is(err, zkclient.ErrConnectionLoss):
 			doubtful = true
 		case meta && n.ours && errors.Is(err, zkclient.ErrNoAuth):
 			locked = true
+		case isOp && op.Index >= others && !reread && !errors.Is(err, zkclient.ErrNoAuth): // somebody else has made or removed a note
+			reread = true
+			if err := l.loadNotes(ctx, m); err != nil {
+				return err
+			}
 		case !meta || errors.Is(err, zkclient.ErrNotEmpty) || errors.Is(err, zkclient.ErrNoAuth):
 			return err
 		}

@@ -42,14 +42,14 @@ func TestNewMountsAreNotQueued(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
 		survey := newSurvey(base, Config{Depth: 1}.withDefaults(), func() bool { return false }, time.Second, log)
 		var walked []string
-		err = survey.walk(t.Context(), true, func(task wire.Task) error {
+		err = survey.walk(t.Context(), round{first: true}, func(task wire.Task) error {
 			walked = append(walked, string(task.Value))
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		cut, err := newSplitter(nil, nil, survey, queues{}, true, log).prepare(context.Background(), "", []byte("1_"+dir))
+		cut, err := newSplitter(&ledger{}, nil, survey, queues{}, wire.Tree{}, nil, true, log).prepare(context.Background(), "", []byte("1_"+dir))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,12 +20,9 @@ func TestFailedPathsAreNotLost(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
 	missing := filepath.Join(t.TempDir(), "missing/failed")
-	r, err := openReport("", missing, "s", "/src", log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := &report{failed: missing, log: log}
 	r.unfinished("1_/src/left")
-	err = r.close(2, []wire.Text{"1_/src/a", "0_/src/b\n"}, wire.Counts{})
+	err := r.close(2, []wire.Text{"1_/src/a", "0_/src/b\n"}, wire.Counts{})
 	if err == nil || !strings.Contains(err.Error(), missing) {
 		t.Errorf("error %v, want one that names the file", err)
 	}

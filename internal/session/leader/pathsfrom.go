@@ -3,6 +3,8 @@
 package leader
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"strconv"
@@ -17,6 +19,7 @@ type pathsFile struct {
 	tasks     []wire.Task
 	leftovers []wire.Task // deletions in directories that were sent in ranges
 	links     []wire.Task // nothing else may be sent after them
+	hash      string
 }
 
 // listed is what PathsFrom holds. It is read once: it may be a pipe, or be changed while the session runs.
@@ -38,6 +41,8 @@ func readPaths(path, base string) (f pathsFile, err error) {
 	if err != nil {
 		return f, fmt.Errorf("cannot read the paths: %w", err)
 	}
+	sum := sha256.Sum256(data)
+	f.hash = hex.EncodeToString(sum[:])
 	number := 0
 	seen := covered{}
 	for line := range strings.Lines(string(data)) {

@@ -66,7 +66,7 @@ func (l *Leader) PathsOnly(ctx context.Context, m *member.Member) (built Built, 
 		batch = batch[:0]
 		return err
 	}
-	err = l.firstPass(ctx, func(task wire.Task) error {
+	err = l.firstPass(wire.Stage{})(ctx, func(task wire.Task) error {
 		if batch = append(batch, []byte(task.Value)); len(batch) < feedEntries {
 			return nil
 		}

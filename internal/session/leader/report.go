@@ -30,25 +30,57 @@ type report struct {
 	broken error // why the report is not complete
 }
 
-// openReport makes the report; both files may be "".
-func openReport(path, failed, session, source string, log *slog.Logger) (*report, error) {
-	r := &report{failed: failed, log: log}
+// header is the first line of a report.
+type header struct {
+	Type    string    `json:"type"`
+	Session string    `json:"session"`
+	Source  wire.Text `json:"source"`
+	Time    string    `json:"time"`
+	Run     string    `json:"run"` // the same in all parts of a run's report
+}
+
+// open makes the report of a run that begins; path may be "".
+func (r *report) open(path, session, source, run string) error {
+	return r.openWith(os.O_TRUNC, path, session, source, run)
+}
+
+// goOn writes on for a run that another leader has begun, in the same file if it has that.
+func (r *report) goOn(path, session, source, run string) error {
+	flags := os.O_TRUNC
+	if file, err := os.Open(path); err == nil {
+		var first header
+		if json.NewDecoder(file).Decode(&first) == nil && first.Run == run {
+			flags = os.O_APPEND
+		}
+		file.Close()
+	}
+	return r.openWith(flags, path, session, source, run)
+}
+
+func (r *report) openWith(flags int, path, session, source, run string) error {
+	r.leave()
 	if path == "" {
-		return r, nil
+		return nil
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flags, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("cannot write the report: %w", err)
+		r.broken = fmt.Errorf("cannot write the report: %w", err)
+		return r.broken
 	}
-	r.file, r.out = file, json.NewEncoder(file)
+	r.file, r.out, r.broken = file, json.NewEncoder(file), nil
 	r.out.SetEscapeHTML(false)
-	r.write(struct {
-		Type    string    `json:"type"`
-		Session string    `json:"session"`
-		Source  wire.Text `json:"source"`
-		Time    string    `json:"time"`
-	}{"header", session, wire.Text(source), now()})
-	return r, r.broken
+	r.write(header{"header", session, wire.Text(source), now(), run})
+	return r.broken
+}
+
+// leave ends the report without a total: another leader writes on, or nothing was begun.
+func (r *report) leave() {
+	if r.file != nil {
+		if err := r.file.Close(); err != nil && r.broken == nil {
+			r.log.Error(fmt.Sprintf("cannot write the report: %v", err), "error", err)
+		}
+		r.file, r.out = nil, nil
+	}
 }
 
 func now() string { return time.Now().UTC().Format(time.RFC3339) }

@@ -13,29 +13,33 @@ import (
 type taskSource func(ctx context.Context, emit func(wire.Task) error) error
 
 // firstPass is what a session is about: the tree, the paths of a file, or the made-up ones of the
-// netcat test.
-func (l *Leader) firstPass(ctx context.Context, emit func(wire.Task) error) error {
+// netcat test. It begins where it stood.
+func (l *Leader) firstPass(from wire.Stage) taskSource {
 	switch {
 	case l.cfg.Lines > 0:
-		for i := range l.cfg.Lines {
-			if err := emit(wire.DecodeTask([]byte(strconv.Itoa(i)))); err != nil {
+		return func(_ context.Context, emit func(wire.Task) error) error {
+			for i := range l.cfg.Lines {
+				if err := emit(wire.DecodeTask([]byte(strconv.Itoa(i)))); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	case l.cfg.PathsFrom != "":
+		return func(ctx context.Context, emit func(wire.Task) error) error {
+			file, err := l.listed()
+			if err != nil {
 				return err
 			}
+			return emitAll(file.tasks[min(from.Found, len(file.tasks)):])(ctx, emit)
 		}
-		return nil
-	case l.cfg.PathsFrom != "":
-		file, err := l.listed()
-		if err != nil {
-			return err
-		}
-		return emitAll(file.tasks)(ctx, emit)
 	}
-	return l.survey.walk(ctx, true, emit)
+	return l.walk(round{first: true, after: from.Cursor})
 }
 
-// laterWalk is what has changed in the tree.
-func (l *Leader) laterWalk(ctx context.Context, emit func(wire.Task) error) error {
-	return l.survey.walk(ctx, false, emit)
+// walk is a walk through the tree.
+func (l *Leader) walk(r round) taskSource {
+	return func(ctx context.Context, emit func(wire.Task) error) error { return l.survey.walk(ctx, r, emit) }
 }
 
 // emitAll is a source of the tasks given.

@@ -4,6 +4,7 @@ package leader
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -28,7 +29,9 @@ type splitter struct {
 	account *account
 	survey  *survey
 	queues  queues
-	splits  bool // otherwise it only gives back what it is given
+	tree    wire.Tree
+	notes   func(wire.Task) []news // what is noted with a piece
+	splits  bool                   // otherwise it only gives back what it is given
 	log     *slog.Logger
 
 	whole   map[string]bool      // tasks that cannot be cut
@@ -46,16 +49,27 @@ type cutting struct {
 	back   bool        // it goes back as it is
 	node   string      // of S/split
 	pieces []wire.Task // not yet known to be queued
+	news   []news      // that are noted with the last
 	after  int         // number of cuts once the next ones are; 0: not yet tried
 
 	expected bool // the ledger knows the next ones
 }
 
-func newSplitter(l *ledger, a *account, s *survey, q queues, splits bool, log *slog.Logger) *splitter {
+func newSplitter(l *ledger, a *account, s *survey, q queues, tree wire.Tree, notes func(wire.Task) []news, splits bool, log *slog.Logger) *splitter {
 	return &splitter{
-		ledger: l, account: a, survey: s, queues: q, splits: splits, log: log,
+		ledger: l, account: a, survey: s, queues: q, tree: tree, notes: notes, splits: splits, log: log,
 		whole: map[string]bool{}, divides: map[string]bool{}, seen: map[string]time.Time{},
 	}
+}
+
+// inherit takes over what another leader has asked for.
+func (s *splitter) inherit(ctx context.Context, m *member.Member) error {
+	data, _, _, err := m.Read(ctx, m.Tree.Wanted())
+	if err != nil {
+		return fmt.Errorf("cannot read what was asked of the workers: %w", err)
+	}
+	s.asked = wire.DecodeWanted(data)
+	return nil
 }
 
 // step does what is to be done now.

@@ -4,7 +4,9 @@ package leader
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -13,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/session/guard"
@@ -32,8 +36,8 @@ type survey struct {
 	depth     int               // chosen, or AutoDepth
 	stamps    map[uint64]uint64 // directories that were queued, in the state they had then, and their inodes
 	inodeless bool              // inodes mean nothing
+	since     time.Time         // zero: stamps has all; else that of what was queued by an earlier leader is not known, and this is the begin of the session
 	deeper    map[string]bool   // directories whose entries were cut
-	leftovers []wire.Task       // deletions in directories that are sent in ranges
 	disturbed bool              // the base was away during the last walk
 }
 
@@ -90,6 +94,52 @@ func (s *survey) fresh(found pathbuilder.Found) bool {
 		s.stamps[found.Stamp] = found.Inode
 	}
 	return true
+}
+
+// clockSlack is by how much the clock of a file server may differ from that of a leader.
+const clockSlack = time.Minute
+
+// inherited judges the directories that an earlier leader has looked at, whose stamps are not known: what has
+// changed since the session began, or lies in a directory that has, is taken for changed.
+type inherited struct {
+	since   time.Time       // zero: there are none
+	changed map[string]bool // directories
+}
+
+// unchanged tells whether a directory that is fresh was sent in the state that it has.
+func (i *inherited) unchanged(found pathbuilder.Found) bool {
+	if i.since.IsZero() {
+		return false
+	}
+	old := !found.Changed.IsZero() && found.Changed.Before(i.since.Add(-clockSlack)) && !i.changed[filepath.Dir(found.Path)]
+	if !old && !found.Recursive {
+		i.changed[found.Path] = true
+	}
+	return old
+}
+
+// inherit has later walks go on from those of another leader: what they have cut, and since when.
+func (s *survey) inherit(plan wire.Plan, deeper []string, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.depth, s.cfg.Subpaths, s.since = plan.Depth, nil, since
+	for _, subpath := range plan.Subpaths {
+		s.cfg.Subpaths = append(s.cfg.Subpaths, string(subpath))
+	}
+	for _, dir := range deeper {
+		s.deeper[dir] = true
+	}
+}
+
+// plan is how the tree is cut.
+func (s *survey) plan() wire.Plan {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	plan := wire.Plan{Depth: max(s.depth, 0)}
+	for _, subpath := range s.cfg.Subpaths {
+		plan.Subpaths = append(plan.Subpaths, wire.Text(subpath))
+	}
+	return plan
 }
 
 // A directory with another inode and the ctime that it had may have been exchanged for another one. But if
@@ -151,15 +201,22 @@ func (r *renumbered) decide() error {
 	return nil
 }
 
+// round is which walk is made.
+type round struct {
+	first bool      // everything is new
+	whole bool      // what this leader has not queued itself is, whoever else may have
+	after wire.Text // the last task that was queued in it; "": none was
+}
+
 // walk emits what has changed since the last walk, everything in the first one. One over which the base was
 // away is disturbed: what it has not seen is for another.
-func (s *survey) walk(ctx context.Context, first bool, emit func(wire.Task) error) error {
+func (s *survey) walk(ctx context.Context, r round, emit func(wire.Task) error) error {
 	if err := s.base.Await(ctx, s.log, s.every, s.base.Problem); err != nil {
 		return err
 	}
 	turns, err := s.base.Turns()
 	if err == nil {
-		err = s.walkOnce(ctx, first, emit)
+		err = s.walkOnce(ctx, r, emit)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -185,36 +242,68 @@ func (s *survey) takeDisturbed() bool {
 	return was
 }
 
-func (s *survey) walkOnce(ctx context.Context, first bool, emit func(wire.Task) error) error {
+func (s *survey) walkOnce(ctx context.Context, r round, emit func(wire.Task) error) error {
 	opts := s.options()
-	if !first {
+	if !r.first {
 		opts.Subpaths = slices.DeleteFunc(slices.Clone(opts.Subpaths), s.subpathGone)
 	}
 	s.mu.Lock()
 	deeper := maps.Clone(s.deeper)
+	known := &inherited{since: s.since, changed: map[string]bool{}}
 	s.mu.Unlock()
+	if r.first || r.whole {
+		known.since = time.Time{}
+	}
 	opts.Deeper = func(path string) bool { return deeper[path] }
 	isNew, err := s.base.NewMounts()
 	if err != nil {
 		return err
 	}
 	send := func(found pathbuilder.Found) error {
-		if isNew(found.Path) {
+		if isNew(found.Path) || known.unchanged(found) {
 			return nil
 		}
 		tasks, err := s.tasks(ctx, found)
-		for _, task := range tasks {
-			if err == nil {
-				err = emit(task)
+		return errors.Join(err, emitAll(tasks)(ctx, emit))
+	}
+	if r.after != "" {
+		last := wire.DecodeTask([]byte(r.after))
+		if opts.After = last.Entry(); last.Kind == wire.Range && last.To != "" {
+			tasks, err := s.rest(ctx, last)
+			if err := errors.Join(err, emitAll(tasks)(ctx, emit)); err != nil {
+				return err
 			}
 		}
-		return err
 	}
-	changed := &renumbered{survey: s, emit: send, open: !first}
+	changed := &renumbered{survey: s, emit: send, open: !r.first}
 	if err := pathbuilder.WalkStamped(ctx, opts, changed.take); err != nil {
 		return err
 	}
 	return changed.decide()
+}
+
+// rest is what follows on a range of a directory.
+func (s *survey) rest(ctx context.Context, last wire.Task) (tasks []wire.Task, err error) {
+	ranges, err := pathbuilder.Ranges(ctx, last.Dir, s.cfg.Flat)
+	if err != nil {
+		return nil, ignoreGone(err)
+	}
+	from := last.To
+	for _, r := range ranges {
+		if r.To == "" || r.To > from {
+			tasks = append(tasks, wire.RangeTask(last.Dir, from, r.To))
+			from = r.To
+		}
+	}
+	return tasks, nil
+}
+
+// ignoreGone drops the error of a directory that is not there any more: the walk tells of that.
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil
+	}
+	return err
 }
 
 // subpathGone tells whether a directory of --rsubpaths, which was there at the first walk, is not there
@@ -254,9 +343,6 @@ func (s *survey) tasks(ctx context.Context, found pathbuilder.Found) ([]wire.Tas
 	for _, r := range ranges {
 		tasks = append(tasks, wire.RangeTask(found.Path, r.From, r.To))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.leftovers = append(s.leftovers, wire.LeftoversTask(found.Path))
 	return tasks, nil
 }
 
@@ -270,20 +356,4 @@ func (s *survey) cutDeeper(dir string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.deeper[dir] = true
-}
-
-// leaveOver adds deletions that are to be done when all else is.
-func (s *survey) leaveOver(tasks []wire.Task) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.leftovers = append(s.leftovers, tasks...)
-}
-
-// takeLeftovers hands out the deletions that are left.
-func (s *survey) takeLeftovers() []wire.Task {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	tasks := s.leftovers
-	s.leftovers = nil
-	return tasks
 }

@@ -79,6 +79,9 @@ func (c *Client) Ended() error {
 	return nil
 }
 
+// Reopen forgets how the session has ended: it goes on.
+func (c *Client) Reopen() { c.end.Store(nil) }
+
 // Run connects, joins the parties and plays the role, again and again over lost ZooKeeper sessions.
 // It returns what the role returns; if ctx ended, the cause of that.
 func (c *Client) Run(ctx context.Context, parties []string, role func(context.Context, *Member) error) error {

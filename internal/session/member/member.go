@@ -87,6 +87,21 @@ func (m *Member) Enter(ctx context.Context, kind string) error {
 	}
 }
 
+// Leave leaves parties. Out of the party of all clients a member makes no transactions.
+func (m *Member) Leave(ctx context.Context, kinds ...string) error {
+	for _, kind := range kinds {
+		p := m.parties[kind]
+		if p == nil {
+			continue
+		}
+		if err := m.ZK.Delete(ctx, p.Node()); err != nil && !errors.Is(err, zkclient.ErrNoNode) {
+			return fmt.Errorf("cannot leave the session: %w", err)
+		}
+		delete(m.parties, kind)
+	}
+	return nil
+}
+
 // numbers is beyond all numbers of processes that Linux gives.
 const numbers = 1 << 22
 
@@ -161,26 +176,30 @@ func (m *Member) Meta(ctx context.Context) (meta wire.Meta, version int32, ok bo
 	if err != nil {
 		return wire.Meta{}, 0, false, fmt.Errorf("cannot read the session's state: %w", err)
 	}
+	meta, ok = m.Own(data, stat, ok)
+	return meta, stat.Version, ok, nil
+}
+
+// Own decodes S/meta if it is this session's. Until it is written for the first time that says where it was made: in
+// one transaction with S/watch/ready.
+func (m *Member) Own(data []byte, stat zkclient.Stat, exists bool) (wire.Meta, bool) {
 	meta, readable := wire.DecodeMeta(data)
-	return meta, stat.Version, ok && readable && meta.Of(m.Client.Epoch()), nil
+	if readable && meta.Epoch == 0 && stat.Czxid == m.Client.Epoch() {
+		meta.Epoch = stat.Czxid
+	}
+	return meta, exists && readable && meta.Of(m.Client.Epoch())
 }
 
 // Terms are what the leader of this session asks all sources to agree on; nil if it asks nothing: a Python one.
-// S/meta is made in one transaction with S/watch/ready, and its epoch written into it a little later.
 func (m *Member) Terms(ctx context.Context) (wire.Terms, error) {
 	data, stat, ok, err := m.Read(ctx, m.Tree.Meta())
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the session's state: %w", err)
 	}
-	if !ok {
-		return nil, nil
-	}
-	meta, ok := wire.DecodeMeta(data)
-	born := stat.Czxid == m.Client.Epoch()
-	switch format, other := wire.OtherFormat(data); {
-	case ok && (born || meta.Of(m.Client.Epoch())):
+	if meta, ok := m.Own(data, stat, ok); ok {
 		return meta.Terms, nil
-	case other && born:
+	}
+	if format, other := wire.OtherFormat(data); other && stat.Czxid == m.Client.Epoch() {
 		return nil, fmt.Errorf("cannot take part in session %q: its master writes format %d of %s, which this version of zkrsync does not know; use the same version",
 			m.Tree.Name(), format, m.Tree.Meta())
 	}

@@ -117,8 +117,8 @@ func (m *Member) WatchExtended(ctx context.Context) <-chan struct{} {
 		ctx, found := context.WithCancel(ctx)
 		defer found()
 		see := sync.OnceFunc(func() { close(extended); found() })
-		err := m.ZK.WatchData(ctx, m.Tree.Meta(), func(data []byte, _ zkclient.Stat, exists bool) {
-			if meta, ok := wire.DecodeMeta(data); exists && ok && meta.Of(m.Client.Epoch()) {
+		err := m.ZK.WatchData(ctx, m.Tree.Meta(), func(data []byte, stat zkclient.Stat, exists bool) {
+			if _, ok := m.Own(data, stat, exists); ok {
 				see()
 			}
 		})

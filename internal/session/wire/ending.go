@@ -10,6 +10,9 @@ import (
 // ErrEnded is the end of a client whose run its leader has ended before all was done.
 var ErrEnded = errors.New("the master has ended the run before all was done")
 
+// StandBy is the content of a contender of S/lock that takes the session over when its leader is gone.
+const StandBy = "stand-by"
+
 // Done is what [Meta] says of the end of a session that was led to its end.
 const Done = "done"
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -76,8 +77,9 @@ func (t Task) canonical() Task {
 }
 
 func FuzzMeta(f *testing.F) {
-	meta := NewMeta("ID", 7, Terms{"delete": "yes", "rsyncpath": "/\xff"})
-	meta.Cursor, meta.Ended.Completed = "1_/\xff", 3
+	meta := NewMeta("ID", time.Unix(7, 0), Terms{"delete": "yes", "rsyncpath": "/\xff"})
+	meta.Stage.Cursor, meta.Ended.Completed, meta.Cut = "1_/\xff", 3, &Cut{Node: "part-1", Last: "0_/a"}
+	meta.Plan = Plan{Depth: 3, Subpaths: []Text{"2_a"}}
 	f.Add(meta.Encode())
 	f.Add([]byte("{}"))
 	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, DecodeMeta, Meta.Encode) })
@@ -90,6 +92,17 @@ func FuzzResult(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		roundTrip(t, data, noError(DecodeResult), Result.Encode)
 	})
+}
+
+func FuzzFailure(f *testing.F) {
+	f.Add(Failure{Path: "1_/\xff", Errors: []string{strings.Repeat("x", maxFailure), "last"}}.Encode())
+	f.Add([]byte("{}"))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeFailure), Failure.Encode) })
+}
+
+func FuzzPart(f *testing.F) {
+	f.Add(Part{Who: "h:1", Report: "/a\xff"}.Encode())
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodePart), Part.Encode) })
 }
 
 func FuzzSynced(f *testing.F) {

@@ -3,6 +3,8 @@
 package wire
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -24,7 +26,8 @@ const (
 	PartyAll     = "allsd"
 	PartySources = "sources"
 	PartyDests   = "dests"
-	PartyExt     = "ext" // clients that know the extensions
+	PartyExt     = "ext"     // clients that know the extensions
+	PartyMasters = "masters" // sources that take over before others
 )
 
 // Tree names the znodes of one session.
@@ -81,26 +84,47 @@ func (t Tree) Wanted() string              { return t.root + "/wanted" }
 func (t Tree) Idle() string                { return t.root + "/idle" }
 func (t Tree) Deletes() string             { return t.root + "/deletes" }
 func (t Tree) Ended() string               { return t.root + "/watch" }
+func (t Tree) Failures() string            { return t.root + "/failures" }
+func (t Tree) Failure(path Text) string    { return t.Failures() + "/" + nodeName(path) }
+func (t Tree) Leftovers() string           { return t.root + "/leftovers" }
+func (t Tree) Leftover(dir string) string  { return t.Leftovers() + "/" + nodeName(Text(dir)) }
+func (t Tree) Deeper() string              { return t.root + "/deeper" }
+func (t Tree) DeeperAt(dir string) string  { return t.Deeper() + "/" + nodeName(Text(dir)) }
+func (t Tree) Parts() string               { return t.root + "/parts" }
 func (t Tree) Sync() string                { return t.root + "/sync" }
 func (t Tree) AllSynced() string           { return t.root + "/synced" }
 func (t Tree) Synced(whoami string) string { return t.AllSynced() + "/" + whoami }
 func (t Tree) Key(whoami string) string    { return t.root + "/keys/" + whoami }
 func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami }
 
+// nodeName is the name of a node that stands for a path: a path may be longer than a name, and have other bytes.
+func nodeName(path Text) string {
+	sum := sha256.Sum256([]byte(path))
+	return hex.EncodeToString(sum[:16])
+}
+
 // Lasting are the znodes that the clean-up leaves, but for those of single clients.
 func (t Tree) Lasting() []string {
 	nodes := []string{t.root, t.Lock(), t.Ended(), t.PortLock(), t.DestsLock(), t.Bases(), t.root + "/parties"}
-	for _, p := range []string{PartyAll, PartySources, PartyDests, PartyExt} {
+	for _, p := range []string{PartyAll, PartySources, PartyDests, PartyExt, PartyMasters} {
 		nodes = append(nodes, t.Party(p))
 	}
 	return append(nodes, t.root+"/usedports", t.root+"/portmap", t.root+"/dests")
 }
 
-// OfSession are the znodes that the clean-up removes, beside the watch node.
+// OfSession are the znodes that the clean-up removes beside the watch node: S/meta at last.
 func (t Tree) OfSession() []string {
+	return append([]string{
+		t.DestQueue(), t.PathQueue(), t.CompletedQueue(), t.FailedQueue(), t.OutputQueue(), t.Stats(),
+		t.Deletes(), t.Idle(), t.root + "/slots", t.root + "/keys",
+	}, t.OfLeader()...)
+}
+
+// OfLeader are those that a leader of this program makes, which are left behind by the clean-up of a Python
+// client.
+func (t Tree) OfLeader() []string {
 	return []string{
-		t.DestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
-		t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
-		t.root + "/slots", t.root + "/keys", t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
+		t.ExtQueue(), t.Results(), t.Links(), t.Claims(), t.Split(), t.Wanted(),
+		t.Sync(), t.AllSynced(), t.Failures(), t.Leftovers(), t.Deeper(), t.Parts(), t.Place(), t.Meta(),
 	}
 }

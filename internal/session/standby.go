@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package session
+
+import (
+	"context"
+	"errors"
+
+	"vsc-zk/internal/session/member"
+	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/zkclient"
+)
+
+// A source that works stands by on the leader's lock. When it gets that, the leader is gone and it takes
+// over, while its own jobs go on. When the session is over it stays until the leader has cleaned up, which
+// somebody has to do, but leaves the parties: the leader waits until it is alone in them.
+
+// standBy waits for the end of this source's jobs, or for the lock. at is how far the session was when this
+// source joined.
+func (s *source) standBy(ctx context.Context, m *member.Member, ready *member.Ready, at int, working <-chan error, leave context.CancelCauseFunc) error {
+	waiting, cancel := context.WithCancel(ctx)
+	lock := m.ZK.Lock(m.Tree.Lock(), wire.StandBy)
+	locked := make(chan error, 1)
+	extended := m.WatchExtended(ctx)
+	m.Background(func() { locked <- s.contend(waiting, m, extended, lock) })
+	done := func(err error) error {
+		cancel()
+		<-locked
+		return errors.Join(err, m.Unlock(ctx, lock))
+	}
+	ended := working
+	for {
+		select {
+		case err, more := <-ended:
+			if more {
+				return done(err)
+			}
+			if ctx.Err() != nil {
+				return done(context.Cause(ctx))
+			}
+			if err := s.client.Ended(); err != nil {
+				return done(err)
+			}
+			select {
+			case <-extended:
+			default: // the leader is a Python one: nobody can take over from it
+				return done(nil)
+			}
+			if err := m.Leave(ctx, wire.PartySources, wire.PartyExt, wire.PartyAll); err != nil {
+				return done(err)
+			}
+			ended = nil
+		case <-ready.Gone:
+			return done(s.client.Ended())
+		case err := <-locked:
+			locked <- err
+			if err != nil {
+				if ctx.Err() != nil {
+					return done(context.Cause(ctx))
+				}
+				return done(err)
+			}
+			if gone, err := over(ctx, m); gone || err != nil {
+				return done(errors.Join(err, s.client.Ended()))
+			}
+			known, err := s.acknowledged(ctx, m, at)
+			if err != nil {
+				return done(err)
+			}
+			if known || s.cfg.Resume {
+				for _, party := range []string{wire.PartyAll, wire.PartyExt} {
+					if err := m.Enter(ctx, party); err != nil {
+						return done(err)
+					}
+				}
+				return s.takeOver(ctx, m, lock, ready, working)
+			}
+			// The leader had been gone already when this source came, to clean up perhaps.
+			leave(errAlone)
+			for range working {
+			}
+			s.worker = nil
+			l, err := s.newLeader()
+			if err != nil {
+				return done(err)
+			}
+			return s.lead(ctx, m, ready, func() error { return l.Start(ctx, m, lock, ready) })
+		}
+	}
+}
+
+// errAlone is why a worker leaves a run whose leader it has never met.
+var errAlone = errors.New("the master is gone")
+
+// contend waits for the lock, as soon as the session is known to be one that can be taken over, and nobody
+// is connected who would rather do it.
+func (s *source) contend(ctx context.Context, m *member.Member, extended <-chan struct{}, lock *zkclient.Lock) error {
+	select {
+	case <-extended:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for !s.cfg.Master {
+		n, err := m.Party(wire.PartyMasters).Count(ctx)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+		if err := zkclient.Sleep(ctx, m.Client.Timing.Reconnect); err != nil {
+			return err
+		}
+	}
+	return lock.Acquire(ctx)
+}
+
+// joined is how far the session is.
+func (s *source) joined(ctx context.Context, m *member.Member) int {
+	meta, _, ok, err := m.Meta(ctx)
+	if err != nil || !ok {
+		return -1
+	}
+	return meta.Step
+}
+
+// acknowledged tells whether a leader was there since this source has joined: it writes when it sees that
+// somebody has come.
+func (s *source) acknowledged(ctx context.Context, m *member.Member, at int) (bool, error) {
+	meta, _, ok, err := m.Meta(ctx)
+	return ok && at >= 0 && meta.Step > at, err
+}
+
+// over tells whether the session has been cleaned up.
+func over(ctx context.Context, m *member.Member) (bool, error) {
+	stat, found, err := m.ZK.Exists(ctx, m.Tree.Ready())
+	return !found || stat.Czxid != m.Client.Epoch(), err
+}
