@@ -80,10 +80,8 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 			return err
 		}
 	}
-	if err := l.bury(ctx, m); err != nil { // until then the session is not clean
-		return err
-	}
-	if err := l.remove(ctx, m, m.Tree.Meta()); err != nil {
+	result := l.conclude() // before nobody can take over any more
+	if err := l.bury(ctx, m); err != nil {
 		return err
 	}
 	if err := l.seeOff(ctx, m); err != nil {
@@ -97,7 +95,7 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 		return fmt.Errorf("cannot release the master's lock: %w", err)
 	}
 	l.log().Info("Cleanup done: Lock, Queues and watch removed")
-	return l.conclude()
+	return result
 }
 
 // remove deletes a node of the session, or says that it stays.
@@ -175,6 +173,10 @@ func (l *Leader) tellMissing() {
 // conclude writes the files and turns the counts into the session's result. What cannot be written is in the
 // log.
 func (l *Leader) conclude() error {
+	if l.concluded {
+		return l.result
+	}
+	l.concluded = true
 	var lost error
 	if l.cfg.DoneFile != "" {
 		problem, err := writeDoneFile(l.cfg.DoneFile, *l.counts, time.Now())
@@ -196,6 +198,7 @@ func (l *Leader) conclude() error {
 	if lost := l.ledger.now().Lost; lost > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: %d groups of hard links were not kept", wire.ErrIncomplete, lost))
 	}
+	l.result = err
 	return err
 }
 

@@ -43,14 +43,16 @@ type Leader struct {
 	list     *pathsFile // what PathsFrom holds; nil: not read yet
 	feed     *feed      // of this phase; nil: it is not begun
 
-	over    bool            // what is left is given up
-	notes   map[string]bool // of hard links, that cannot be read and were told of
-	broken  error           // why the session could not be led to its end
-	counts  *wire.Counts    // set once the clean-up has begun
-	again   int             // failures that the clean-up found queued again
-	foreign int             // paths that the clean-up found in a queue, and nobody had queued
-	cleaner string          // who cleans up the run of another leader; "": it is this one's
-	held    bool            // what was kept back for the hard links is counted
+	over      bool            // what is left is given up
+	notes     map[string]bool // of hard links, that cannot be read and were told of
+	broken    error           // why the session could not be led to its end
+	counts    *wire.Counts    // set once the clean-up has begun
+	again     int             // failures that the clean-up found queued again
+	foreign   int             // paths that the clean-up found in a queue, and nobody had queued
+	cleaner   string          // who cleans up the run of another leader; "": it is this one's
+	held      bool            // what was kept back for the hard links is counted
+	concluded bool            // the account is told
+	result    error           // of the session, once it is
 
 	ending context.Context // ended: the run is to end before its work is done
 	end    context.CancelCauseFunc
@@ -315,12 +317,28 @@ func (l *Leader) stop(ctx context.Context, m *member.Member) error {
 	case !errors.Is(err, zkclient.ErrNoNode): // that all others know
 		l.log().Warn(fmt.Sprintf("%v; the run is ended by removing %s", err, m.Tree.Ready()), "event", "foreign", "znode", m.Tree.Ready())
 	}
-	return l.bury(ctx, m)
+	return l.unwatch(ctx, m)
 }
 
-// bury removes the watch node, and leaves a note about how the session has ended for those who are not
-// connected now.
+// bury removes the watch node and S/meta, and leaves a note about how the session has ended for those who are
+// not connected now.
 func (l *Leader) bury(ctx context.Context, m *member.Member) error {
+	note := wire.Epitaph{Epoch: l.client.Epoch(), Cleaner: l.cleaner}.Encode()
+	err := m.ZK.Settle(ctx, func(ctx context.Context) (bool, error) {
+		_, found, err := m.ZK.Exists(ctx, m.Tree.Ready())
+		return !found, err
+	}, zkclient.OpSet(m.Tree.Ended(), note, -1), zkclient.OpDelete(m.Tree.Meta()), zkclient.OpDelete(m.Tree.Ready()))
+	if err == nil || !refused(err) {
+		return err
+	}
+	if err := l.unwatch(ctx, m); err != nil { // somebody has changed them
+		return err
+	}
+	return l.remove(ctx, m, m.Tree.Meta())
+}
+
+// unwatch is bury without S/meta.
+func (l *Leader) unwatch(ctx context.Context, m *member.Member) error {
 	note := wire.Epitaph{Epoch: l.client.Epoch(), Cleaner: l.cleaner}.Encode()
 	if _, err := m.ZK.Set(ctx, m.Tree.Ended(), note, -1); err != nil && !refused(err) { // else they will not know
 		return fmt.Errorf("cannot note the end of the session: %w", err)

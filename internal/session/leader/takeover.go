@@ -119,12 +119,14 @@ func total(open map[wire.Text]int) (n int) {
 	return n
 }
 
-// openPaths are the paths in the queues, and in results that are not counted yet. A Python worker makes its
-// record before it takes the path out of the queue, so that one may be in both.
+// openPaths are the paths in the queues, with the leader to be cut, and in results that are not counted yet.
+// They are read in the order in which paths go on, so that one that does meanwhile is seen at least once.
+// Being seen twice means nothing: a Python worker makes its record before it takes the path out of the
+// queue.
 func openPaths(ctx context.Context, m *member.Member) (map[wire.Text]int, error) {
 	open := map[wire.Text]int{}
-	for _, parent := range []string{m.Tree.PathQueue() + "/entries", m.Tree.ExtQueue() + "/entries", m.Tree.Split()} {
-		contents, err := childContents(ctx, m, parent)
+	for _, queue := range []string{m.Tree.PathQueue(), m.Tree.ExtQueue()} {
+		contents, err := childContents(ctx, m, queue+"/entries")
 		if err != nil {
 			return nil, err
 		}
@@ -134,14 +136,19 @@ func openPaths(ctx context.Context, m *member.Member) (map[wire.Text]int, error)
 			}
 		}
 	}
-	for _, parent := range []string{m.Tree.CompletedQueue() + "/entries", m.Tree.FailedQueue() + "/entries"} {
+	see := func(paths ...wire.Text) {
+		for _, path := range paths {
+			open[path] = max(open[path], 1)
+		}
+	}
+	for _, parent := range []string{m.Tree.Split(), m.Tree.CompletedQueue() + "/entries", m.Tree.FailedQueue() + "/entries"} {
 		contents, err := childContents(ctx, m, parent)
 		if err != nil {
 			return nil, err
 		}
 		for _, value := range contents {
-			if value != nil && open[wire.Text(value)] == 0 {
-				open[wire.Text(value)] = 1
+			if value != nil {
+				see(wire.Text(value))
 			}
 		}
 	}
@@ -151,9 +158,7 @@ func openPaths(ctx context.Context, m *member.Member) (map[wire.Text]int, error)
 	}
 	for _, data := range contents {
 		if r, err := wire.DecodeResult(data); err == nil {
-			for _, path := range r.Paths {
-				open[path]++
-			}
+			see(r.Paths...)
 		}
 	}
 	return open, nil
@@ -184,8 +189,11 @@ func (l *Leader) claim(ctx context.Context, m *member.Member) error {
 	if err := l.report.goOn(l.cfg.Report, m.Tree.Name(), l.base.Dir, now.ID); err != nil {
 		l.log().Error(err.Error()+"; the run goes on without", "error", err)
 	}
-	part := wire.Part{Who: m.Client.Whoami, Report: wire.Text(l.cfg.Report)}
-	ops := []zkclient.Op{zkclient.OpCreate(m.Tree.Parts()+"/part-", part.Encode(), zkclient.Sequential)}
+	var ops []zkclient.Op
+	if now.End != wire.Done { // else the nodes may be on their way out
+		part := wire.Part{Who: m.Client.Whoami, Report: wire.Text(l.cfg.Report)}
+		ops = append(ops, zkclient.OpCreate(m.Tree.Parts()+"/part-", part.Encode(), zkclient.Sequential))
+	}
 	surplus := l.ledger.surplus
 	before := now.Lead
 	if err := l.ledger.update(ctx, m, func(meta *wire.Meta) {
