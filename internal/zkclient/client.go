@@ -42,7 +42,14 @@ type Client struct {
 // presented, at the latest after cfg.ConnectTimeout. The server does not notice a wrong password
 // then; it shows as [ErrNoAuth] later. A chroot must exist.
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
-	return connect(ctx, cfg, (&net.Dialer{}).DialContext)
+	if cfg.TLS == nil {
+		return connect(ctx, cfg, (&net.Dialer{}).DialContext)
+	}
+	dial, err := cfg.TLS.dialer()
+	if err != nil {
+		return nil, err
+	}
+	return connect(ctx, cfg, dial)
 }
 
 func connect(ctx context.Context, cfg Config, tcp dialFunc) (*Client, error) {
