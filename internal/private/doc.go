@@ -12,7 +12,7 @@
 //     the path must be no link, and a file that exists must be a regular one with one name that belongs
 //     to this user or to root. Elsewhere links are followed: there only root or this user can have made
 //     them. The directories above are taken as they are.
-//   - [TempDir] makes a directory for temporary files, of mode 0700, below os.TempDir. That one, and
+//   - [TempDir] makes a directory for temporary files, of mode 0700, below os.TempDir or another one. That, and
 //     every directory above it, must be root's or this user's, and have the sticky bit where others may
 //     write. Else what is in it could be exchanged.
 //   - [ReadSecret] reads a file that holds a password or a key. It must be this user's or root's, others

@@ -3,6 +3,7 @@
 package private
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -109,14 +110,36 @@ func mine(info fs.FileInfo, path, why string) error {
 	return nil
 }
 
-// TempDir makes a directory for temporary files of ours. Whoever asked for it removes it.
-func TempDir(pattern string) (string, error) { return tempDir(os.TempDir(), pattern) }
-
-func tempDir(base, pattern string) (string, error) {
+// TempDir makes a directory for temporary files of ours below base, "" for os.TempDir. Whoever asked for it
+// removes it.
+func TempDir(base, pattern string) (string, error) {
+	base = cmp.Or(base, os.TempDir())
 	if err := checkTemporary(base); err != nil {
 		return "", err
 	}
 	return os.MkdirTemp(base, pattern)
+}
+
+// KeepDir makes a directory of TempDir's again when it is gone. Somebody else's in its place is an error.
+func KeepDir(dir string) error {
+	base := filepath.Dir(dir)
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return err
+	}
+	if err := checkTemporary(base); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if uid, _, _ := owner(info); !info.IsDir() || uid != uint32(os.Geteuid()) || info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s is not the directory that this program has made, or not its own alone any more", dir)
+	}
+	return nil
 }
 
 // checkTemporary goes through a directory and those above it.
@@ -171,6 +194,11 @@ func ReadSecret(path string) ([]byte, error) {
 		err = fmt.Errorf("%s has more than %d bytes", path, maxSecret)
 	}
 	return data, err
+}
+
+// OthersWrite tells whether everybody may write a file.
+func OthersWrite(info fs.FileInfo) bool {
+	return info.Mode().IsRegular() && info.Mode()&othersWrite != 0
 }
 
 // Exposed tells in what way others get at a file with secrets that was read already: "" if they do not.

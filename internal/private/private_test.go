@@ -105,7 +105,7 @@ func TestTempDir(t *testing.T) {
 		below := filepath.Join(base, "below")
 		must(t, os.Mkdir(below, 0o700))
 		for _, at := range []string{base, below} {
-			made, err := tempDir(at, "x-")
+			made, err := TempDir(at, "x-")
 			wantError(t, err, c.want)
 			if err != nil {
 				continue

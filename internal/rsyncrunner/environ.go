@@ -2,16 +2,18 @@
 
 package rsyncrunner
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // childEnviron returns the environment of every child; doc.go says why.
 func childEnviron(environ []string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
-		switch {
-		case name == "RSYNC_PROXY", name == "RSYNC_CONNECT_PROG":
-		case strings.HasPrefix(name, "RSYNC_"), strings.HasPrefix(name, "LC_"), name == "LANGUAGE":
+		dropped := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+		if name == "LANGUAGE" || slices.ContainsFunc([]string{"RSYNC_", "ZKRSYNC_", "ZKINITREE_", "LC_"}, dropped) {
 			continue
 		}
 		kept = append(kept, entry)

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"vsc-zk/internal/private"
 )
 
 // Sender runs the rsync client. Its methods may be called at the same time.
@@ -106,7 +108,7 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 // Try reports whether an rsync with the same options ends well that has nothing to send: one that does
 // not is not to blame on what it sent. It changes nothing at the destination.
 func (s *Sender) Try(ctx context.Context, url string) (Result, error) {
-	dir, err := os.MkdirTemp("", "zkrsync-try-")
+	dir, err := private.TempDir("", "zkrsync-try-")
 	if err != nil {
 		return Result{}, fmt.Errorf("cannot try rsync: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"vsc-zk/internal/private"
 	"vsc-zk/internal/session/wire"
 )
 
@@ -36,7 +37,7 @@ func openReport(path, failed, session, source string, log *slog.Logger) (*report
 	if path == "" {
 		return r, nil
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	file, err := private.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("cannot write the report: %w", err)
 	}
@@ -120,7 +121,7 @@ func (r *report) close(queued int, failed []wire.Text, counts wire.Counts) error
 		for _, path := range failed {
 			lines = append(append(lines, path.String()...), '\n')
 		}
-		if e := renameio.WriteFile(r.failed, lines, 0o644, renameio.WithStaticPermissions(0o644)); e != nil {
+		if e := renameio.WriteFile(r.failed, lines, 0o640, beside(r.failed), renameio.WithStaticPermissions(0o640)); e != nil {
 			err = errors.Join(err, fmt.Errorf("cannot write the failed paths to %s: %w", r.failed, e))
 			for line := range strings.Lines(string(lines)) {
 				line = strings.TrimSuffix(line, "\n")
