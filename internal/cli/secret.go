@@ -15,7 +15,7 @@ import (
 )
 
 // secretFileValue is a file that holds the value of another option. It is read once, when it is first
-// named: it may be a pipe.
+// named: it may be a pipe. An empty name is none.
 type secretFileValue struct {
 	target *string
 	name   *string
@@ -25,6 +25,10 @@ type secretFileValue struct {
 func (v secretFileValue) Type() string   { return "secretfile" }
 func (v secretFileValue) String() string { return *v.name }
 func (v secretFileValue) Set(name string) error {
+	if name == "" {
+		*v.name = ""
+		return nil
+	}
 	secret, known := v.read[name]
 	if !known {
 		var err error
