@@ -59,11 +59,13 @@ func OpenFile(path string, flag int, mode fs.FileMode) (*os.File, error) {
 	if why == "" {
 		return os.OpenFile(path, flag, mode)
 	}
+	// Its sentence is better than the kernel's, which may refuse such files by itself (fs.protected_regular and
+	// the like), but it can be too early.
+	if err := Check(path); err != nil {
+		return nil, err
+	}
 	// A pipe that somebody has laid would hold the open up.
 	file, err := os.OpenFile(path, flag&^os.O_TRUNC|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, mode)
-	if errors.Is(err, syscall.ELOOP) {
-		return nil, fmt.Errorf("%s is a symbolic link, and %s: it is not followed; remove it, or give another name", path, why)
-	}
 	if err != nil {
 		return nil, err
 	}
