@@ -68,6 +68,8 @@
 //	                            missing: once
 //	S/keys/<whoami>             ephemeral, JSON ([Key]): the name by which Go sources ask a Go destination
 //	                            for its module, so that no other daemon on its port is taken for it
+//	S/lacks/<whoami>            ephemeral, a word ([Lack]): what a destination needs, and has not, to give files
+//	                            all that they have at the source; missing: nothing
 //	S/links                     JSON ([LinkGroup]): hard links that lead out of their path
 //	S/claims/<inode>            empty: somebody sends the first name of a file whose names lie in
 //	                            several paths; the others are for the pass of the hard links
