@@ -186,6 +186,14 @@ func TestCheckVersion(t *testing.T) {
 	}
 }
 
+func TestFollowsLinks(t *testing.T) {
+	for text, want := range map[string]bool{"--links, -l\n--insecure-links": false, "--links, -l": true} {
+		if got, err := followsLinks(t.Context(), script(t, "echo '"+text+"'")); got != want || err != nil {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}
+
 func TestDaemonEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	dir := t.TempDir()

@@ -97,3 +97,21 @@ func TestSynced(t *testing.T) {
 		t.Errorf("%d spans, and what was void is not: %v, %v", len(s.Void), span, known)
 	}
 }
+
+// What becomes part of a command line is a port and the name of a host, nothing else.
+func TestHostileDest(t *testing.T) {
+	for _, value := range []string{
+		"-1:h:1", "0:h:1", "70000:h:1", "65536:h:1", "+7:h:1", "0x10:h:1", "07:h:1", " 7:h:1", "7:h:-1", "7:h:x", "7:h", "7::1", ":h:1", "", "x",
+		"7:-e:1", "7:--rsh=x:1", "7:a b:1", "7:$(touch /x):1", "7:`id`:1", "7:h;id:1", "7:h|id:1", "7:h/../x:1", "7:u@h:1", "7:[::1]:1", "7:h\n:1", "7:h\x00:1",
+		"7:h%20:1", "7:.h:1", "7:h.:1", "7:" + strings.Repeat("h", 300) + ":1",
+	} {
+		if d, err := DecodeDest([]byte(value)); err == nil {
+			t.Errorf("%q is taken for %+v", value, d)
+		}
+	}
+	for _, value := range []string{"1:h:1", "65535:a.b-c_d.example:17", "4444:127.0.0.1:3"} {
+		if d, err := DecodeDest([]byte(value)); err != nil || string(d.Encode()) != value {
+			t.Errorf("%q: %+v, %v", value, d, err)
+		}
+	}
+}
