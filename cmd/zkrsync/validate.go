@@ -41,9 +41,6 @@ func (o *options) problem() error {
 	case strings.Contains(o.sentinel, "/") || o.sentinel == "." || o.sentinel == "..":
 		return wrong("sentinel", "cannot use --sentinel=%s: give the name of a file that lies in the base directory", o.sentinel)
 	}
-	if option, err := o.tls.Problem(); err != nil {
-		return wrong(option, "%w", err)
-	}
 	if why := badSession(o.session); why != "" {
 		return wrong("session", "cannot use the session name %q: it %s", o.session, why)
 	}
@@ -76,6 +73,9 @@ func (o *options) problem() error {
 		if number.value < number.least || number.value > number.most {
 			return wrong(number.option, "cannot use --%s=%d: it must be between %d and %d", number.option, number.value, number.least, number.most)
 		}
+	}
+	if option, err := o.tls.Problem(); err != nil {
+		return wrong(option, "%w", err)
 	}
 	return nil
 }

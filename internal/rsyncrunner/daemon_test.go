@@ -36,12 +36,8 @@ func TestDaemonLife(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "zkrs-other") {
 		t.Errorf("unknown module: %v", err)
 	}
-	if info, err := os.Stat(daemon.config.name); err != nil || info.Mode() != 0o600 {
+	if info, err := os.Stat(daemon.config.name); err != nil || info.Mode() != 0o600 || filepath.Dir(filepath.Dir(daemon.config.name)) != dir {
 		t.Errorf("config file %s %v: %v", daemon.config.name, info, err)
-	}
-	private := filepath.Dir(daemon.config.name)
-	if info, err := os.Stat(private); err != nil || info.Mode() != fs.ModeDir|0o700 || filepath.Dir(private) != dir {
-		t.Errorf("its directory %s %v: %v", private, info, err)
 	}
 	if daemon.Err() != nil || PortFree(port) == nil {
 		t.Error("it does not run")
@@ -101,44 +97,6 @@ func TestDaemonKeepsItsConfig(t *testing.T) {
 	}
 }
 
-// Nobody exchanges the config file: not where others may write and delete, and not by a directory of his own
-// in the place of ours.
-func TestDaemonsConfigIsPrivate(t *testing.T) {
-	open := t.TempDir() + "/open"
-	if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o777)); err != nil {
-		t.Fatal(err)
-	}
-	cfg := DaemonConfig{Module: "m", Path: t.TempDir(), Port: freePort(t), TempDir: open, Output: t.Output()}
-	daemon, err := StartDaemon(t.Context(), cfg)
-	if err == nil {
-		daemon.Stop()
-	}
-	if err == nil || !strings.Contains(err.Error(), "has no sticky bit; type chmod +t "+open) {
-		t.Errorf("error %v", err)
-	}
-
-	if err := os.Chmod(open, fs.ModeSticky|0o777); err != nil {
-		t.Fatal(err)
-	}
-	config, err := writeConfig(open, "text")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Dir(config.name)
-	for what, lay := range map[string]func() error{
-		"a directory": func() error { return errors.Join(os.Mkdir(dir, 0o777), os.Chown(dir, 65534, 65534)) },
-		"an open one": func() error { return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777)) },
-		"a link":      func() error { return os.Symlink(t.TempDir(), dir) },
-	} {
-		if err := errors.Join(os.RemoveAll(dir), lay()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := config.keep(); err == nil {
-			t.Errorf("with %s in the place of ours the file is written", what)
-		}
-	}
-}
-
 func TestDaemonTriesItself(t *testing.T) {
 	destination := t.TempDir() + "/base"
 	if err := os.Mkdir(destination, 0o755); err != nil {
@@ -183,14 +141,6 @@ func TestCheckVersion(t *testing.T) {
 	}
 	if err := CheckVersion(t.Context()); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestFollowsLinks(t *testing.T) {
-	for text, want := range map[string]bool{"--links, -l\n--insecure-links": false, "--links, -l": true} {
-		if got, err := followsLinks(t.Context(), script(t, "echo '"+text+"'")); got != want || err != nil {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
 	}
 }
 

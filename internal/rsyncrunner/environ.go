@@ -2,18 +2,17 @@
 
 package rsyncrunner
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // childEnviron returns the environment of every child; doc.go says why.
 func childEnviron(environ []string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
-		dropped := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
-		if name == "LANGUAGE" || slices.ContainsFunc([]string{"RSYNC_", "ZKRSYNC_", "ZKINITREE_", "LC_"}, dropped) {
+		switch {
+		case strings.HasPrefix(name, "RSYNC_"), strings.HasPrefix(name, "ZKRSYNC_"), strings.HasPrefix(name, "LC_"), name == "LANGUAGE":
+			continue
+		case strings.HasPrefix(name, "ZKINITREE_"):
 			continue
 		}
 		kept = append(kept, entry)

@@ -56,18 +56,6 @@ func (d *Destination) startDaemon(ctx context.Context, port int) (daemon, error)
 	})
 }
 
-// lack is what this destination cannot preserve.
-func (d *Destination) lack() wire.Lack {
-	root, chroot := rsyncrunner.Privileges()
-	switch {
-	case d.base == nil || root && chroot:
-		return wire.LacksNothing
-	case root:
-		return wire.LacksChroot
-	}
-	return wire.LacksRoot
-}
-
 // reservePort takes a port for this destination: the given one, or the first
 // that no destination of the session has reserved on this host and no program
 // has open.

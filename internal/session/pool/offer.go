@@ -30,14 +30,6 @@ func NewOffer(ctx context.Context, m *member.Member, port, slots int, key wire.K
 	return o, publish(ctx, m, m.Tree.Slots(m.Client.Whoami), wire.EncodeNumber(slots))
 }
 
-// PublishLack sets S/lacks of this client, unless it lacks nothing.
-func PublishLack(ctx context.Context, m *member.Member, lack wire.Lack) error {
-	if lack == wire.LacksNothing {
-		return nil
-	}
-	return publish(ctx, m, m.Tree.Lacks(m.Client.Whoami), lack.Encode())
-}
-
 // publish sets the content of an ephemeral node of this ZooKeeper session. One of the client's lost
 // session is replaced in one transaction: a Python worker crashes when it finds no port.
 func publish(ctx context.Context, m *member.Member, path string, data []byte) error {

@@ -68,8 +68,6 @@
 //	                            missing: once
 //	S/keys/<whoami>             ephemeral, JSON ([Key]): the name by which Go sources ask a Go destination
 //	                            for its module, so that no other daemon on its port is taken for it
-//	S/lacks/<whoami>            ephemeral, a word ([Lack]): what a destination needs, and has not, to give files
-//	                            all that they have at the source; missing: nothing
 //	S/links                     JSON ([LinkGroup]): hard links that lead out of their path
 //	S/claims/<inode>            empty: somebody sends the first name of a file whose names lie in
 //	                            several paths; the others are for the pass of the hard links
@@ -78,6 +76,8 @@
 //	S/synced/<whoami>           JSON ([Synced]): of which results a destination has the data on its disk.
 //	                            S/synced itself is set in each transaction that changes one.
 //	S/watch                     JSON ([Epitaph]): how the last session has ended
+//	S/lacks/<whoami>            ephemeral, a word ([Lack]): what a destination needs, and has not, to give files
+//	                            all that they have at the source; missing: nothing
 //	S/deletes                   decimal: what --max-delete leaves; its children are shares of runs
 //
 // Times are in seconds, sizes in bytes.

@@ -86,8 +86,9 @@ func (t Tree) AllSynced() string           { return t.root + "/synced" }
 func (t Tree) Synced(whoami string) string { return t.AllSynced() + "/" + whoami }
 func (t Tree) Key(whoami string) string    { return t.root + "/keys/" + whoami }
 func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami }
-func (t Tree) AllLacks() string            { return t.root + "/lacks" }
-func (t Tree) Lacks(whoami string) string  { return t.AllLacks() + "/" + whoami }
+
+func (t Tree) AllLacks() string           { return t.root + "/lacks" }
+func (t Tree) Lacks(whoami string) string { return t.AllLacks() + "/" + whoami }
 
 // Lasting are the znodes that the clean-up leaves, but for those of single clients.
 func (t Tree) Lasting() []string {
@@ -101,8 +102,8 @@ func (t Tree) Lasting() []string {
 // OfSession are the znodes that the clean-up removes, beside the watch node.
 func (t Tree) OfSession() []string {
 	return []string{
-		t.DestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
+		t.AllLacks(), t.DestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
 		t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
-		t.root + "/slots", t.root + "/keys", t.AllLacks(), t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
+		t.root + "/slots", t.root + "/keys", t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
 	}
 }
