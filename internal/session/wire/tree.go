@@ -102,8 +102,8 @@ func (t Tree) Lasting() []string {
 // OfSession are the znodes that the clean-up removes, beside the watch node.
 func (t Tree) OfSession() []string {
 	return []string{
-		t.AllLacks(), t.DestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
-		t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
+		t.DestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
+		t.AllLacks(), t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
 		t.root + "/slots", t.root + "/keys", t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
 	}
 }
