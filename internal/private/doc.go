@@ -14,7 +14,8 @@
 //     them. The directories above are taken as they are.
 //   - [TempDir] makes a directory for temporary files, of mode 0700, below os.TempDir or another one. That, and
 //     every directory above it, must be root's or this user's, and have the sticky bit where others may
-//     write. Else what is in it could be exchanged.
+//     write. Else what is in it could be exchanged. In a user namespace, as containers have them, one of a
+//     user without a number there will do: it is the host's root's, as a rule.
 //   - [ReadSecret] reads a file that holds a password or a key. It must be this user's or root's, others
 //     must not be able to read or write it, and its group must not be able to write it.
 //

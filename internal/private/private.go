@@ -10,6 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -29,6 +33,29 @@ func owner(info fs.FileInfo) (uid, gid uint32, links uint64) {
 func ours(info fs.FileInfo) bool {
 	uid, _, _ := owner(info)
 	return uid == 0 || uid == uint32(os.Geteuid())
+}
+
+// nobody is the owner that files are shown to have whose owners have no number here: the host's root, in a
+// container of a user. It is -1 where all users have numbers.
+var nobody = sync.OnceValue(func() int {
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil || slices.Equal(strings.Fields(string(ids)), []string{"0", "0", "4294967295"}) {
+		return -1
+	}
+	text, err := os.ReadFile("/proc/sys/kernel/overflowuid")
+	if err != nil {
+		return -1
+	}
+	uid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return -1
+	}
+	return uid
+})
+
+func unnumbered(info fs.FileInfo) bool {
+	uid, _, _ := owner(info)
+	return int(uid) == nobody()
 }
 
 // open tells whether others may write, by the mode.
@@ -158,7 +185,7 @@ func checkTemporary(base string) error {
 		switch {
 		case err != nil:
 			return err
-		case !ours(info):
+		case !ours(info) && !unnumbered(info):
 			return fmt.Errorf("temporary files in %s could be exchanged: %s; set TMPDIR to a directory of your own", base, Controlled(dir))
 		case open(info) && info.Mode()&fs.ModeSticky == 0:
 			return fmt.Errorf("temporary files in %s could be exchanged: others may write in %s, which has no sticky bit; type chmod +t %[2]s, or set TMPDIR to a directory of your own", base, dir)

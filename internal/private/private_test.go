@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -140,5 +141,37 @@ func TestReadSecret(t *testing.T) {
 	got, err := ReadSecret(fmt.Sprintf("/dev/fd/%d", read.Fd()))
 	if err != nil || string(got) != "secret" {
 		t.Errorf("from a pipe: %q, %v", got, err)
+	}
+}
+
+// insideVariable marks a test run in a user namespace.
+const insideVariable = "PRIVATE_TEST_INSIDE"
+
+// In a container of a user the host's root has no number, and / and /tmp are his.
+func TestTempDirInUserNamespace(t *testing.T) {
+	if os.Getenv(insideVariable) != "" {
+		dir, err := TempDir("", "x-")
+		must(t, err, os.Remove(dir))
+		return
+	}
+	program := filepath.Join(dir(t, 0, 0o755), "test")
+	binary, err := os.ReadFile(os.Args[0])
+	must(t, err, os.WriteFile(program, binary, 0o755))
+	for above := filepath.Dir(filepath.Dir(program)); above != os.TempDir(); above = filepath.Dir(above) {
+		must(t, os.Chmod(above, 0o755))
+	}
+	const user = 54321
+	cmd := exec.Command(program, "-test.run=^TestTempDirInUserNamespace$", "-test.v")
+	cmd.Dir = "/"
+	cmd.Env = []string{insideVariable + "=1", "TMPDIR=/tmp"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: user, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: user, Size: 1}},
+		Credential:  &syscall.Credential{},
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
