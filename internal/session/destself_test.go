@@ -78,7 +78,7 @@ func TestDestinationWhoseConfigIsRemoved(t *testing.T) {
 		return found
 	}
 	for _, name := range find() {
-		r.must(os.Remove(name))
+		r.must(os.RemoveAll(name))
 	}
 	r.until("the file is back", func() bool { return len(find()) > 0 })
 	r.finish(r.source(3), dest, master)
