@@ -18,7 +18,7 @@ import (
 type changer struct {
 	grower
 	options options
-	guarded *regexp.Regexp    // what options.exclude matches, nil: nothing
+	guarded *regexp.Regexp    // what options.Exclude matches, nil: nothing
 	before  map[string]uint64 // the inodes of what was in the source at the start
 
 	mu   sync.Mutex
@@ -34,7 +34,7 @@ func newChanger(g grower, o options) *changer {
 	for _, rel := range slices.Concat(dirs, files) {
 		c.before[rel] = c.inode(rel)
 	}
-	if o.exclude != "" {
+	if o.Exclude != "" {
 		c.guarded = regexp.MustCompile("skip")
 	}
 	return c
@@ -153,7 +153,7 @@ func (c *changer) fixed(rel string, whole bool) bool {
 	if !whole {
 		return false
 	}
-	for _, subpath := range c.options.subpaths {
+	for _, subpath := range c.options.Subpaths {
 		if _, dir, _ := strings.Cut(subpath, "_"); inside(dir, rel) {
 			return true
 		}

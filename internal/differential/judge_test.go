@@ -143,7 +143,7 @@ func (r *run) judge(runErr error, c *changer) {
 	r.account(runErr)
 	managed := r.reference()
 	switch {
-	case c != nil && runErr != nil && r.options.delete && managed:
+	case c != nil && runErr != nil && r.options.Delete && managed:
 		r.t.Errorf("nothing is in the way, and yet: %v", runErr)
 	case c != nil: // without --delete, what was sent before may be in the way
 	case managed && runErr != nil:
@@ -155,7 +155,7 @@ func (r *run) judge(runErr error, c *changer) {
 	if runErr != nil {
 		recursive, single = r.failedEntries()
 	}
-	links := map[bool]string{true: "-H", false: "without -H"}[r.options.hardLinks]
+	links := map[bool]string{true: "-H", false: "without -H"}[r.options.HardLinks]
 	excluded := r.options.excluded(r.at("src"))
 	unknown := func(name string) bool { return r.foreign(name, excluded) || c != nil && r.allowed(c, name) }
 	wrong := map[string]string{} // as the source has it
@@ -247,7 +247,7 @@ func (r *run) compare(a, b string, unknown func(name string) bool) []difference 
 // kept tells whether something in a directory was deleted, and only an exclude pattern has kept the
 // directory: then its modification time is that of the deletion.
 func (r *run) kept(path string) bool {
-	if _, err := os.Lstat(r.at("src") + "/" + path); err == nil || !r.options.delete || r.options.exclude == "" {
+	if _, err := os.Lstat(r.at("src") + "/" + path); err == nil || !r.options.Delete || r.options.Exclude == "" {
 		return false
 	}
 	before, err := os.ReadDir(r.at("prior") + "/" + path)
@@ -275,7 +275,7 @@ func (r *run) foreign(name string, excluded []string) bool {
 // deleted.
 func (r *run) leftover(c *changer, path string) bool {
 	_, err := os.Lstat(r.at("src") + "/" + path)
-	return !r.options.delete && err != nil && below(path, c.gone)
+	return !r.options.Delete && err != nil && below(path, c.gone)
 }
 
 // left finds znodes that the run has left behind.

@@ -47,11 +47,11 @@ func round(t *testing.T, seed uint64, force func(*options)) features {
 	a := newArea(t)
 	g := grower{Rand: r, area: a, skip: true}
 	o := randomOptions(r)
-	o.prefetch = pick(rand.New(rand.NewPCG(seed, 3)), []int{0, 1, 8, 32})
+	o.Prefetch = pick(rand.New(rand.NewPCG(seed, 3)), []int{0, 1, 8, 32})
 	force(&o)
-	g.blind = o.checksum || !o.hardLinks
+	g.blind = o.Checksum || !o.HardLinks
 	prior := a.source(g, o)
-	if dirs, _ := a.list(a.at("src")); chance(r, 30) && !o.auto {
+	if dirs, _ := a.list(a.at("src")); chance(r, 30) && !o.Auto {
 		o.addSubpath(r, a.at("src"), dirs)
 	}
 	run := newRun(a, o, strings.ReplaceAll(t.Name(), "/", "-"))
@@ -86,13 +86,13 @@ func round(t *testing.T, seed uint64, force func(*options)) features {
 func (a *area) source(g grower, o options) string {
 	src := a.at("src")
 	g.grow(src, 0)
-	if o.flat > 0 {
-		a.crowded = g.crowd(src, o.flat)
+	if o.Flat > 0 {
+		a.crowded = g.crowd(src, o.Flat)
 	}
 	g.ageDirectories(src)
 	switch n := g.IntN(10); {
 	case n < 3:
-		if o.slow > 0 {
+		if o.Slow > 0 {
 			g.load(src)
 		}
 		a.must(os.Mkdir(a.at("prior"), 0o755))
@@ -101,7 +101,7 @@ func (a *area) source(g grower, o options) string {
 	default:
 		a.copy("src", "prior")
 		g.edit(src)
-		if o.slow > 0 {
+		if o.Slow > 0 {
 			g.load(src)
 		}
 		prior := "an older copy"
@@ -109,7 +109,7 @@ func (a *area) source(g grower, o options) string {
 			g.spoil(a.at("prior"))
 			prior = "a spoilt older copy"
 		}
-		if o.inplace {
+		if o.Inplace {
 			a.part(a.at("prior"))
 		}
 		a.seed()
@@ -144,7 +144,7 @@ func (a *area) part(root string) {
 
 // cast starts the clients, plans the fault of one, and describes both.
 func (r *run) cast(random *rand.Rand, s *script) string {
-	slaves, dests := len(r.options.jobs), len(r.options.slots)
+	slaves, dests := len(r.options.Jobs), len(r.options.Slots)
 	fault := "nothing fails"
 	when := 1 + random.IntN(15)
 	var frail struct{ master, slave, dest bool }
@@ -174,10 +174,10 @@ func (r *run) cast(random *rand.Rand, s *script) string {
 	}
 	r.lead(frail.master)
 	if s.changer != nil {
-		s.changer.options.depth = r.options.depth // the one that was chosen
+		s.changer.options.Depth = r.options.Depth // the one that was chosen
 	}
 	early := dests
-	if r.options.late {
+	if r.options.Late {
 		early = 1
 		r.await("pathqueue building finished")
 	}

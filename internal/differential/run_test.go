@@ -192,22 +192,22 @@ func (r *run) start(role func(context.Context, session.Config) error, path strin
 }
 
 func (r *run) lead(frail bool) {
-	r.master = r.start(session.Source, "src", r.options.leads, frail)
+	r.master = r.start(session.Source, "src", r.options.Leads, frail)
 	r.await("removing old queue and building new queue") // any other source would become the master
-	if r.options.auto {
+	if r.options.Auto {
 		_, depth, _ := strings.Cut(r.text(), " event=depth depth=")
-		if _, err := fmt.Sscanf(depth, "%d", &r.options.depth); err != nil {
+		if _, err := fmt.Sscanf(depth, "%d", &r.options.Depth); err != nil {
 			r.t.Fatalf("the log does not say which depth is chosen: %v", err)
 		}
 	}
 }
 
 func (r *run) send(frail bool) {
-	r.slaves = append(r.slaves, r.start(session.Source, "src", share(r.options.jobs, len(r.slaves)), frail))
+	r.slaves = append(r.slaves, r.start(session.Source, "src", share(r.options.Jobs, len(r.slaves)), frail))
 }
 
 func (r *run) receive(frail bool) {
-	r.dests = append(r.dests, r.start(session.Destination, "dst", share(r.options.slots, len(r.dests)), frail))
+	r.dests = append(r.dests, r.start(session.Destination, "dst", share(r.options.Slots, len(r.dests)), frail))
 }
 
 // share is a client's number of jobs or slots.

@@ -63,7 +63,7 @@ func (a *area) copy(from, to string) {
 type grower struct {
 	*rand.Rand
 	*area
-	skip  bool // it may make directories with names that options.exclude matches
+	skip  bool // it may make directories with names that options.Exclude matches
 	blind bool // it may change files so that size and time stay the same
 }
 
@@ -79,7 +79,7 @@ var oddNames = []string{
 	strings.Repeat("n", 255), strings.Repeat("é", 127),
 }
 
-// skipNames are names that the patterns of options.exclude match, and that are hard to write as
+// skipNames are names that the patterns of options.Exclude match, and that are hard to write as
 // patterns of rsync.
 var skipNames = []string{"skip", "skip one", `skip*\`, `skip\`, "skip[x]?", "skip\nline"}
 
@@ -194,7 +194,7 @@ func (g *grower) finish(path string) {
 	g.age(path)
 }
 
-// foreign is a user that options.excludeUser names.
+// foreign is a user that options.ExcludeUser names.
 const foreign, foreignUser = 1, "daemon"
 
 func (g *grower) own(path string) {
