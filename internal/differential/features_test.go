@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// features counts the ways in which a session has spread its work.
+// features counts the ways in which a session has spread its work, the faults by their names, and the rounds in which
+// nothing was to be said.
 type features map[string]int
 
 const (
@@ -24,6 +25,8 @@ const (
 	beside    = "paths sent by the master"
 	beyond    = "paths beyond the window"
 	chosen    = "depths chosen"
+	quiet     = "rounds without an alarm"
+	unheard   = "faults that came too late"
 )
 
 // features reads the counts from the log and the report.
@@ -98,7 +101,7 @@ func TestSpread(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			used := round(t, c.seed, c.force)
+			used := round(t, c.seed, c.force, noFault)
 			for _, feature := range c.want {
 				if used[feature] == 0 {
 					t.Errorf("%s: none, so this round tested something else", feature)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +31,13 @@ type options struct {
 	ExcludeBelow bool
 	AllowEmpty   bool
 	MaxDelete    int // more than there can be; 0: no bound
+	ACLs, XAttrs bool
+	OneFS        bool   // --one-file-system
+	UserMap      string // as are GroupMap and Extra: as the session takes them
+	GroupMap     string
+	Extra        []string
+	DryRun       bool
+	Sentinel     string // a file at the top; "": none
 
 	spread
 }
@@ -50,21 +58,25 @@ type spread struct {
 	After     time.Duration
 	Settle    time.Duration
 	Late      bool // one destination gets a run with all paths before others come
+	Apart     bool // slaves and destinations are processes of their own, in mount namespaces of their own
+	Inherit   bool // slaves take the master's options
+	NoSync    bool
+	Failures  int // at which the session ends: more than there are; 0: no bound
 }
 
 func (s spread) String() string {
-	return fmt.Sprintf("auto %t, jobs %d %d, slots %d, batch %d of %v, window %d, flat %d, prefetch %d, slow %d, idle %v, cut after %v, settle %v",
-		s.Auto, s.Leads, s.Jobs, s.Slots, s.Batch, s.BatchTime, s.Window, s.Flat, s.Prefetch, s.Slow, s.Idle, s.After, s.Settle)
+	return fmt.Sprintf("processes %t, inherit %t, no sync %t, at most %d failures, auto %t, jobs %d %d, slots %d, batch %d of %v, window %d, flat %d, prefetch %d, slow %d, idle %v, cut after %v, settle %v",
+		s.Apart, s.Inherit, s.NoSync, s.Failures, s.Auto, s.Leads, s.Jobs, s.Slots, s.Batch, s.BatchTime, s.Window, s.Flat, s.Prefetch, s.Slow, s.Idle, s.After, s.Settle)
 }
 
 func (s spread) set(c *session.Config) {
 	if s.Auto {
 		c.Leader.Depth = session.AutoDepth
 	}
-	c.Prefetch = s.Prefetch
+	c.Prefetch, c.Leader.NoSync, c.Leader.MaxFailures = s.Prefetch, s.NoSync, s.Failures
 	c.Worker.Batch, c.Worker.BatchTime, c.Leader.Window, c.Leader.Flat = s.Batch, s.BatchTime, s.Window, s.Flat
 	if s.Slow > 0 {
-		c.Rsync.Extra = []string{fmt.Sprintf("bwlimit:%d", s.Slow)}
+		c.Rsync.Extra = append(c.Rsync.Extra, fmt.Sprintf("bwlimit:%d", s.Slow))
 	}
 	c.Member.Timing.Idle, c.Member.Timing.SplitAfter, c.Member.Timing.Settle = s.Idle, s.After, s.Settle
 }
@@ -113,8 +125,10 @@ func (s *spread) hasten(r *rand.Rand) {
 }
 
 func (o options) String() string {
-	return fmt.Sprintf("depth %d, subpaths %q, delete %t, checksum %t, hardlinks %t, inplace %t, exclude %q of %q, below %t, at most %d deletions; %s",
-		o.Depth, o.Subpaths, o.Delete, o.Checksum, o.HardLinks, o.Inplace, o.Exclude, o.ExcludeUser, o.ExcludeBelow, o.MaxDelete, o.spread)
+	return fmt.Sprintf("depth %d, subpaths %q, delete %t, checksum %t, hardlinks %t, inplace %t, exclude %q of %q, below %t, at most %d deletions, "+
+		"acls %t, xattrs %t, one file system %t, usermap %q, groupmap %q, arbitopts %q, dry run %t, sentinel %q; %s",
+		o.Depth, o.Subpaths, o.Delete, o.Checksum, o.HardLinks, o.Inplace, o.Exclude, o.ExcludeUser, o.ExcludeBelow, o.MaxDelete,
+		o.ACLs, o.XAttrs, o.OneFS, o.UserMap, o.GroupMap, o.Extra, o.DryRun, o.Sentinel, o.spread)
 }
 
 func (o options) set(c *session.Config) {
@@ -124,8 +138,11 @@ func (o options) set(c *session.Config) {
 		c.Base.Exclude = regexp.MustCompile(o.Exclude)
 	}
 	c.Base.ExcludeUser, c.Base.ExcludeBelow, c.Base.AllowEmpty = o.ExcludeUser, o.ExcludeBelow, o.AllowEmpty
+	c.Base.Sentinel = o.Sentinel
 	c.MaxDelete = cmp.Or(o.MaxDelete, -1)
-	o.spread.set(c)
+	c.Rsync.ACLs, c.Rsync.XAttrs, c.Rsync.OneFileSystem, c.Rsync.DryRun = o.ACLs, o.XAttrs, o.OneFS, o.DryRun
+	c.Rsync.UserMap, c.Rsync.GroupMap = o.UserMap, o.GroupMap
+	c.Rsync.Extra = slices.Clone(o.Extra)
 }
 
 // protecting is the pattern from which the session also learns what to keep at the destination
@@ -149,6 +166,43 @@ func randomOptions(r *rand.Rand) options {
 	}
 	o.spread = randomSpread(r)
 	return o
+}
+
+// arbitrary are options that are only passed on. Those of the second kind are for files without other names: with
+// --hardlinks it depends on the order of the names what becomes of the others.
+var arbitrary = [2][]string{
+	{"ignore-times", "max-size:2000", "min-size:100", "no-perms", "executability", "chmod:Dg+s,F-w", "chmod:u+rwX,o=", "no-owner", "no-group",
+		"no-specials", "no-links", "safe-links", "munge-links", "sparse", "no-whole-file", "modify-window:1", "fuzzy", "compress"},
+	{"size-only", "update", "existing", "ignore-existing", "exclude:f1*", "exclude:/d1*/", "exclude:d2/***", "filter:- *[13579]", "filter:P f2*", "backup"},
+}
+
+// addParameters adds options that say more of how things are sent than most sessions do.
+func (o *options) addParameters(r *rand.Rand, changes bool) {
+	o.ACLs, o.XAttrs, o.OneFS, o.Inherit, o.NoSync = chance(r, 20), chance(r, 20), chance(r, 20), chance(r, 25), chance(r, 15)
+	o.DryRun = chance(r, 4)
+	if chance(r, 20) && !o.ACLs {
+		o.UserMap = pick(r, []string{"54321:12345", "0:1,54321:0", "*:7", "daemon:root,1000-60000:9"})
+	}
+	if chance(r, 20) && !o.ACLs {
+		o.GroupMap = pick(r, []string{"54322:7", "*:54322", "root:daemon"})
+	}
+	if chance(r, 20) {
+		o.Sentinel = "the sentinel"
+	}
+	if chance(r, 20) {
+		o.Failures = 1_000_000
+	}
+	possible := arbitrary[0]
+	if !o.HardLinks && !changes {
+		possible = slices.Concat(possible, arbitrary[1])
+	}
+	possible = slices.DeleteFunc(slices.Clone(possible), func(extra string) bool {
+		return extra == "no-owner" && o.UserMap != "" || extra == "no-group" && o.GroupMap != "" // one of both takes effect: which one rsync does not say
+	})
+	for range pick(r, []int{0, 0, 0, 1, 1, 2}) {
+		o.Extra = append(o.Extra, pick(r, possible))
+	}
+	o.Apart = chance(r, 35)
 }
 
 // addSubpath has the walk go deeper in one of the source's directories.
@@ -226,6 +280,10 @@ func (o options) excluded(root string) (dirs []string) {
 	return dirs
 }
 
+// numbers has those for the names of users and groups: with --numeric-ids the single rsync knows no names, and a session
+// takes them for these numbers.
+var numbers = strings.NewReplacer("root", "0", foreignUser, strconv.Itoa(foreign))
+
 // rsyncArgs are the options of the single rsync that does the same.
 func (o options) rsyncArgs(src string) []string {
 	args := []string{"-a", "--numeric-ids"}
@@ -233,10 +291,17 @@ func (o options) rsyncArgs(src string) []string {
 		// Without it rsync 3.5.0 hangs if it cannot make the first of several names.
 		args = append(args, "--no-inc-recursive")
 	}
-	for option, wanted := range map[string]bool{"--delete": o.Delete, "--checksum": o.Checksum, "--hard-links": o.HardLinks, "--inplace": o.Inplace} {
+	for option, wanted := range map[string]bool{
+		"--delete": o.Delete, "--checksum": o.Checksum, "--hard-links": o.HardLinks, "--inplace": o.Inplace,
+		"--acls": o.ACLs, "--xattrs": o.XAttrs, "--one-file-system": o.OneFS, "--dry-run": o.DryRun,
+		"--usermap=" + numbers.Replace(o.UserMap): o.UserMap != "", "--groupmap=" + numbers.Replace(o.GroupMap): o.GroupMap != "",
+	} {
 		if wanted {
 			args = append(args, option)
 		}
+	}
+	for _, extra := range o.Extra {
+		args = append(args, "--"+strings.Replace(extra, ":", "=", 1))
 	}
 	for _, rel := range o.excluded(src) {
 		if strings.ContainsAny(rel, "*?[") {
