@@ -73,6 +73,15 @@ func TestReadyRefuses(t *testing.T) {
 			t.Errorf("%q is accepted with Delete", extra)
 		}
 	}
+	for _, o := range []Options{{Inplace: true}, {Extra: []string{"inplace"}}, {Extra: []string{"append"}}, {Extra: []string{"partial"}}} {
+		o.Extra = append(o.Extra, "no-perms")
+		if _, err := o.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "would keep the mode") {
+			t.Errorf("no-perms, with files that stay when a run is stopped: %v", err)
+		}
+	}
+	if _, err := (Options{Inplace: true, Extra: []string{"perms"}}).Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
 	for extra, want := range map[string]string{
 		"usermap::1": "without a name", "usermap:w*:1": "names of a form", "groupmap:1": "FROM:TO", "usermap:1:": "FROM:TO",
 		"usermap:nobody-has-this-name:1": "unknown name", "chown:nobody-has-this-name": "unknown name",

@@ -128,7 +128,7 @@ var table = []option{
 	{names: "no-hard-links no-H", use: refused, why: "the pass for hard links would make copies: leave --hardlinks out"},
 
 	// Attributes.
-	{names: "perms no-perms no-p", short: "p", use: fine, why: "modes are sent; without, it is about each file"},
+	{names: "perms no-perms no-p", short: "p", use: adapted, refuse: refuseBegunMode, why: "modes are sent; without, it is about each file that is new, which one that was begun is no more"},
 	{names: "executability", short: "E", use: fine, why: "it is about each file"},
 	{names: "chmod=MODES", use: fine, why: "it is about each file, and the directories above a path get the same in every run"},
 	{names: "acls", short: "A", use: adapted, set: func(o *Options, _ string) { o.ACLs = true }, ours: "acls", why: "done by our option"},
@@ -339,6 +339,19 @@ func needsDelete(o Options, _, _ string) string {
 		return ""
 	}
 	return "it deletes at the destination: turn on --delete too"
+}
+
+// refuseBegunMode is for what leaves modes as they are: a run that is stopped has made its files for its user only, and
+// where these stay they are not new to the next run.
+func refuseBegunMode(o Options, key, _ string) string {
+	stays := func(extra string) bool {
+		name, _, _ := strings.Cut(extra, ":")
+		return slices.Contains([]string{"inplace", "append", "append-verify", "partial"}, name)
+	}
+	if strings.HasPrefix(key, "no-") && (o.Inplace || slices.ContainsFunc(o.Extra, stays)) {
+		return "a file that a run has begun in its place, and another goes on with, would keep the mode that it was begun with, which is for its owner only"
+	}
+	return ""
 }
 
 // refuseInside is for directories at the destination, where a daemon lets nobody out of its path.
