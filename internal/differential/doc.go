@@ -53,8 +53,8 @@
 //     file that is to be copied. Whether they stay links to it depends on which of its other names
 //     rsync comes to first. The other names of that file must be links to each other as they
 //     should.
-//   - A directory that the source does not have, of which --delete has deleted a part while an
-//     exclude pattern protects the rest, has the time of that deletion.
+//   - Where the single rsync leaves something with the time of its own run, so does the session: a
+//     directory of which --delete has deleted a part while a rule protects the rest, for example.
 //
 // In rounds with changes, and only for what was changed:
 //   - Deep changes. A name may be added, removed or renamed in a directory that lies below a

@@ -188,7 +188,7 @@ func (r *run) judge(runErr error, c *changer) (managed bool) {
 		switch {
 		case !managed && wrong[d.path] == "":
 			continue // the session does better: it is as in the source
-		case strings.HasPrefix(d.what, "modified ") && (r.kept(d.path) || c != nil && slices.Contains(c.deep, d.path)):
+		case strings.HasPrefix(d.what, "modified ") && (r.stamped(d.path) || c != nil && slices.Contains(c.deep, d.path)):
 			continue
 		case spared(d.path), c != nil && r.allowed(c, d.path):
 			continue
@@ -273,7 +273,7 @@ func (r *run) attributes(a, b string) (differences []difference) {
 	r.t.Helper()
 	dirs, files := r.list(r.at(a))
 	for _, name := range slices.Concat(dirs, files) {
-		one, two := attributes(r.at(a)+"/"+name), attributes(r.at(b)+"/"+name)
+		one, two := r.options.attributes(r.at(a)+"/"+name), r.options.attributes(r.at(b)+"/"+name)
 		if one != nil && two != nil && !maps.Equal(one, two) {
 			differences = append(differences, difference{name, fmt.Sprintf("attributes %q and %q", one, two)})
 		}
@@ -281,8 +281,9 @@ func (r *run) attributes(a, b string) (differences []difference) {
 	return differences
 }
 
-// attributes are those of a file or a directory, nil if there is none.
-func attributes(path string) map[string]string {
+// attributes are those of a file or a directory, nil if there is none. Those that are not asked for stay as they are where
+// files stay, which of a group of links it may be.
+func (o options) attributes(path string) map[string]string {
 	buffer := make([]byte, 64<<10)
 	n, err := unix.Llistxattr(path, buffer)
 	if err != nil {
@@ -290,6 +291,9 @@ func attributes(path string) map[string]string {
 	}
 	found := map[string]string{}
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(buffer[:n]), "\x00"), "\x00") {
+		if acl := strings.HasPrefix(name, "system.posix_acl_"); acl && !o.ACLs || !acl && !o.XAttrs {
+			continue
+		}
 		value := make([]byte, 64<<10)
 		if n, err := unix.Lgetxattr(path, name, value); err == nil {
 			found[name] = string(value[:n])
@@ -321,18 +325,12 @@ func (r *run) spared() func(name string) bool {
 	}
 }
 
-// kept tells whether something in a directory was deleted, and only an exclude pattern has kept the
-// directory: then its modification time is that of the deletion.
-func (r *run) kept(path string) bool {
-	if _, err := os.Lstat(r.at("src") + "/" + path); err == nil || !r.options.Delete || r.options.Exclude == "" {
-		return false
-	}
-	before, err := os.ReadDir(r.at("prior") + "/" + path)
-	if err != nil {
-		return true // made by the run, when the source still had it
-	}
-	after, err := os.ReadDir(r.at("dst") + "/" + path)
-	return err == nil && len(after) < len(before)
+// stamped tells whether something has the time at which it was made or changed, in both trees.
+func (r *run) stamped(path string) bool {
+	return !slices.ContainsFunc([]string{"ref", "dst"}, func(tree string) bool {
+		info, err := os.Lstat(r.at(tree) + "/" + path)
+		return err != nil || info.ModTime().Before(r.began)
+	})
 }
 
 // allowed tells whether the package comment allows a name to be at the destination in any form, or

@@ -173,7 +173,7 @@ func randomOptions(r *rand.Rand) options {
 var arbitrary = [2][]string{
 	{"ignore-times", "max-size:2000", "min-size:100", "no-perms", "executability", "chmod:Dg+s,F-w", "chmod:u+rwX,o=", "no-owner", "no-group",
 		"no-specials", "no-links", "safe-links", "munge-links", "sparse", "no-whole-file", "modify-window:1", "fuzzy", "compress"},
-	{"size-only", "update", "existing", "ignore-existing", "exclude:f1*", "exclude:/d1*/", "exclude:d2/***", "filter:- *[13579]", "filter:P f2*", "backup"},
+	{"size-only", "update", "existing", "ignore-existing", "no-times", "omit-dir-times", "exclude:f1*", "exclude:/d1*/", "exclude:d2/***", "filter:- *[13579]", "filter:P f2*", "backup"},
 }
 
 // addParameters adds options that say more of how things are sent than most sessions do.
@@ -197,7 +197,15 @@ func (o *options) addParameters(r *rand.Rand, changes bool) {
 		possible = slices.Concat(possible, arbitrary[1])
 	}
 	possible = slices.DeleteFunc(slices.Clone(possible), func(extra string) bool {
-		return extra == "no-owner" && o.UserMap != "" || extra == "no-group" && o.GroupMap != "" // one of both takes effect: which one rsync does not say
+		switch extra { // of what contradicts it one takes effect; an rsync that has two processes on one machine takes another than one with a daemon
+		case "no-owner":
+			return o.UserMap != ""
+		case "no-group":
+			return o.GroupMap != ""
+		case "no-perms":
+			return o.ACLs || o.Inplace // the latter is refused
+		}
+		return false
 	})
 	for range pick(r, []int{0, 0, 0, 1, 1, 2}) {
 		o.Extra = append(o.Extra, pick(r, possible))
@@ -310,7 +318,7 @@ func (o options) rsyncArgs(src string) []string {
 		}
 		args = append(args, "--filter=- /"+rel+"/")
 	}
-	if o.ExcludeBelow && o.Exclude == protecting {
+	if o.Exclude == protecting {
 		args = append(args, "--filter=P skip/")
 	}
 	return args

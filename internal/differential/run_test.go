@@ -48,6 +48,7 @@ type run struct {
 	covered  []string // of the source, where something was mounted for a while
 	cutOff   bool     // an rsync may have left a temporary file
 	happened string   // the fault that came
+	began    time.Time
 
 	clients int
 	master  *client
@@ -59,6 +60,7 @@ type run struct {
 
 func newRun(a *area, o options, name string) *run {
 	r := &run{area: a, options: o, name: name, failed: a.at("failed"), report: a.at("report"), watch: func(string) {}, change: func(*session.Config) {}, happened: unheard}
+	r.began = time.Now().Add(-time.Second) // file systems' clocks are behind
 	r.port = 15000 + int(time.Now().UnixNano()/1000%100)*40
 	r.changed = sync.NewCond(&r.mu)
 	r.proxy = zktest.NewProxy(a.t, server.Addr())
