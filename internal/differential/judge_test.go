@@ -41,7 +41,7 @@ var passing = regexp.MustCompile(`(?m)^(rsync: \[generator\] get_acl: sys_acl_ge
 // one runs the one rsync, and returns what it complains of.
 func (r *run) one() (complaints string) {
 	r.t.Helper()
-	args := append(r.options.rsyncArgs(r.at("src")), "--", r.from()+"/", r.at("ref")+"/")
+	args := append(r.options.rsyncArgs(r.from()), "--", r.from()+"/", r.at("ref")+"/")
 	ctx, cancel := context.WithTimeout(r.t.Context(), deadline)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "rsync", args...).CombinedOutput()
@@ -175,7 +175,7 @@ func (r *run) judge(runErr error, c *changer) (managed bool) {
 		recursive, single = r.failedEntries()
 	}
 	links := map[bool]string{true: "-H", false: "without -H"}[r.options.HardLinks]
-	excluded := r.options.excluded(r.at("src"))
+	excluded := r.options.excluded(r.from())
 	spared := r.spared()
 	unknown := func(name string) bool {
 		return r.foreign(name, excluded) || spared(name) || c != nil && r.allowed(c, name)

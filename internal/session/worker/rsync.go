@@ -176,8 +176,13 @@ func (t *Rsync) linkNames(files []wire.Text) (names []string, err error) {
 }
 
 func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error) {
+	dir, err := t.source.Open()
+	if err != nil {
+		return rsyncrunner.Result{}, err
+	}
+	defer dir.Close()
 	job := rsyncrunner.Job{
-		Kind: kindOf(r.kind()), Base: t.source.Tree.Root(), URL: t.url(r.dest),
+		Kind: kindOf(r.kind()), Base: t.source.Tree.Root(), Dir: dir, URL: t.url(r.dest),
 		Rules: t.source.Protected(), MaxDelete: r.maxDelete,
 	}
 	for _, p := range r.parts {
