@@ -232,7 +232,7 @@ func TestMasterThatCannotJudge(t *testing.T) {
 	away()
 	r.end("0_"+r.path("dir001"), wire.Vanished)
 	slave, dest := r.source(2), r.destination(3)
-	r.until("the slave waits", func() bool { return r.said("base-away") > 0 })
+	r.until("the slave waits, and the master", func() bool { return r.said("base-away") == 2 })
 	if names, err := r.zk().Children(t.Context(), r.tree().Results()); err != nil || len(names) != 1 {
 		t.Errorf("%d results (%v), want the one that waits", len(names), err)
 	}
