@@ -74,9 +74,12 @@ func TestReadyRefuses(t *testing.T) {
 		}
 	}
 	for _, o := range []Options{{Inplace: true}, {Extra: []string{"inplace"}}, {Extra: []string{"append"}}, {Extra: []string{"partial"}}} {
-		o.Extra = append(o.Extra, "no-perms")
-		if _, err := o.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "would keep the mode") {
-			t.Errorf("no-perms, with files that stay when a run is stopped: %v", err)
+		for extra, want := range map[string]string{"no-perms": "would keep the mode", "no-p": "would keep the mode", "ignore-existing": "passed over", "update": "passed over", "size-only": "passed over"} {
+			with := o
+			with.Extra = append(slices.Clone(o.Extra), extra)
+			if _, err := with.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s, with files that stay when a run is stopped: %v", extra, err)
+			}
 		}
 	}
 	if _, err := (Options{Inplace: true, Extra: []string{"perms"}}).Ready(t.Context()); err != nil {
