@@ -31,7 +31,7 @@ func (r *run) quiet() {
 // drastic are the events of a client that pauses, refuses, or holds something for broken: nothing that happens to
 // single paths is a reason.
 var drastic = []string{
-	"base-away", "walk-again", "cannot-receive", "set-aside", "destination-left", "serve-again", "not-flushed", "flush-failed", "config-repaired", "receiver-ended",
+	"base-away", "walk-again", "cannot-receive", "set-aside", "destination-left", "serve-again", "not-flushed", "flush-failed", "config-repaired",
 	"foreign", "ghosts", "stalled", "not-believed", "kept-back", "session-lost", "connection-lost", "waiting-for-clients", "lost-paths", "links-not-kept",
 	"inodes-change", "max-delete", "broken",
 }

@@ -22,6 +22,7 @@ type fault struct {
 	frail bool // it loses its ZooKeeper session
 	still bool // only in rounds without changes
 	small bool // the destinations have a file system of their own
+	waits bool // only where results wait for their destinations: with --no-sync they count whatever these find later
 	holds bool // what the message is about waits for the end of it
 	act   func(r *run, c *client, random *rand.Rand)
 }
@@ -41,7 +42,7 @@ var faults = []fault{
 	{name: "an rsync of a destination is killed", at: dest, act: killRsync},
 	{name: "the master's base is away", at: master, act: baseAway},
 	{name: "a slave's base is away", at: slave, apart: true, act: baseAway},
-	{name: "a destination's base is away", at: dest, act: baseAway},
+	{name: "a destination's base is away", at: dest, waits: true, act: baseAway},
 	{name: "a destination's base is read-only", at: dest, act: baseReadOnly},
 	{name: "destinations have no room", at: dest, small: true, act: noRoom},
 	{name: "something is mounted in the master's base", at: master, still: true, act: cover},
@@ -55,7 +56,7 @@ func randomFault(r *rand.Rand, o options, changes bool) *fault {
 		return nil
 	}
 	possible := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool {
-		return f.apart && !o.Apart || f.at == slave && len(o.Jobs) == 0 || f.still && changes
+		return f.apart && !o.Apart || f.at == slave && len(o.Jobs) == 0 || f.still && changes || f.waits && o.NoSync
 	})
 	f := pick(r, possible)
 	return &f
@@ -65,7 +66,7 @@ func noFault(*rand.Rand, options, bool) *fault { return nil }
 
 // until waits for a state. It gives up when the run is over.
 func (r *run) until(state func() bool) {
-	for end := time.Now().Add(deadline); !state() && r.master.running(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(deadline / 2); !state() && r.master.running(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			r.t.Error("a fault waits for something that does not come")
 			return
@@ -73,18 +74,30 @@ func (r *run) until(state func() bool) {
 	}
 }
 
+// offered tells whether all destinations have offered themselves.
+func (r *run) offered() bool {
+	return !slices.ContainsFunc(r.dests, func(c *client) bool { return !r.said(0, c, " was activated") })
+}
+
+// said tells whether a client has said something, from some place in the log on. In one process clients in one role share
+// what befalls them.
+func (r *run) said(from int, c *client, part string) bool {
+	for line := range strings.Lines(r.text()[from:]) {
+		if strings.Contains(line, part) && (strings.Contains(line, fmt.Sprintf(" client=%d ", c.Number)) || c.Role == master && !r.options.Apart) {
+			return true
+		}
+	}
+	return false
+}
+
 // heard gives a function that waits until a client has said one of these since.
 func (r *run) heard(c *client, events ...string) func() {
 	from := len(r.text())
-	said := func() bool {
-		for line := range strings.Lines(r.text()[from:]) {
-			if strings.Contains(line, fmt.Sprintf(" client=%d ", c.Number)) && slices.ContainsFunc(events, func(event string) bool { return strings.Contains(line, " event="+event) }) {
-				return true
-			}
-		}
-		return false
+	return func() {
+		r.until(func() bool {
+			return slices.ContainsFunc(events, func(event string) bool { return r.said(from, c, " event="+event) })
+		})
 	}
-	return func() { r.until(said) }
 }
 
 // moment gives a function that waits until a client has said one of these since, or for some part of a second.
@@ -167,7 +180,11 @@ func cover(r *run, c *client, random *rand.Rand) {
 func otherOptions(r *run, _ *client, random *rand.Rand) {
 	bad := r.start(slave, 1, false, func(o *order) {
 		o.Inherit = false
-		switch random.IntN(5) {
+		n := random.IntN(5)
+		if n == 3 && o.Options.Sentinel != "" {
+			n = 4 // another base does not have it
+		}
+		switch n {
 		case 0:
 			o.Options.Delete = !o.Options.Delete
 		case 1:

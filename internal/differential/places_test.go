@@ -154,10 +154,17 @@ func (r *run) rsyncs(of role) (pids []int) {
 			continue
 		}
 		command, err := os.ReadFile("/proc/" + entry.Name() + "/cmdline")
-		if err != nil || !strings.HasPrefix(string(command), "rsync\x00") || !strings.Contains(string(command), r.dir+"/") {
-			continue // it has ended, or is not ours
+		if err != nil || !strings.HasPrefix(string(command), "rsync\x00") {
+			continue // it has ended, or is another program
 		}
-		if strings.Contains(string(command), "\x00--daemon") == (of == dest) {
+		_, address, sends := strings.Cut(string(command), "\x00rsync://127.0.0.")
+		ours := strings.Contains(string(command), r.dir+"/") // the daemon's config file
+		if sends {
+			var host, port int
+			_, err := fmt.Sscanf(address, "%d:%d/", &host, &port)
+			ours = err == nil && port >= r.port && port < r.port+ports
+		}
+		if ours && sends == (of != dest) {
 			pids = append(pids, pid)
 		}
 	}

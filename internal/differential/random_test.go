@@ -193,6 +193,7 @@ func (r *run) cast(random *rand.Rand, s *script, wrong *fault) string {
 		frail[wrong.at], s.holds = wrong.frail, wrong.holds
 		s.faults[when] = func() {
 			<-started
+			r.until(r.offered) // who cannot receive at its start ends
 			wrong.act(r, map[role]*client{master: r.master, slave: first(r.slaves), dest: first(r.dests)}[wrong.at], random)
 			r.happened = wrong.name
 		}

@@ -25,6 +25,9 @@ const deadline = 2 * time.Minute
 // not so short that a busy machine takes the session away.
 const frailTimeout = 6 * time.Second
 
+// ports is how many ports a run may use.
+const ports = 40
+
 // run is a session at work.
 type run struct {
 	*area
@@ -61,7 +64,7 @@ type run struct {
 func newRun(a *area, o options, name string) *run {
 	r := &run{area: a, options: o, name: name, failed: a.at("failed"), report: a.at("report"), watch: func(string) {}, change: func(*session.Config) {}, happened: unheard}
 	r.began = time.Now().Add(-time.Second) // file systems' clocks are behind
-	r.port = 15000 + int(time.Now().UnixNano()/1000%100)*40
+	r.port = zktest.Ports(a.t, ports)
 	r.changed = sync.NewCond(&r.mu)
 	r.proxy = zktest.NewProxy(a.t, server.Addr())
 	return r
