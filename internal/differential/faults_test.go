@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"vsc-zk/internal/session/wire"
@@ -205,5 +206,25 @@ func otherOptions(r *run, _ *client, random *rand.Rand) {
 		if strings.Contains(line, fmt.Sprintf(" client=%d ", bad.Number)) && strings.Contains(line, " is sending ") {
 			r.t.Errorf("it has taken something: %s", line)
 		}
+	}
+}
+
+// TestFaults has a round with each kind of fault.
+func TestFaults(t *testing.T) {
+	for i, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			used := round(t, 2*uint64(i)+100, func(o *options) {
+				o.Apart = o.Apart || f.apart
+				o.NoSync = o.NoSync && !f.waits
+				o.DryRun, o.Auto, o.Depth, o.Batch, o.Slow = false, false, 3, 1, 200
+				if len(o.Jobs) == 0 {
+					o.Jobs = []int{2}
+				}
+			}, func(*rand.Rand, options, bool) *fault { return &f })
+			if used[f.name] == 0 {
+				t.Error("it came too late, so this round tested something else")
+			}
+		})
 	}
 }

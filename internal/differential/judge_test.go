@@ -188,7 +188,7 @@ func (r *run) judge(runErr error, c *changer) (managed bool) {
 		switch {
 		case !managed && wrong[d.path] == "":
 			continue // the session does better: it is as in the source
-		case strings.HasPrefix(d.what, "modified ") && (r.stamped(d.path) || c != nil && slices.Contains(c.deep, d.path)):
+		case strings.HasPrefix(d.what, "modified ") && (r.stamped(d.path) || below(d.path, r.covered) || c != nil && slices.Contains(c.deep, d.path)):
 			continue
 		case spared(d.path), c != nil && r.allowed(c, d.path):
 			continue
