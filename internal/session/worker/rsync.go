@@ -159,10 +159,17 @@ func (t *Rsync) rangeNames(ctx context.Context, p *part) error {
 
 // linkNames are those of a task's files that are still there.
 func (t *Rsync) linkNames(files []wire.Text) (names []string, err error) {
+	mounted, err := t.source.Base.NewMounts()
+	if err != nil {
+		return nil, err
+	}
 	for _, file := range files {
 		dir := string(file)[:max(strings.LastIndexByte(string(file), '/'), 0)]
 		if state, err := t.source.Tree.Check(dir); err != nil || state != pathbuilder.Present {
 			continue // sent by the pass that finds it changed
+		}
+		if mounted(t.source.Base.Dir + "/" + dir) {
+			continue // kept back, as all that lies there
 		}
 		if _, err := t.source.Apart(pathbuilder.Entry{}, dir); err != nil {
 			return nil, err
