@@ -181,7 +181,7 @@ func (r *run) judge(runErr error, c *changer) (managed bool) {
 		return r.foreign(name, excluded) || spared(name) || c != nil && r.allowed(c, name)
 	}
 	wrong := map[string]string{} // as the source has it
-	for _, d := range r.compare("src", "dst", unknown) {
+	for _, d := range r.compare(filepath.Base(r.from()), "dst", unknown) {
 		wrong[d.path] = d.what
 	}
 	for _, d := range r.compare("ref", "dst", unknown) {
@@ -342,14 +342,14 @@ func (r *run) allowed(c *changer, path string) bool {
 // foreign tells whether a name at the destination is not the session's to care for: because it is
 // excluded, or the source does not have it.
 func (r *run) foreign(name string, excluded []string) bool {
-	_, err := os.Lstat(r.at("src") + "/" + name)
+	_, err := os.Lstat(r.from() + "/" + name)
 	return err != nil || below(name, excluded)
 }
 
 // leftover tells whether something has been in the source and is there no longer, and need not be
 // deleted.
 func (r *run) leftover(c *changer, path string) bool {
-	_, err := os.Lstat(r.at("src") + "/" + path)
+	_, err := os.Lstat(r.from() + "/" + path)
 	return !r.options.Delete && err != nil && below(path, c.gone)
 }
 

@@ -127,7 +127,7 @@ func (r *run) noRoom(while func()) {
 	r.until(func() bool {
 		var fs unix.Statfs_t
 		r.must(unix.Statfs(r.at("dst"), &fs))
-		return resize((fs.Blocks-fs.Bfree)*uint64(fs.Bsize)) == nil // not if there is more by now
+		return resize(max(fs.Blocks-fs.Bfree, 1)*uint64(fs.Bsize)) == nil // not if there is more by now; 0 is no bound
 	})
 	while()
 	r.must(resize(roomy))
