@@ -53,7 +53,9 @@ func round(t *testing.T, seed uint64, force func(*options), choose func(*rand.Ra
 	force(&o)
 	wrong := choose(more, o, changes)
 	g.blind = o.Checksum || !o.HardLinks
-	g.attributed = chance(more, 40)
+	if chance(more, 40) {
+		g.attributes = rand.New(rand.NewPCG(seed, 4))
+	}
 	if wrong != nil && wrong.small {
 		a.mountSmall()
 	}
@@ -110,7 +112,7 @@ func (a *area) source(g grower, o options) string {
 	if o.Flat > 0 {
 		a.crowded = g.crowd(src, o.Flat)
 	}
-	if g.attributed {
+	if g.attributes != nil {
 		g.attribute(src)
 	}
 	g.ageDirectories(src)

@@ -72,7 +72,7 @@ type grower struct {
 	skip  bool // it may make directories with names that options.Exclude matches
 	blind bool // it may change files so that size and time stay the same
 
-	attributed bool // some files have extended attributes and access control lists
+	attributes *rand.Rand // gives some files extended attributes and access control lists; nil: none has any
 }
 
 func chance(r *rand.Rand, percent int) bool { return r.IntN(100) < percent }
@@ -233,13 +233,13 @@ func (g *grower) attribute(root string) {
 		if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() && !info.IsDir() {
 			continue
 		}
-		if chance(g.Rand, 15) {
-			g.must(unix.Setxattr(path, pick(g.Rand, []string{"user.one", "user.two"}), g.noise(g.IntN(100)), 0))
+		if chance(g.attributes, 15) {
+			g.must(unix.Setxattr(path, pick(g.attributes, []string{"user.one", "user.two"}), g.noise(g.attributes.IntN(100)), 0))
 		}
-		if chance(g.Rand, 15) {
+		if chance(g.attributes, 15) {
 			g.must(unix.Setxattr(path, "system.posix_acl_access", g.acl(), 0))
 		}
-		if i < len(dirs) && chance(g.Rand, 5) {
+		if i < len(dirs) && chance(g.attributes, 5) {
 			g.must(unix.Setxattr(path, "system.posix_acl_default", g.acl(), 0))
 		}
 	}
@@ -251,9 +251,9 @@ func (g *grower) acl() []byte {
 	for _, entry := range []struct {
 		tag uint16
 		id  uint32
-	}{{0x01, ^uint32(0)}, {0x02, pick(g.Rand, []uint32{foreign, 54321})}, {0x04, ^uint32(0)}, {0x10, ^uint32(0)}, {0x20, ^uint32(0)}} {
+	}{{0x01, ^uint32(0)}, {0x02, pick(g.attributes, []uint32{foreign, 54321})}, {0x04, ^uint32(0)}, {0x10, ^uint32(0)}, {0x20, ^uint32(0)}} {
 		list = binary.LittleEndian.AppendUint16(list, entry.tag)
-		list = binary.LittleEndian.AppendUint16(list, uint16(g.IntN(8)))
+		list = binary.LittleEndian.AppendUint16(list, uint16(g.attributes.IntN(8)))
 		list = binary.LittleEndian.AppendUint32(list, entry.id)
 	}
 	return list
