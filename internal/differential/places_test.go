@@ -22,7 +22,7 @@ const roomy = 64 << 20
 func (a *area) mountSmall() {
 	a.t.Helper()
 	a.must(os.Mkdir(a.at("dst"), 0o755))
-	a.must(unix.Mount("small", a.at("dst"), "tmpfs", 0, "size="+strconv.Itoa(roomy)))
+	a.must(unix.Mount("small", a.at("dst"), "tmpfs", 0, "mode=755,size="+strconv.Itoa(roomy)))
 	a.t.Cleanup(func() { _ = unix.Unmount(a.at("dst"), unix.MNT_DETACH) })
 }
 
