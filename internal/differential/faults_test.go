@@ -217,7 +217,7 @@ func TestFaults(t *testing.T) {
 			used := round(t, 2*uint64(i)+100, func(o *options) {
 				o.Apart = o.Apart || f.apart
 				o.NoSync = o.NoSync && !f.waits
-				o.DryRun, o.Auto, o.Depth, o.Batch, o.Slow = false, false, 3, 1, 200
+				o.DryRun, o.Auto, o.Depth, o.Batch, o.Slow = false, false, 3, 1, 50
 				if len(o.Jobs) == 0 {
 					o.Jobs = []int{2}
 				}
