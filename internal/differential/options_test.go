@@ -171,8 +171,8 @@ func randomOptions(r *rand.Rand) options {
 // arbitrary are options that are only passed on. Those of the second kind are for files without other names: with
 // --hardlinks it depends on the order of the names what becomes of the others.
 var arbitrary = [2][]string{
-	{"ignore-times", "max-size:2000", "min-size:100", "executability", "chmod:Dg+s,F-w", "chmod:u+rwX,o=", "no-specials", "no-links", "safe-links", "munge-links", "sparse", "no-whole-file", "modify-window:1", "fuzzy", "compress"},
-	{"size-only", "update", "existing", "ignore-existing", "no-times", "omit-dir-times", "exclude:f1*", "exclude:/d1*/", "exclude:d2/***", "filter:- *[13579]", "filter:P f2*", "no-perms", "no-owner", "no-group"},
+	{"ignore-times", "max-size:2000", "min-size:100", "executability", "chmod:Dg+s,F-w", "chmod:u+rwX,o=", "no-specials", "munge-links", "sparse", "no-whole-file", "modify-window:1", "fuzzy", "compress"},
+	{"size-only", "update", "existing", "ignore-existing", "no-times", "omit-dir-times", "exclude:f1*", "exclude:/d1*/", "exclude:d2/***", "filter:- *[13579]", "filter:P f2*", "no-perms", "no-owner", "no-group", "no-links", "safe-links"},
 }
 
 // addParameters adds options that say more of how things are sent than most sessions do.
