@@ -5,6 +5,7 @@ package pathbuilder
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -153,6 +154,15 @@ func (t *Tree) openIn(base int, rel string, flags int) (int, error) {
 		return -1, fmt.Errorf("cannot open directory %s: %w", Printable(t.path(rel)), err)
 	}
 	return fd, nil
+}
+
+// Open opens the base itself, to work in whatever is mounted at its path later. It cannot be read.
+func (t *Tree) Open() (*os.File, error) {
+	fd, err := t.openBase(unix.O_PATH)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), t.root), nil
 }
 
 func (t *Tree) openBase(flags int) (int, error) {

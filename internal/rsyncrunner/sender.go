@@ -34,6 +34,7 @@ type Sender struct {
 type Job struct {
 	Kind      Kind
 	Base      string       // absolute path of the tree
+	Dir       *os.File     // the tree, where Base may have become another's path; nil: what rsync finds at Base
 	Names     []string     // below Base, as raw bytes; "": Base itself
 	Filters   []string     // exclude patterns, as raw bytes; before all other rules
 	Rules     []string     // further filter rules, as --filter takes them
@@ -84,6 +85,9 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	}
 	cmd := exec.Command(program, s.args(given, changes.args()...)...)
 	cmd.ExtraFiles = extra
+	if job.Dir != nil {
+		cmd.Dir = fmt.Sprintf("/proc/self/fd/%d", job.Dir.Fd()) // as the child has it until it becomes rsync
+	}
 	cmd.Env = childEnviron(os.Environ())
 	cmd.Stdin = bytes.NewReader(list)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
@@ -136,7 +140,11 @@ func (s *Sender) args(job Job, last ...string) []string {
 		args = append(args, maxDeleteArg(*job.MaxDelete))
 	}
 	args = append(args, last...)
-	return append(args, "--", strings.TrimRight(job.Base, "/")+"/", job.URL)
+	from := strings.TrimRight(job.Base, "/") + "/"
+	if job.Dir != nil {
+		from = "./"
+	}
+	return append(args, "--", from, job.URL)
 }
 
 // maxDeleteArg writes a limit. Every version understands -1 as "none"; to old ones 0 meant no

@@ -55,6 +55,27 @@ func TestSendOddNamesRecursive(t *testing.T) {
 	}
 }
 
+// rsync works in the directory that it was given, whatever is at its path by then.
+func TestSendFromADirectoryThatHasMoved(t *testing.T) {
+	source, destination := oddTree(t), t.TempDir()
+	_, url := serve(t, destination)
+	send(t, Options{}, Job{Base: source, Names: []string{""}, Kind: Recursive, URL: url})
+	fd, err := unix.Open(source, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := os.NewFile(uintptr(fd), source)
+	defer dir.Close()
+	if err := errors.Join(os.Rename(source, source+".moved"), os.Mkdir(source, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(source + ".moved") })
+	for _, kind := range []Kind{Shallow, Recursive} {
+		send(t, Options{Delete: true}, Job{Base: source, Dir: dir, Names: []string{""}, Kind: kind, URL: url})
+		sameTree(t, source+".moved", destination)
+	}
+}
+
 func TestSendOddNamesOneByOne(t *testing.T) {
 	source, destination := oddTree(t), t.TempDir()
 	_, url := serve(t, destination)

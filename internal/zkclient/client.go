@@ -154,6 +154,9 @@ func (c *Client) SessionID() int64 {
 	return c.id
 }
 
+// Seen is a transaction that is over: the last of which this client has heard.
+func (c *Client) Seen() int64 { return c.seen() }
+
 // SetFence makes every later Multi begin with a check that path exists, an ephemeral node of this
 // session such as its own party znode. When path is gone the Multi is refused as [ErrSessionLost].
 // AddCounters counts by the version of this node, and leaves its data as they are. An empty path

@@ -377,6 +377,7 @@ func (a *account) judge(node string, r wire.Result, last bool) (t told, ok bool)
 		for _, path := range r.Paths {
 			task := wire.DecodeTask([]byte(path))
 			there, err := a.sees(task)
+			a.base.Tell(a.log, err)
 			switch {
 			case err != nil && !last:
 				return told{}, false // until the base is back

@@ -80,7 +80,7 @@ func TestSynced(t *testing.T) {
 	s := Synced{}.To(10).ToVoid(20, "").To(30).ToVoid(40, "no").To(50)
 	for czxid, want := range map[int64]string{1: "done", 10: "done", 11: "again", 20: "again", 21: "done", 31: "no", 40: "no", 41: "done", 50: "done", 51: "open"} {
 		got := "open"
-		if span, known := s.Of(czxid); known {
+		if span, known := s.Of(0, czxid); known {
 			got = "done"
 			if span != nil {
 				got = cmp.Or(span.Error, "again")
@@ -90,10 +90,18 @@ func TestSynced(t *testing.T) {
 			t.Errorf("%d is %s, want %s", czxid, got, want)
 		}
 	}
+	for _, c := range []struct {
+		since, czxid int64
+		want         bool
+	}{{12, 25, true}, {20, 25, true}, {21, 25, false}, {5, 10, false}, {5, 11, true}, {15, 45, true}, {41, 60, false}, {35, 60, true}} {
+		if span, _ := s.Of(c.since, c.czxid); (span != nil) != c.want {
+			t.Errorf("from %d to %d: %v, want one: %v", c.since, c.czxid, span, c.want)
+		}
+	}
 	for through := int64(60); through < 10_000; through += 2 {
 		s = s.ToVoid(through, "").To(through + 1)
 	}
-	if span, known := s.Of(15); len(s.Void) != maxSpans || !known || span == nil {
+	if span, known := s.Of(0, 15); len(s.Void) != maxSpans || !known || span == nil {
 		t.Errorf("%d spans, and what was void is not: %v, %v", len(s.Void), span, known)
 	}
 }
