@@ -27,8 +27,8 @@ func main() {
 }
 
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	var servers []string
-	program := newProgram(&servers)
+	var o options
+	program := newProgram(&o)
 	parsed, err := program.Parse(args, environ, stdout, stderr)
 	var exit *cli.Exit
 	if errors.As(err, &exit) {
@@ -37,7 +37,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	log := cli.NewLog(cli.LogConfig{Level: program.Level(), Program: "zkinitree", Stderr: stderr}).Logger()
 	parsed.Warn(log)
 
-	err = initTree(ctx, servers, parsed.Sections, log)
+	err = o.initTree(ctx, parsed.Sections, log)
 	if err == nil {
 		return 0
 	}
@@ -51,10 +51,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 }
 
 // initTree does the work. It writes nothing before it has checked everything.
-func initTree(ctx context.Context, servers []string, sections []cli.Section, log *slog.Logger) error {
+func (o options) initTree(ctx context.Context, sections []cli.Section, log *slog.Logger) error {
 	t, err := readTree(sections)
-	if len(servers) == 0 {
+	if len(o.servers) == 0 {
 		err = errors.Join(errors.New("cannot connect to ZooKeeper: No servers given! Write servers=host:port,… into [MAIN], or use --servers"), err)
+	}
+	if _, wrong := o.tls.Problem(); wrong != nil {
+		err = errors.Join(wrong, err)
 	}
 	if err != nil {
 		return err
@@ -64,9 +67,10 @@ func initTree(ctx context.Context, servers []string, sections []cli.Section, log
 		return nil
 	}
 	zk, err := zkclient.Connect(ctx, zkclient.Config{
-		Servers:  servers,
+		Servers:  o.servers,
 		User:     rootUser,
 		Password: t.rootPassword,
+		TLS:      o.tls.Config(),
 		Logger:   log,
 	})
 	if err != nil {

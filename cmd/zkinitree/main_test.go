@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -220,7 +221,11 @@ func TestRights(t *testing.T) {
 // kazoo.
 func TestExample(t *testing.T) {
 	server := server.Addr()
-	const example = "../../examples/zkinitree.cfg"
+	private := filepath.Join(t.TempDir(), "examples")
+	if err := zktest.PrivateCopy("../../examples", private); err != nil {
+		t.Fatal(err)
+	}
+	example := filepath.Join(private, "zkinitree.cfg")
 	code, lines := zkinitree(t, t.Context(), "--configfiles="+example, "--servers="+server)
 	if code != 0 || len(lines) > 0 {
 		t.Fatalf("exit %d, said %q", code, lines)

@@ -4,11 +4,19 @@ package main
 
 import "vsc-zk/internal/cli"
 
-func newProgram(servers *[]string) *cli.Program {
+// options are what command line, environment and [MAIN] say.
+type options struct {
+	servers []string
+	tls     cli.ZookeeperTLS
+}
+
+func newProgram(o *options) *cli.Program {
 	p := cli.New("zkinitree", "Set up znodes and the rights of users on them, as config files describe them.")
 	p.KeepSections = true
-	p.Group("ZooKeeper", "").Strings(servers, cli.Opt{Name: "servers", Arg: "LIST",
+	g := p.Group("ZooKeeper", "")
+	g.Strings(&o.servers, cli.Opt{Name: "servers", Arg: "LIST",
 		Help: "ZooKeeper servers, separated by commas: HOST or HOST:PORT (2181 without); the last may end in /CHROOT, a znode that everything then lies below."})
+	g.ZookeeperTLS(&o.tls)
 	p.Note("Sections of the config files", `The files named by --configfiles describe users and znodes:
 
     [root]

@@ -18,9 +18,9 @@ import (
 // sections reads a config file the way the program does.
 func sections(t *testing.T, text string) []cli.Section {
 	t.Helper()
-	var servers []string
+	var o options
 	var said bytes.Buffer
-	parsed, err := newProgram(&servers).Parse([]string{"--configfiles=" + configFile(t, text)}, nil, &said, &said)
+	parsed, err := newProgram(&o).Parse([]string{"--configfiles=" + configFile(t, text)}, nil, &said, &said)
 	if err != nil {
 		t.Fatalf("%v: %s", err, &said)
 	}

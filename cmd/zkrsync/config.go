@@ -32,7 +32,7 @@ func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.
 	}
 	return session.Config{
 		Member: member.Config{
-			Zookeeper: zkclient.Config{Servers: o.servers, User: o.user, Password: o.passwd},
+			Zookeeper: zkclient.Config{Servers: o.servers, User: o.user, Password: o.passwd, TLS: o.tls.Config()},
 			Session:   o.session,
 			Host:      o.host,
 			Domain:    o.domain,

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,11 +47,20 @@ type detachment struct {
 // detach, in the parent, starts the daemon and returns when that is up or has failed; in the child
 // it becomes the daemon. Both processes do everything that comes before it, so it comes before any
 // connection and before the log file.
-func detach(ctx context.Context, o *options, environ []string, log *slog.Logger, stderr io.Writer) (*detachment, error) {
+func detach(ctx context.Context, o *options, args, environ []string, log *slog.Logger, stderr io.Writer) (*detachment, error) {
 	if daemon.WasReborn() {
 		return becomeDaemon(o, log)
 	}
-	return startDaemon(ctx, environ, os.Getpid(), stderr)
+	return startDaemon(ctx, args, o.daemonEnviron(environ), os.Getpid(), stderr)
+}
+
+// daemonEnviron has the password in the environment, which only this user and root can see: it is not among
+// the arguments, and the file that it was read from may have been a pipe.
+func (o *options) daemonEnviron(environ []string) []string {
+	environ = slices.DeleteFunc(slices.Clone(environ), func(entry string) bool {
+		return strings.HasPrefix(entry, "ZKRSYNC_PASSWD=") || strings.HasPrefix(entry, "ZKRSYNC_PASSWD_FILE=")
+	})
+	return append(environ, "ZKRSYNC_PASSWD="+o.passwd)
 }
 
 func pidFilePath(o *options, starter int) (path, note string, err error) {
@@ -70,7 +80,7 @@ func pidFilePath(o *options, starter int) (path, note string, err error) {
 
 // startDaemon runs in the parent. A signal that ends ctx, Ctrl-C for example, goes to the daemon
 // that is starting.
-func startDaemon(ctx context.Context, environ []string, starter int, stderr io.Writer) (*detachment, error) {
+func startDaemon(ctx context.Context, args, environ []string, starter int, stderr io.Writer) (*detachment, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("cannot start the daemon: %w", err)
@@ -78,6 +88,7 @@ func startDaemon(ctx context.Context, environ []string, starter int, stderr io.W
 	defer read.Close()
 	c := &daemon.Context{
 		LogFileName: fmt.Sprintf("/proc/self/fd/%d", write.Fd()),
+		Args:        append([]string{os.Args[0]}, args...),
 		Env:         append(environ[:len(environ):len(environ)], starterVariable+"="+strconv.Itoa(starter)),
 		Umask:       0o022,
 	}
@@ -163,7 +174,7 @@ func becomeDaemon(o *options, log *slog.Logger) (*detachment, error) {
 
 // files are the options that name a file or directory which is opened later.
 func (o *options) files() []*string {
-	return []*string{&o.rsyncPath, &o.pathsFrom, &o.doneFile, &o.report, &o.failed, &o.logFile}
+	return append([]*string{&o.rsyncPath, &o.pathsFrom, &o.doneFile, &o.report, &o.failed, &o.logFile}, o.tls.Names()...)
 }
 
 // anchor makes the names of files absolute: they are meant relative to where the user is.
@@ -211,18 +222,42 @@ func (d *detachment) end() {
 	}
 }
 
-// readPidFile returns the pid in the file, 0 if there is none.
+// maxPid is more than a pid file has, in bytes.
+const maxPid = 64
+
+// readPidFile returns the pid in the file, 0 if there is none: no file, an empty one, or one with a 0. What
+// is no pid file is an error: it is somebody else's, and must not be replaced.
 func readPidFile(path string) (int, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("cannot read the pid file: %w", err)
+	case !info.Mode().IsRegular():
+		kind := "no regular file"
+		if info.IsDir() {
+			kind = "a directory"
+		} else if info.Mode()&fs.ModeSymlink != 0 {
+			kind = "a symbolic link"
+		}
+		return 0, fmt.Errorf("cannot use the pid file: %s is %s", path, kind)
 	}
+	file, err := os.Open(path)
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the pid file: %w", err)
 	}
-	pid, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 32)
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxPid))
+	if err != nil {
+		return 0, fmt.Errorf("cannot read the pid file: %w", err)
+	}
+	if len(bytes.TrimSpace(text)) == 0 && info.Size() < maxPid {
+		return 0, nil
+	}
+	pid, err := strconv.ParseInt(string(bytes.TrimSpace(text)), 10, 32)
 	if err != nil || pid < 0 {
-		return 0, nil // empty or garbage: nobody's
+		return 0, fmt.Errorf("cannot use the pid file: what is in %s is no process id, so it is not replaced; give another name, or remove it", path)
 	}
 	return int(pid), nil
 }

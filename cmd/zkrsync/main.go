@@ -60,11 +60,12 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	pidFile := ""
 	detached := func() {} // called once the daemon is up
 	if o.detaches() {
-		d, err := detach(ctx, &o, environ, log.Logger(), stderr)
+		d, err := detach(ctx, &o, parsed.Args, environ, log.Logger(), stderr)
 		if err != nil {
 			return refuse(err)
 		}
 		if d.parent {
+			parsed.WarnOfSecrets(log.Logger())
 			return d.code
 		}
 		defer d.end()

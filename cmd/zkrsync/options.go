@@ -22,6 +22,7 @@ type options struct {
 	// ZooKeeper
 	servers      []string
 	user, passwd string
+	tls          cli.ZookeeperTLS
 
 	// Role
 	source, destination, pathsOnly, state bool
@@ -133,7 +134,12 @@ func (o *options) zookeeperOptions(p *cli.Program) {
 	g.String(&o.user, cli.Opt{Name: "user", Short: "u", Arg: "NAME",
 		Help: "ZooKeeper user that may write below /admin/rsync, as set up with zkinitree."})
 	g.String(&o.passwd, cli.Opt{Name: "passwd", Short: "p", Arg: "PASSWORD",
-		Help: "Password of that user. Other users of the host can see the command line: better use a config file or ZKRSYNC_PASSWD.", Secret: true})
+		Help:    "Password of that user. Other users of the host can see the command line: better use --passwd-file, ZKRSYNC_PASSWD or a config file.",
+		Secret:  true,
+		Warning: "the password was on the command line, where other users of this host can see it until it has been read, and stays in the history of the shell: better use --passwd-file=FILE, the environment variable ZKRSYNC_PASSWD, or a config file of mode 600"})
+	g.SecretFile(&o.passwd, cli.Opt{Name: "passwd-file", Arg: "FILE", Added: true,
+		Help: "Read that password from the only line of this file, which others must not be able to read or write; /dev/fd/N for a pipe."})
+	g.ZookeeperTLS(&o.tls)
 }
 
 func (o *options) roleOptions(p *cli.Program) {
@@ -278,11 +284,11 @@ func addNotes(p *cli.Program) {
 	p.Note("Examples", `
 On each node that holds the target, and as often as it has capacity:
 
-    zkrsync --servers=zk1,zk2,zk3 -u rsync -p secret -N home -D -r /target --daemon
+    zkrsync --servers=zk1,zk2,zk3 -u rsync --passwd-file=/root/zk.passwd -N home -D -r /target --daemon
 
 On each node that holds the source; the first one becomes the master and only coordinates:
 
-    zkrsync --servers=zk1,zk2,zk3 -u rsync -p secret -N home -S -r /home --delete --info
+    zkrsync --servers=zk1,zk2,zk3 -u rsync --passwd-file=/root/zk.passwd -N home -S -r /home --delete --info
 
 With servers, user and password in a file:
 

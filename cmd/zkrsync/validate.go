@@ -29,8 +29,11 @@ func (o *options) problem() error {
 		return wrong("destination", "Client can not be the source AND the destination")
 	case !o.source && !o.destination && !o.state && !o.pathsOnly:
 		return wrong("source", "cannot start without a role: give --source, --destination, --state or --pathsonly")
-	case o.user == "" || strings.Contains(o.user, ":"):
-		return wrong("user", "cannot use the ZooKeeper user %q: a name has no colon and is not empty", o.user)
+	case o.user == "":
+		return wrong("user", "cannot use an empty name of the ZooKeeper user")
+	case strings.Contains(o.user, ":"):
+		name, _, _ := strings.Cut(o.user, ":") // what follows may be a password
+		return wrong("user", "cannot use the ZooKeeper user %q: a name has no colon; a password belongs into --passwd-file, ZKRSYNC_PASSWD or a config file", name+":***")
 	case o.detaches() && o.pidFile == "":
 		return wrong("pidfile", "No PID file given!")
 	case o.depth == session.AutoDepth && len(o.subpaths) > 0:
@@ -70,6 +73,9 @@ func (o *options) problem() error {
 		if number.value < number.least || number.value > number.most {
 			return wrong(number.option, "cannot use --%s=%d: it must be between %d and %d", number.option, number.value, number.least, number.most)
 		}
+	}
+	if option, err := o.tls.Problem(); err != nil {
+		return wrong(option, "%w", err)
 	}
 	return nil
 }

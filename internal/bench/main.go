@@ -30,6 +30,7 @@ import (
 
 	"vsc-zk/internal/slowfs"
 	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zktest"
 )
 
 func main() {
@@ -111,6 +112,11 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 		return fmt.Errorf("cannot make a working directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	private := filepath.Join(work, "examples")
+	if err := zktest.PrivateCopy(o.examples, private); err != nil {
+		return err
+	}
+	o.examples = private
 	b := &bench{options: o, work: work, log: log, most: 5 * time.Minute, grace: 10 * time.Second, samples: samples{}}
 
 	machine, err := b.machine(ctx)

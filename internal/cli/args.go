@@ -32,12 +32,18 @@ type words struct {
 	args    []string
 	next    int          // index of the first word not read yet
 	given   []assignment // what was set
+
+	own     []string    // the words where the process has them; nil: they are not of its command line
+	hidden  map[int]int // index of a word that a daemon is not given -> bytes of it that it is
+	word    int         // index of the word of the option that is being read
+	letters int         // bytes in front of it in its word, if that is a group
 }
 
 // read goes through all words and returns those that are neither options nor their values.
 func (w *words) read() (rest []string, err error) {
 	for w.next < len(w.args) {
 		word := w.args[w.next]
+		w.word, w.letters = w.next, 0
 		w.next++
 		switch {
 		case word == "--":
@@ -90,6 +96,7 @@ func (w *words) short(word string) error {
 	for rest := word[1:]; rest != ""; {
 		_, size := utf8.DecodeRuneInString(rest)
 		typed := "-" + rest[:size]
+		w.letters = len(word) - len(rest)
 		var flag *pflag.Flag
 		if size == 1 {
 			flag = w.program.flags.ShorthandLookup(rest[:1])
@@ -168,6 +175,7 @@ func (w *words) guard(flag *pflag.Flag, value string) error {
 
 // assign sets the option. A request for help comes as an error: it ends the reading.
 func (w *words) assign(flag *pflag.Flag, typed, value string) error {
+	w.hide(flag.Value.(*option), value)
 	err := flag.Value.Set(value)
 	if err == nil {
 		w.given = append(w.given, assignment{flag, value})

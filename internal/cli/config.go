@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -15,6 +16,8 @@ import (
 	"unicode/utf8"
 
 	"gopkg.in/ini.v1"
+
+	"vsc-zk/internal/private"
 )
 
 // Section is a section of the config files; the keys of all files are merged.
@@ -54,11 +57,18 @@ type entry struct {
 // upper case.
 func (e entry) isConstant() bool { return e.inDefault && e.Name == strings.ToUpper(e.Name) }
 
+// exposedFile is a config file that others get at.
+type exposedFile struct {
+	name, why string
+	keys      []string // in it
+}
+
 // config holds what the config files say, before expansion.
 type config struct {
 	ini      *ini.File
 	sections map[string]position // where first met
 	keys     map[*ini.Key]position
+	exposed  []exposedFile
 }
 
 func newConfig() *config {
@@ -89,12 +99,13 @@ func newConfig() *config {
 // what comes twice without a word, gives quotes, backquotes and "-" a meaning of their own, and
 // does not compare indentations.
 //
-// A file that cannot be opened is skipped, and a warning says so. Errors name file and line, but
+// A file that cannot be opened is skipped, and a warning says so. One that everybody may write is an error:
+// who writes it decides what is sent, and what is deleted. Errors name file and line, but
 // not what stands there: it may be a password.
 func readConfig(files []string) (c *config, skipped []warning, err error) {
 	c = newConfig()
 	for i, file := range files {
-		text, err := os.ReadFile(file)
+		text, info, err := readConfigFile(file)
 		if err != nil {
 			var reason *fs.PathError
 			if errors.As(err, &reason) {
@@ -104,11 +115,43 @@ func readConfig(files []string) (c *config, skipped []warning, err error) {
 			skipped = append(skipped, warning{text, []any{"file", file, "error", err}, file})
 			continue
 		}
+		if private.OthersWrite(info) {
+			return nil, nil, fmt.Errorf("cannot use config file %s: everybody may write it, and so decide what is sent and deleted; type chmod go-w %[1]s, and look what is in it", file)
+		}
+		if why := private.Exposed(info); why != "" {
+			c.exposed = append(c.exposed, exposedFile{name: file, why: why})
+		}
 		if err := c.read(text, position{file: file, order: i}); err != nil {
 			return nil, nil, fmt.Errorf("cannot use config file %w", err)
 		}
 	}
 	return c, skipped, nil
+}
+
+// readConfigFile is os.ReadFile, and what the file is.
+func readConfigFile(name string) ([]byte, fs.FileInfo, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := io.ReadAll(file)
+	return text, info, err
+}
+
+// exposures returns a warning for each file that others get at and that holds a password.
+func (c *config) exposures(secret func(key string) bool) (warnings []warning) {
+	for _, f := range c.exposed {
+		if slices.ContainsFunc(f.keys, secret) {
+			text := fmt.Sprintf("config file %s holds a password and %s: type chmod 600 %[1]s, and think of another password", f.name, f.why)
+			warnings = append(warnings, warning{text: text, fields: []any{"file", f.name}})
+		}
+	}
+	return warnings
 }
 
 // read adds one file, whose position is given without a line. Errors begin with file and line.
@@ -182,6 +225,9 @@ func (c *config) read(text []byte, at position) error {
 		key, _ = section.NewKey(name, "") // fails only without a name
 		value = []string{rest}
 		c.keys[key] = at
+		if n := len(c.exposed); n > 0 && c.exposed[n-1].name == at.file {
+			c.exposed[n-1].keys = append(c.exposed[n-1].keys, name)
+		}
 	}
 	finish()
 	return nil

@@ -44,8 +44,20 @@
 // status 1. A value that its option refuses is a usage error, exit status 2, as on the command
 // line.
 //
+// A file that everybody may write is an error: whoever writes it decides what is sent and deleted. One that
+// holds a password and that others can read, or write as its group, or that is another user's, is used with
+// a warning that says what to type.
+//
 // [MAIN] holds options, by their exact long names. The dialect is that of Python's configparser:
 // see readConfig in config.go.
+//
+// # Secrets
+//
+// The value of an option that is Opt.Secret is in no message and no help. On the command line, where all
+// users of the machine can see it, it is overwritten with stars as soon as it has been read, and a warning
+// names better ways. A daemon that is started again is not given it there (Parsed.Args), nor the name of a
+// file that it was read from ([Group.SecretFile]): that may be a pipe, and is read once. A file for a secret
+// that others can read or write is refused.
 //
 // # Markup
 //
@@ -102,7 +114,7 @@
 //	seconds      how long something took or will take
 //	count        how many of what the message is about
 //	event        what has happened, one word for each kind of message that somebody may wait for:
-//	             no-destination, set-aside, base-away, cut, end, ...
+//	             no-destination, set-aside, base-away, cut, not-preserved, old-rsync, end, ...
 //	paths        how many paths the message is about, or a run carries
 //	queued       paths that were queued so far
 //	remaining    paths that are not done yet

@@ -23,7 +23,8 @@ type LogConfig struct {
 // LogFile is where the log goes beside stderr.
 type LogFile struct {
 	// Path has its template already expanded; empty: no file. Directories that are missing are
-	// made, for the user alone. PrivateFile says what becomes of a file in the default directory.
+	// made, for the user alone. PrivateFile says what becomes of a file in the default directory, and
+	// package private of one where others can make files, too. A new file has mode 0640, or less.
 	Path string
 
 	// MaxBytes and BackupCount bound the file: a record that would bring it to MaxBytes or more

@@ -25,10 +25,15 @@ type Parsed struct {
 	// Program.KeepSections.
 	Sections []Section
 
+	// Args is the command line without secrets and without the files that hold one: a daemon that is
+	// started again with it is given the secret in the environment.
+	Args []string
+
 	// Skipped are the config files that could not be read.
 	Skipped []string
 
 	warnings []warning
+	secrets  []warning         // of them, what is only about this command line
 	origins  map[string]string // of the options that were given: file:line, or ""
 }
 
@@ -52,6 +57,9 @@ func (r *Parsed) Warn(log *slog.Logger) {
 		log.Warn(w.text, w.fields...)
 	}
 }
+
+// WarnOfSecrets logs only what a daemon that was started again with Args does not know.
+func (r *Parsed) WarnOfSecrets(log *slog.Logger) { (&Parsed{warnings: r.secrets}).Warn(log) }
 
 // assignment is an option that was given, and its value.
 type assignment struct {
@@ -99,7 +107,10 @@ func (p *Program) parse(args, environ []string, stdout io.Writer) (*Parsed, erro
 	if err != nil {
 		return nil, err
 	}
-	w := words{program: p, args: args}
+	w := words{program: p, own: args, hidden: map[int]int{}}
+	for _, arg := range args {
+		w.args = append(w.args, strings.Clone(arg)) // a secret will be overwritten in the process's own
+	}
 	rest, err := w.read()
 	if err != nil {
 		return nil, err
@@ -119,7 +130,7 @@ func (p *Program) parse(args, environ []string, stdout io.Writer) (*Parsed, erro
 	if err != nil {
 		return nil, err
 	}
-	parsed := &Parsed{origins: map[string]string{}}
+	parsed := &Parsed{Args: w.withoutSecrets(), origins: map[string]string{}}
 	if err := p.applyConfig(config, parsed.origins); err != nil {
 		return nil, err
 	}
@@ -136,7 +147,8 @@ func (p *Program) parse(args, environ []string, stdout io.Writer) (*Parsed, erro
 	for _, w := range skipped {
 		parsed.Skipped = append(parsed.Skipped, w.file)
 	}
-	parsed.warnings = append(skipped, p.inversions()...)
+	parsed.secrets = exposed(w.given)
+	parsed.warnings = slices.Concat(skipped, config.exposures(p.isSecret), parsed.secrets, p.inversions())
 	if p.KeepSections {
 		parsed.Sections = sections
 	}

@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"vsc-zk/internal/private"
 )
 
 // PrivateFile makes the directory for a log or pid file, and its missing parents, each with mode
 // 0700; what exists is left as it is. It returns the path to use. That is the given one, unless it
-// lies in shared, a directory in /tmp that another user may have made first: if shared is a link or
-// is not this user's, the file goes to shared-<uid>, and note says so.
+// lies in shared, a directory in /tmp that another user may have made first: if shared is a link, is
+// not this user's or can be written by others, the file goes to shared-<uid>, and note says so.
 func PrivateFile(path, shared string) (use, note string, err error) {
 	inside, found := strings.CutPrefix(filepath.Clean(path), shared+"/")
 	if found {
@@ -65,6 +67,8 @@ func ownDir(dir string) error {
 		return &foreignError{dir, "is not a directory"}
 	case !known || owner.Uid != uint32(os.Geteuid()):
 		return &foreignError{dir, "belongs to another user"}
+	case private.Controlled(dir) != "":
+		return &foreignError{dir, "can be written by others"}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -78,6 +79,14 @@ func TestSharedDirectory(t *testing.T) {
 	file := filepath.Join(base, "file")
 	writeFile(t, file, "")
 	check(file, own(file), "is not a directory")
+
+	writable := filepath.Join(base, "writable") // by all, as one that another program has made for everybody
+	for _, mode := range []fs.FileMode{0o777, 0o777 | fs.ModeSticky, 0o702} {
+		if err := errors.Join(os.RemoveAll(writable), os.Mkdir(writable, 0o700), os.Chmod(writable, mode)); err != nil {
+			t.Fatal(err)
+		}
+		check(writable, own(writable), "can be written by others, using "+own(writable))
+	}
 
 	deep := filepath.Join(link, "a", "x.log")
 	if use, _, err := PrivateFile(deep, link); err != nil || use != filepath.Join(own(link), "a", "x.log") {

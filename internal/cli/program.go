@@ -60,7 +60,8 @@ type Opt struct {
 	// Added marks an option that the Python program did not have.
 	Added bool
 
-	// Secret keeps the value out of messages.
+	// Secret keeps the value out of messages. Given on the command line it is overwritten in the
+	// process's title as soon as it is read, and Parsed.Warn says Warning.
 	Secret bool
 
 	// Inverted reverses a boolean: --NAME switches it off, --disable-NAME on. While it is off
@@ -137,6 +138,12 @@ func (p *Program) Level() slog.Level { return p.level }
 
 // String registers an option that takes any text, or one of o.Choices.
 func (g *Group) String(v *string, o Opt) { g.add(o, &stringValue{v, o.Choices}) }
+
+// SecretFile registers a file that holds the value of a Secret option, which v belongs to, too: of the two
+// the one that counts more, or comes last, is taken.
+func (g *Group) SecretFile(v *string, o Opt) {
+	g.add(o, secretFileValue{v, new(string), map[string]string{}})
+}
 
 // Strings registers a list, separated by commas.
 func (g *Group) Strings(v *[]string, o Opt) { g.add(o, (*listValue)(v)) }

@@ -5,6 +5,8 @@ package cli
 import (
 	"fmt"
 	"os"
+
+	"vsc-zk/internal/private"
 )
 
 // rotatingFile appends to a file that it renames to path.1 … path.N when it is full, newest first,
@@ -25,7 +27,7 @@ func openRotating(path string, maxBytes int64, backups int) (*rotatingFile, erro
 }
 
 func (f *rotatingFile) open() error {
-	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	file, err := private.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 	if err != nil {
 		return err
 	}

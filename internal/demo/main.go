@@ -82,6 +82,11 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 
+	private := filepath.Join(work, "examples")
+	if err := zktest.PrivateCopy(o.examples, private); err != nil {
+		return err
+	}
+	o.examples = private
 	if err := prepareTrees(&o, work, out); err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@ import (
 type changer struct {
 	grower
 	options options
-	guarded *regexp.Regexp    // what options.exclude matches, nil: nothing
+	stands  []string          // what is mounted in the source all the time
+	guarded *regexp.Regexp    // what options.Exclude matches, nil: nothing
 	before  map[string]uint64 // the inodes of what was in the source at the start
 
 	mu   sync.Mutex
@@ -27,14 +28,14 @@ type changer struct {
 	said []string // what was done, for the log
 }
 
-func newChanger(g grower, o options) *changer {
+func newChanger(g grower, o options, stands []string) *changer {
 	g.skip = false
-	c := &changer{grower: g, options: o, before: map[string]uint64{}}
+	c := &changer{grower: g, options: o, stands: stands, before: map[string]uint64{}}
 	dirs, files := c.list(c.at("src"))
 	for _, rel := range slices.Concat(dirs, files) {
 		c.before[rel] = c.inode(rel)
 	}
-	if o.exclude != "" {
+	if o.Exclude != "" {
 		c.guarded = regexp.MustCompile("skip")
 	}
 	return c
@@ -53,6 +54,7 @@ func (c *changer) change() {
 			files = slices.DeleteFunc(files, func(rel string) bool { return filepath.Dir(rel) != many })
 		}
 	}
+	files = slices.DeleteFunc(files, func(rel string) bool { return rel == c.options.Sentinel })
 	if c.fixed(dir, false) || len(dir) > 2500 {
 		return
 	}
@@ -147,13 +149,16 @@ func (c *changer) moveTo(rel string, make func(path string)) {
 
 // fixed tells whether the directory itself must stay, if whole, or else whether its names must.
 func (c *changer) fixed(rel string, whole bool) bool {
-	if c.guarded != nil && c.guarded.MatchString(rel) {
+	if c.guarded != nil && c.guarded.MatchString(rel) || below(rel, c.stands) {
 		return true
 	}
 	if !whole {
 		return false
 	}
-	for _, subpath := range c.options.subpaths {
+	if slices.ContainsFunc(c.stands, func(dir string) bool { return inside(dir, rel) }) {
+		return true
+	}
+	for _, subpath := range c.options.Subpaths {
 		if _, dir, _ := strings.Cut(subpath, "_"); inside(dir, rel) {
 			return true
 		}

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// features counts the ways in which a session has spread its work.
+// features counts the ways in which a session has spread its work, the faults by their names, and the rounds in which
+// nothing was to be said.
 type features map[string]int
 
 const (
@@ -24,6 +25,8 @@ const (
 	beside    = "paths sent by the master"
 	beyond    = "paths beyond the window"
 	chosen    = "depths chosen"
+	quiet     = "rounds without an alarm"
+	unheard   = "faults that came too late"
 )
 
 // features reads the counts from the log and the report.
@@ -51,12 +54,12 @@ func (r *run) features() features {
 			if line.Batch > 1 {
 				used[batches]++
 			}
-			if r.options.leads > 0 && strings.HasPrefix(line.Who, "127.0.0.1:") {
+			if r.options.Leads > 0 && strings.HasPrefix(line.Who, "127.0.0.1:") {
 				used[beside]++
 			}
 		case "total":
-			if r.options.window > 0 {
-				used[beyond] = max(0, line.Queued-r.options.window)
+			if r.options.Window > 0 {
+				used[beyond] = max(0, line.Queued-r.options.Window)
 			}
 		}
 	}
@@ -67,8 +70,8 @@ func (r *run) features() features {
 // does: what has to be slow is bounded by itself.
 func TestSpread(t *testing.T) {
 	slowly := func(o *options) {
-		o.auto, o.flat, o.window, o.slow, o.maxDelete, o.exclude = false, 0, 0, 50, 0, ""
-		o.idle, o.after, o.settle = 30*time.Millisecond, 150*time.Millisecond, 100*time.Millisecond
+		o.Auto, o.Flat, o.Window, o.Slow, o.MaxDelete, o.Exclude = false, 0, 0, 50, 0, ""
+		o.Idle, o.After, o.Settle = 30*time.Millisecond, 150*time.Millisecond, 100*time.Millisecond
 	}
 	for _, c := range []struct {
 		name  string
@@ -78,27 +81,30 @@ func TestSpread(t *testing.T) {
 	}{
 		{"one source and one destination, paths in work", 8, func(o *options) {
 			slowly(o)
-			o.depth, o.batch, o.leads, o.jobs, o.slots = 1, 1, 4, nil, []int{4}
+			o.Depth, o.Batch, o.Leads, o.Jobs, o.Slots = 1, 1, 4, nil, []int{4}
 		}, []string{cut, handed, beside}},
 		{"changes while paths are cut", 13, func(o *options) {
 			slowly(o)
-			o.depth, o.batch, o.leads, o.jobs, o.slots = 1, 1, 2, []int{4}, []int{4, 2}
+			o.Depth, o.Batch, o.Leads, o.Jobs, o.Slots = 1, 1, 2, []int{4}, []int{4, 2}
 		}, []string{cut, handed}},
 		{"lists that are shared", 4, func(o *options) {
 			slowly(o)
-			o.slow, o.late = 20, true
-			o.depth, o.batch, o.leads, o.jobs, o.slots = 4, 0, 0, []int{2, 2}, []int{1, 3}
+			o.Slow, o.Late = 20, true
+			o.Depth, o.Batch, o.Leads, o.Jobs, o.Slots = 4, 0, 0, []int{2, 2}, []int{1, 3}
 		}, []string{shared, batches}},
 		{"ranges, deletions, a narrow window", 18, func(o *options) {
-			o.auto, o.depth, o.delete, o.batch, o.window, o.flat, o.leads = false, 4, true, 5, 4, 6, 2
+			o.Auto, o.Depth, o.Delete, o.Batch, o.Window, o.Flat, o.Leads = false, 4, true, 5, 4, 6, 2
 		}, []string{ranges, leftovers, beyond, batches, beside}},
 		{"changes, ranges, a depth that is found", 3, func(o *options) {
-			o.auto, o.batch, o.window, o.flat, o.leads, o.jobs = true, 2, 5, 5, 0, []int{3}
+			o.Auto, o.Batch, o.Window, o.Flat, o.Leads, o.Jobs = true, 2, 5, 5, 0, []int{3}
 		}, []string{chosen, ranges, beyond}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			used := round(t, c.seed, c.force)
+			used := round(t, c.seed, func(o *options) {
+				c.force(o)
+				o.Extra, o.DryRun = nil, false // where there are rules nothing is sent in ranges
+			}, noFault)
 			for _, feature := range c.want {
 				if used[feature] == 0 {
 					t.Errorf("%s: none, so this round tested something else", feature)

@@ -4,11 +4,13 @@ package differential
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
 	"testing"
 
+	"vsc-zk/internal/slowfs"
 	"vsc-zk/internal/zktest"
 )
 
@@ -20,6 +22,14 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if told := os.Getenv(clientOrder); told != "" {
+		runClient(told)
+		return
+	}
+	if err := slowfs.Isolate(); err != nil { // nobody else sees the mounts of the rounds
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	flag.Parse()
 	if flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
 		flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // rounds mostly wait

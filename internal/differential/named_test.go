@@ -128,7 +128,7 @@ func (s *scene) prepare() {
 func TestDelete(t *testing.T) {
 	for _, depth := range []int{0, 1, 3} {
 		t.Run(fmt.Sprint("depth=", depth), func(t *testing.T) {
-			s := newScene(t, options{depth: depth, delete: true})
+			s := newScene(t, options{Depth: depth, Delete: true})
 			s.write("src", "top", "a/file", "a/b/file", "a/b/c/file", "a/b/c/d/file", "emptied/", "a/emptied/", "a/b/emptied/")
 			s.write("prior", "extra", "a/extra", "a/b/extra", "a/b/c/extra", "a/b/c/d/extra",
 				"extra dir/with/files", "a/extra dir/with/files", "a/b/extra dir/with/files", "a/b/c/extra dir/with/files",
@@ -142,7 +142,7 @@ func TestDelete(t *testing.T) {
 
 // Without --delete all of that stays.
 func TestNoDelete(t *testing.T) {
-	s := newScene(t, options{depth: 2})
+	s := newScene(t, options{Depth: 2})
 	s.write("src", "top", "a/file", "a/b/file", "a/b/c/file", "emptied/", "a/emptied/")
 	s.write("prior", "extra", "a/extra", "a/b/extra", "a/b/c/extra", "extra dir/with/files", "a/extra dir/with/files", "emptied/x", "a/emptied/x")
 	s.play()
@@ -154,7 +154,7 @@ func TestTypesChange(t *testing.T) {
 	kinds := []string{"file", "dir", "link", "full"}
 	for _, del := range []bool{true, false} {
 		t.Run(fmt.Sprint("delete=", del), func(t *testing.T) {
-			s := newScene(t, options{depth: 2, delete: del})
+			s := newScene(t, options{Depth: 2, Delete: del})
 			s.said = !del
 			put := func(tree, kind, name string) {
 				switch kind {
@@ -201,7 +201,7 @@ func TestPathsFrom(t *testing.T) {
 // hardlinks.test: groups within and across directories. At the destination some groups have too few
 // names, and some too many.
 func TestHardLinks(t *testing.T) {
-	s := newScene(t, options{depth: 2, delete: true, hardLinks: true, checksum: true})
+	s := newScene(t, options{Depth: 2, Delete: true, HardLinks: true, Checksum: true})
 	s.write("src", "name1", "single", "a/own", "a/b/c/own")
 	s.link("src", "name1", "name2", "name3", "a/name4", "a/b/name5", "a/b/c/name6", "z/name7")
 	s.link("src", "a/own", "a/own too")
@@ -214,7 +214,7 @@ func TestHardLinks(t *testing.T) {
 // A file gets more names after the path of the first one is done, whether it had several names by
 // then or not.
 func TestHardLinksAreMadeMeanwhile(t *testing.T) {
-	s := newScene(t, options{depth: 1, delete: true, hardLinks: true})
+	s := newScene(t, options{Depth: 1, Delete: true, HardLinks: true})
 	s.write("src", "one", "two", "late/x")
 	s.link("src", "two", "a/two")
 	s.write("src", "a/alone")
@@ -230,7 +230,7 @@ func TestHardLinksAreMadeMeanwhile(t *testing.T) {
 
 // The path of some names fails for another reason. The names are linked all the same.
 func TestHardLinksOfAFailedPath(t *testing.T) {
-	s := newScene(t, options{depth: 1, hardLinks: true})
+	s := newScene(t, options{Depth: 1, HardLinks: true})
 	s.said = true
 	s.write("src", "a/name", "a/in the way")
 	s.link("src", "a/name", "b/name", "name")
@@ -243,7 +243,7 @@ func TestHardLinksOfAFailedPath(t *testing.T) {
 func TestLinksInPlaceOfDirectories(t *testing.T) {
 	for _, del := range []bool{true, false} {
 		t.Run(fmt.Sprint("delete=", del), func(t *testing.T) {
-			s := newScene(t, options{depth: 2, delete: del})
+			s := newScene(t, options{Depth: 2, Delete: del})
 			s.write("src", "a/file", "b/c/file", "d/e/f/file", "d/e/g/h/file", "secret/below/file")
 			s.symlink("prior", s.at("outside/directory"), "a")
 			s.symlink("prior", "../outside/directory", "b")
@@ -261,7 +261,7 @@ func TestDirectoryIsSwappedWithALink(t *testing.T) {
 	for _, swapped := range []string{"a", "a/b", "a/b/c"} {
 		for sending, rel := range map[string]string{"itself": swapped, "its parent": filepath.Dir(swapped), "a child": "a/b/c"} {
 			t.Run(swapped+", sending "+sending, func(t *testing.T) {
-				s := newScene(t, options{depth: 3, delete: true})
+				s := newScene(t, options{Depth: 3, Delete: true})
 				s.write("src", "a/b/c/file", "a/b/c/below/file", "a/b/file", "a/file")
 				s.meanwhile(rel, func() {
 					s.must(os.Rename(s.at("src/"+swapped), s.at("spare/away")))
@@ -278,7 +278,7 @@ func TestDirectoryIsSwappedWithALink(t *testing.T) {
 func TestLongPaths(t *testing.T) {
 	for _, depth := range []int{1, 40} {
 		t.Run(fmt.Sprint("depth=", depth), func(t *testing.T) {
-			s := newScene(t, options{depth: depth, delete: true, hardLinks: true})
+			s := newScene(t, options{Depth: depth, Delete: true, HardLinks: true})
 			long := ""
 			for len(s.at("prior/")+long) < 3700 {
 				long += strings.Repeat("l", 255) + "/"
@@ -295,7 +295,7 @@ func TestLongPaths(t *testing.T) {
 func TestExclude(t *testing.T) {
 	for _, below := range []bool{true, false} {
 		t.Run(fmt.Sprint("below=", below), func(t *testing.T) {
-			s := newScene(t, options{depth: 2, delete: true, exclude: "/skip[^/]*$", excludeBelow: below})
+			s := newScene(t, options{Depth: 2, Delete: true, Exclude: "/skip[^/]*$", ExcludeBelow: below})
 			for _, dir := range []string{"", "a/b/"} {
 				for _, name := range skipNames {
 					s.write("src", dir+name+"/file", dir+"not "+name)

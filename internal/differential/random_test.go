@@ -10,8 +10,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"vsc-zk/internal/session"
 )
 
 // TestRandom runs rounds, each with a seed of its own.
@@ -27,7 +25,7 @@ func TestRandom(t *testing.T) {
 	for seed := first; seed < first+uint64(*rounds); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
-			used := round(t, seed, func(*options) {})
+			used := round(t, seed, func(*options) {}, randomFault)
 			if t.Failed() {
 				t.Logf("to repeat this round: go test ./internal/differential -count=1 -run TestRandom -rounds=1 -seed=%d", seed)
 			}
@@ -40,35 +38,60 @@ func TestRandom(t *testing.T) {
 	}
 }
 
-// round is one round, with options that force has changed. It returns how the session has spread
-// its work.
-func round(t *testing.T, seed uint64, force func(*options)) features {
+// round is one round, with options that force has changed and the fault that is chosen. It returns what was
+// made use of.
+func round(t *testing.T, seed uint64, force func(*options), choose func(*rand.Rand, options, bool) *fault) features {
+	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 0))
 	a := newArea(t)
 	g := grower{Rand: r, area: a, skip: true}
+	changes := seed%2 == 1
 	o := randomOptions(r)
-	o.prefetch = pick(rand.New(rand.NewPCG(seed, 3)), []int{0, 1, 8, 32})
+	more := rand.New(rand.NewPCG(seed, 3))
+	o.Prefetch = pick(more, []int{0, 1, 8, 32})
+	o.addParameters(more, changes)
 	force(&o)
-	g.blind = o.checksum || !o.hardLinks
+	wrong := choose(more, o, changes)
+	g.blind = o.Checksum || !o.HardLinks
+	if chance(more, 40) {
+		g.attributes = rand.New(rand.NewPCG(seed, 4))
+	}
+	if wrong != nil && wrong.small {
+		a.mountSmall()
+	}
 	prior := a.source(g, o)
-	if dirs, _ := a.list(a.at("src")); chance(r, 30) && !o.auto {
+	dirs, _ := a.list(a.at("src"))
+	if chance(r, 30) && !o.Auto {
 		o.addSubpath(r, a.at("src"), dirs)
 	}
 	run := newRun(a, o, strings.ReplaceAll(t.Name(), "/", "-"))
+	if chance(more, 30) {
+		run.stand(more, dirs)
+	}
+	run.mountBases()
 	s := &script{Rand: rand.New(rand.NewPCG(seed, 2)), run: run, faults: map[int]func(){}, changes: map[int]int{}}
-	if seed%2 == 1 {
-		s.changer = newChanger(g, o)
+	if changes {
+		s.changer = newChanger(g, o, run.standing)
 		s.changer.Rand = rand.New(rand.NewPCG(seed, 1)) // its own, as r is used at the same time
 		for range 2 + r.IntN(10) {
 			s.changes[1+r.IntN(25)]++
 		}
 	}
 	run.watch = s.watch
-	cast := run.cast(r, s)
+	cast := run.cast(more, s, wrong)
 	began := time.Now()
 	runErr := run.finish()
-	run.judge(runErr, s.changer)
+	managed := run.judge(runErr, s.changer)
 	used := run.features()
+	switch {
+	case wrong != nil:
+		used[run.happened]++
+	case managed && !changes:
+		run.quiet()
+		used[quiet]++
+	default:
+		run.unalarmed()
+	}
 	dirs, files := a.list(a.at("src"))
 	said := fmt.Sprintf("%d directories, %d files; prior destination %s; %s; %s; %d messages in %.1f s, %v; %v",
 		len(dirs), len(files), prior, run.options, cast, s.sent, time.Since(began).Seconds(), runErr, used)
@@ -86,22 +109,27 @@ func round(t *testing.T, seed uint64, force func(*options)) features {
 func (a *area) source(g grower, o options) string {
 	src := a.at("src")
 	g.grow(src, 0)
-	if o.flat > 0 {
-		a.crowded = g.crowd(src, o.flat)
+	if o.Flat > 0 {
+		a.crowded = g.crowd(src, o.Flat)
+	}
+	if g.attributes != nil {
+		g.attribute(src)
 	}
 	g.ageDirectories(src)
 	switch n := g.IntN(10); {
 	case n < 3:
-		if o.slow > 0 {
+		if o.Slow > 0 {
 			g.load(src)
 		}
 		a.must(os.Mkdir(a.at("prior"), 0o755))
+		g.guard(src, o)
+		g.guard(a.at("prior"), o)
 		a.seed()
 		return "empty"
 	default:
 		a.copy("src", "prior")
 		g.edit(src)
-		if o.slow > 0 {
+		if o.Slow > 0 {
 			g.load(src)
 		}
 		prior := "an older copy"
@@ -109,12 +137,25 @@ func (a *area) source(g grower, o options) string {
 			g.spoil(a.at("prior"))
 			prior = "a spoilt older copy"
 		}
-		if o.inplace {
+		if o.Inplace {
 			a.part(a.at("prior"))
 		}
+		g.guard(src, o)
+		g.guard(a.at("prior"), o)
 		a.seed()
 		return prior
 	}
+}
+
+// guard puts the sentinel, if there is one, into a tree.
+func (g *grower) guard(root string, o options) {
+	if o.Sentinel == "" {
+		return
+	}
+	g.must(os.RemoveAll(root + "/" + o.Sentinel))
+	g.must(os.WriteFile(root+"/"+o.Sentinel, nil, 0o644))
+	g.age(root + "/" + o.Sentinel)
+	g.age(root)
 }
 
 // seed copies the prior destination to both destinations.
@@ -142,50 +183,38 @@ func (a *area) part(root string) {
 	}
 }
 
-// cast starts the clients, plans the fault of one, and describes both.
-func (r *run) cast(random *rand.Rand, s *script) string {
-	slaves, dests := len(r.options.jobs), len(r.options.slots)
+// cast starts the clients, plans the fault, and describes both.
+func (r *run) cast(random *rand.Rand, s *script, wrong *fault) string {
+	slaves, dests := len(r.options.Jobs), len(r.options.Slots)
 	fault := "nothing fails"
-	when := 1 + random.IntN(15)
-	var frail struct{ master, slave, dest bool }
-	var act func()
+	frail := map[role]bool{}
 	started := make(chan struct{})
 	defer close(started)
-	if chance(random, 50) {
-		lose := func() {
-			r.proxy.Cut()
-			time.Sleep(frailTimeout + 2*time.Second)
-			r.proxy.Heal()
+	if wrong != nil {
+		when := 1 + random.IntN(15)
+		frail[wrong.at], s.holds = wrong.frail, wrong.holds
+		s.faults[when] = func() {
+			<-started
+			r.until(r.offered) // who cannot receive at its start ends
+			wrong.act(r, map[role]*client{master: r.master, slave: first(r.slaves), dest: first(r.dests)}[wrong.at], random)
+			r.happened = wrong.name
 		}
-		switch n := random.IntN(5); {
-		case n == 0:
-			fault, act, frail.dest = "a destination loses ZooKeeper", lose, true
-		case n == 1:
-			fault, act = "a destination is stopped", func() { r.replace(r.dests[0], session.Destination, "dst") }
-		case n == 2 || slaves == 0:
-			fault, act, frail.master = "the master loses ZooKeeper", lose, true
-		case n == 3:
-			fault, act, frail.slave = "a slave loses ZooKeeper", lose, true
-		default:
-			fault, act = "a slave is stopped", func() { r.replace(r.slaves[0], session.Source, "src") }
-		}
-		s.faults[when] = func() { <-started; act() }
-		fault = fmt.Sprintf("%s at message %d", fault, when)
+		fault = fmt.Sprintf("%s at message %d", wrong.name, when)
 	}
-	r.lead(frail.master)
+	r.lead(frail[master])
 	if s.changer != nil {
-		s.changer.options.depth = r.options.depth // the one that was chosen
+		s.changer.options.Depth = r.options.Depth // the one that was chosen
 	}
 	early := dests
-	if r.options.late {
+	if r.options.Late {
 		early = 1
 		r.await("pathqueue building finished")
 	}
 	for i := range early {
-		r.receive(frail.dest && i == 0)
+		r.receive(frail[dest] && i == 0)
 	}
 	for i := range slaves {
-		r.send(frail.slave && i == 0)
+		r.send(frail[slave] && i == 0)
 	}
 	if early < dests {
 		r.await(" is sending ")
@@ -194,4 +223,11 @@ func (r *run) cast(random *rand.Rand, s *script) string {
 		r.receive(false)
 	}
 	return fmt.Sprintf("%d slaves, %d destinations, %s", slaves, dests, fault)
+}
+
+func first(of []*client) *client {
+	if len(of) == 0 {
+		return nil
+	}
+	return of[0]
 }

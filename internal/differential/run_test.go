@@ -4,23 +4,17 @@ package differential
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"vsc-zk/internal/session"
-	"vsc-zk/internal/session/destination"
-	"vsc-zk/internal/session/guard"
-	"vsc-zk/internal/session/leader"
-	"vsc-zk/internal/session/member"
-	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
 
@@ -31,8 +25,10 @@ const deadline = 2 * time.Minute
 // not so short that a busy machine takes the session away.
 const frailTimeout = 6 * time.Second
 
-// run is a session at work. Its clients are in this process and have the same pid, so they have
-// different hosts.
+// ports is how many ports a run may use.
+const ports = 40
+
+// run is a session at work.
 type run struct {
 	*area
 	options options
@@ -46,7 +42,16 @@ type run struct {
 	log     bytes.Buffer
 	mu      sync.Mutex
 	changed *sync.Cond
-	watch   func(message string) // called with each message and its fields, before the client goes on
+	watch   func(message string) // see handler
+
+	starting sync.Mutex // held while a client starts
+
+	mounted  bool     // the bases are mounts: that of the sources at "from", those of the destinations at "to1" and so on
+	standing []string // of the source, what is mounted there all the time
+	covered  []string // of the source, where something was mounted for a while
+	cutOff   bool     // an rsync may have left a temporary file
+	happened string   // the fault that came
+	began    time.Time
 
 	clients int
 	master  *client
@@ -56,52 +61,13 @@ type run struct {
 	events  sync.WaitGroup
 }
 
-type client struct {
-	stop  context.CancelCauseFunc
-	ended chan struct{}
-	err   error // of the role, once it has ended
-}
-
-func (c *client) running() bool {
-	select {
-	case <-c.ended:
-		return false
-	default:
-		return true
-	}
-}
-
-var errStopped = errors.New("stopped by the test")
-
 func newRun(a *area, o options, name string) *run {
-	r := &run{area: a, options: o, name: name, failed: a.at("failed"), report: a.at("report"), watch: func(string) {}, change: func(*session.Config) {}}
-	r.port = 15000 + int(time.Now().UnixNano()/1000%100)*40
+	r := &run{area: a, options: o, name: name, failed: a.at("failed"), report: a.at("report"), watch: func(string) {}, change: func(*session.Config) {}, happened: unheard}
+	r.began = time.Now().Add(-time.Second) // file systems' clocks are behind
+	r.port = zktest.Ports(a.t, ports)
 	r.changed = sync.NewCond(&r.mu)
 	r.proxy = zktest.NewProxy(a.t, server.Addr())
 	return r
-}
-
-// handler is the logger of all clients.
-type handler struct {
-	slog.Handler
-	run *run
-}
-
-func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return handler{h.Handler.WithAttrs(attrs), h.run}
-}
-func (h handler) WithGroup(name string) slog.Handler {
-	return handler{h.Handler.WithGroup(name), h.run}
-}
-func (h handler) Handle(ctx context.Context, record slog.Record) error {
-	err := h.Handler.Handle(ctx, record)
-	message := record.Message
-	record.Attrs(func(a slog.Attr) bool {
-		message += " " + a.String()
-		return true
-	})
-	h.run.watch(message)
-	return err
 }
 
 func (r *run) Write(p []byte) (int, error) {
@@ -147,67 +113,55 @@ func (r *run) hang(why string) {
 	r.t.Fatalf("after %v %s; log:\n%s\ngoroutines:\n%s", deadline, why, r.text(), &stacks)
 }
 
-// start starts a client with so many jobs or slots. A frail one can lose its ZooKeeper session.
-func (r *run) start(role func(context.Context, session.Config) error, path string, jobs int, frail bool) *client {
+// start starts a client in a role, with so many jobs or slots. A frail one can lose its ZooKeeper session. change
+// has the last word about what it is told; nil: it changes nothing.
+func (r *run) start(role role, jobs int, frail bool, change func(*order)) *client {
+	r.starting.Lock()
+	defer r.starting.Unlock()
 	r.clients++
-	number := r.clients
-	config := session.Config{
-		Member: member.Config{
-			Zookeeper: zkclient.Config{
-				Servers: []string{server.Addr()}, User: "root", Password: "admin",
-				SessionTimeout: 30 * time.Second, ConnectTimeout: 30 * time.Second,
-			},
-			Session: r.name, Host: fmt.Sprintf("127.0.0.%d", number),
-			Logger: slog.New(handler{slog.NewTextHandler(r, nil), r}).With("client", number),
-			Timing: member.Timing{
-				Poll: 50 * time.Millisecond, Progress: time.Second, Retry: 50 * time.Millisecond,
-				PathCheck: 50 * time.Millisecond, NoDest: time.Second,
-				StatsFlush: 500 * time.Millisecond, Reconnect: 200 * time.Millisecond, SetAside: 500 * time.Millisecond, Leave: 5 * time.Second,
-			},
-		},
-		Base:        guard.Config{Path: r.at(path), VerifyPath: true},
-		Leader:      leader.Config{Failed: r.failed, Report: r.report},
-		Destination: destination.Config{StartPort: r.port, TempDir: r.t.TempDir()},
-	}
-	r.options.set(&config)
-	config.Jobs, config.Destination.Slots = jobs, jobs
-	r.change(&config)
+	c := &client{ended: make(chan struct{}), order: order{
+		Role: role, Number: r.clients, Base: r.base(role, r.clients), Jobs: jobs, Inherit: role == slave && r.options.Inherit,
+		Server: server.Addr(), Timeout: 30 * time.Second, Session: r.name,
+		Port: r.port, TempDir: r.at("tmp"), Failed: r.failed, Report: r.report, Options: r.options,
+	}}
 	if frail {
-		config.Member.Zookeeper.Servers, config.Member.Zookeeper.SessionTimeout = []string{r.proxy.Addr()}, frailTimeout
+		c.Server, c.Timeout = r.proxy.Addr(), frailTimeout
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	c := &client{stop: cancel, ended: make(chan struct{})}
-	go func() {
-		c.err = role(ctx, config)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		close(c.ended)
-		r.changed.Broadcast()
-	}()
+	if change != nil {
+		change(&c.order)
+	}
+	if r.options.Apart && role != master {
+		r.fork(c)
+	} else {
+		r.play(c)
+	}
 	r.t.Cleanup(func() {
-		cancel(errStopped)
+		c.stop(errStopped)
+		if c.pid != 0 {
+			c.signal(syscall.SIGCONT)
+		}
 		<-c.ended
 	})
 	return c
 }
 
 func (r *run) lead(frail bool) {
-	r.master = r.start(session.Source, "src", r.options.leads, frail)
+	r.master = r.start(master, r.options.Leads, frail, nil)
 	r.await("removing old queue and building new queue") // any other source would become the master
-	if r.options.auto {
+	if r.options.Auto {
 		_, depth, _ := strings.Cut(r.text(), " event=depth depth=")
-		if _, err := fmt.Sscanf(depth, "%d", &r.options.depth); err != nil {
+		if _, err := fmt.Sscanf(depth, "%d", &r.options.Depth); err != nil {
 			r.t.Fatalf("the log does not say which depth is chosen: %v", err)
 		}
 	}
 }
 
 func (r *run) send(frail bool) {
-	r.slaves = append(r.slaves, r.start(session.Source, "src", share(r.options.jobs, len(r.slaves)), frail))
+	r.slaves = append(r.slaves, r.start(slave, share(r.options.Jobs, len(r.slaves)), frail, nil))
 }
 
 func (r *run) receive(frail bool) {
-	r.dests = append(r.dests, r.start(session.Destination, "dst", share(r.options.slots, len(r.dests)), frail))
+	r.dests = append(r.dests, r.start(dest, share(r.options.Slots, len(r.dests)), frail, nil))
 }
 
 // share is a client's number of jobs or slots.
@@ -218,11 +172,8 @@ func share(of []int, client int) int {
 	return 1
 }
 
-// replace stops a client and starts another in its place.
-func (r *run) replace(old *client, role func(context.Context, session.Config) error, path string) {
-	old.stop(errStopped)
-	r.spares = append(r.spares, r.start(role, path, 1, false))
-}
+// relieve starts another client in the place of one that has been stopped.
+func (r *run) relieve(role role) { r.spares = append(r.spares, r.start(role, 1, false, nil)) }
 
 // wait returns what a client has returned.
 func (r *run) wait(c *client) error {
@@ -245,7 +196,7 @@ func (r *run) finish() error {
 		c.stop(errStopped)
 	}
 	for _, c := range slices.Concat(r.slaves, r.dests, r.spares) {
-		if err := r.wait(c); err != nil && !errors.Is(err, errStopped) {
+		if err := r.wait(c); err != nil && !errors.Is(err, errStopped) && !errors.Is(err, errKilled) {
 			r.t.Errorf("a slave or a destination: %v", err)
 		}
 	}
@@ -258,7 +209,8 @@ type script struct {
 	run     *run
 	changer *changer
 	changes map[int]int    // how many changes, by the number of the message, from 1
-	faults  map[int]func() // what happens to a client, likewise
+	faults  map[int]func() // what goes wrong, likewise
+	holds   bool           // and has the message wait
 
 	mu    sync.Mutex
 	sent  int
@@ -300,7 +252,11 @@ func (s *script) watch(message string) {
 		}
 		delay, wait := time.Duration(s.IntN(100))*time.Millisecond, chance(s.Rand, 50)
 		s.mu.Unlock()
-		if fault != nil {
+		switch {
+		case fault == nil:
+		case s.holds:
+			fault()
+		default:
 			s.run.events.Go(fault)
 		}
 		if changes == 0 {

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // area is the directory of one round:
@@ -22,6 +24,7 @@ import (
 //	src, dst, ref   the trees
 //	prior           what dst and ref are at first
 //	outside         what symlinks lead to, and nothing may change
+//	tmp             files of the clients
 //	spare           from where things are moved into src, and where they are moved away to
 type area struct {
 	t       *testing.T
@@ -32,11 +35,14 @@ type area struct {
 func newArea(t *testing.T) *area {
 	t.Helper()
 	a := &area{t: t, dir: t.TempDir()}
-	for _, name := range []string{"src", "outside/directory/below", "outside/directory/b/c", "outside/directory/c", "spare"} {
+	for _, name := range []string{"src", "outside/directory/below", "outside/directory/b/c", "outside/directory/c", "spare", "tmp"} {
 		a.must(os.MkdirAll(a.at(name), 0o755))
 	}
 	for _, name := range []string{"outside/secret", "outside/directory/secret", "outside/directory/below/secret", "outside/directory/b/c/file", "outside/directory/c/file"} {
 		a.must(os.WriteFile(a.at(name), []byte("not to be reached\n"), 0o600))
+	}
+	for _, name := range []string{"directory/below", "directory/b/c", "directory/b", "directory/c", "directory", "."} {
+		a.must(os.Chtimes(a.at("outside/"+name), time.Time{}, time.Unix(1_000_000_000, 0)))
 	}
 	a.copy("outside", "outside.before")
 	return a
@@ -63,8 +69,10 @@ func (a *area) copy(from, to string) {
 type grower struct {
 	*rand.Rand
 	*area
-	skip  bool // it may make directories with names that options.exclude matches
+	skip  bool // it may make directories with names that options.Exclude matches
 	blind bool // it may change files so that size and time stay the same
+
+	attributes *rand.Rand // gives some files extended attributes and access control lists; nil: none has any
 }
 
 func chance(r *rand.Rand, percent int) bool { return r.IntN(100) < percent }
@@ -79,7 +87,7 @@ var oddNames = []string{
 	strings.Repeat("n", 255), strings.Repeat("é", 127),
 }
 
-// skipNames are names that the patterns of options.exclude match, and that are hard to write as
+// skipNames are names that the patterns of options.Exclude match, and that are hard to write as
 // patterns of rsync.
 var skipNames = []string{"skip", "skip one", `skip*\`, `skip\`, "skip[x]?", "skip\nline"}
 
@@ -194,7 +202,7 @@ func (g *grower) finish(path string) {
 	g.age(path)
 }
 
-// foreign is a user that options.excludeUser names.
+// foreign is a user that options.ExcludeUser names.
 const foreign, foreignUser = 1, "daemon"
 
 func (g *grower) own(path string) {
@@ -215,6 +223,40 @@ func (g *grower) ageDirectories(root string) {
 	for _, rel := range slices.Backward(dirs) {
 		g.age(root + "/" + rel)
 	}
+}
+
+// attribute gives some of what is in a tree extended attributes and access control lists.
+func (g *grower) attribute(root string) {
+	dirs, files := g.list(root)
+	for i, rel := range slices.Concat(dirs, files) {
+		path := root + "/" + rel
+		if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() && !info.IsDir() {
+			continue
+		}
+		if chance(g.attributes, 15) {
+			g.must(unix.Setxattr(path, pick(g.attributes, []string{"user.one", "user.two"}), g.noise(g.attributes.IntN(100)), 0))
+		}
+		if chance(g.attributes, 15) {
+			g.must(unix.Setxattr(path, "system.posix_acl_access", g.acl(), 0))
+		}
+		if i < len(dirs) && chance(g.attributes, 5) {
+			g.must(unix.Setxattr(path, "system.posix_acl_default", g.acl(), 0))
+		}
+	}
+}
+
+// acl is an access control list with rights for one user more; see acl(5) and the kernel's posix_acl_xattr.h.
+func (g *grower) acl() []byte {
+	list := []byte{2, 0, 0, 0}
+	for _, entry := range []struct {
+		tag uint16
+		id  uint32
+	}{{0x01, ^uint32(0)}, {0x02, pick(g.attributes, []uint32{foreign, 54321})}, {0x04, ^uint32(0)}, {0x10, ^uint32(0)}, {0x20, ^uint32(0)}} {
+		list = binary.LittleEndian.AppendUint16(list, entry.tag)
+		list = binary.LittleEndian.AppendUint16(list, uint16(g.attributes.IntN(8)))
+		list = binary.LittleEndian.AppendUint32(list, entry.id)
+	}
+	return list
 }
 
 // crowd gives some directories about as many files as make a directory flat, or more, and returns

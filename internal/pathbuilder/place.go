@@ -151,8 +151,8 @@ func (p *Place) isBack(is mount, sameMount bool, there content) bool {
 		return there.found > 0 || len(p.names) == 0
 	case is.isFileSystem(p.was) && is.ino == p.was.ino:
 		return len(there.now) > 0 || len(p.names) == 0
-	case is.isFileSystem(p.was):
-		return there.found > 0
+	case is.isFileSystem(p.was): // the names alone are there, too, where a receiver has made them below the mount point
+		return there.same > 0
 	}
 	// Without an id of its own it may be on another device now.
 	return is.fsid == 0 && p.was.fsid == 0 && is.fstype == p.was.fstype && is.ino == p.was.ino && there.found > 0 && there.same == there.found

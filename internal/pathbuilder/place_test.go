@@ -118,6 +118,8 @@ func TestPlaceBound(t *testing.T) {
 			wantPlace(t, "unmounted", p, false, 0)
 			mustMkdir(t, base+"/other")
 			wantPlace(t, "unmounted, with something in it", p, false, 0)
+			mustMkdir(t, base+"/a")
+			wantPlace(t, "unmounted, with a name that a receiver has made", p, false, 0)
 			mustMount(t, data, base, "", unix.MS_BIND)
 			if _, err := p.Check(); err != nil {
 				t.Error(err)

@@ -94,18 +94,14 @@ func (w *walker) list(ctx context.Context, d *dir) ([]child, error) {
 	return children, nil
 }
 
-// openDirOf is how a walk opens a directory.
-func openDirOf(d *dir) (int, error) {
-	flags := unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
-	if d.level > 0 { // the base may be a link
-		flags |= unix.O_NOFOLLOW
+// openDir is how a walk opens a directory. Only the base may be a link: who owns a directory of the tree could
+// swap it for a link while the walk is below it, and have it list what only root may see.
+func (w *walker) openDir(d *dir) (int, error) {
+	rel, ok := below(w.opts.Base, d.path)
+	if !ok {
+		return -1, fmt.Errorf("cannot walk %s: it is not below %s", Printable(d.path), Printable(w.opts.Base))
 	}
-	fd := -1
-	err := ignoreInterrupts(func() (err error) {
-		fd, err = unix.Open(d.path, flags, 0)
-		return err
-	})
-	return fd, err
+	return w.tree.openAtOnce(rel, unix.O_RDONLY)
 }
 
 // classify returns false for what the walk neither goes into nor says anything about.

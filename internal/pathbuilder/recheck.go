@@ -5,6 +5,7 @@ package pathbuilder
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -124,6 +125,25 @@ func (t *Tree) open(rel string, flags int) (int, error) {
 	return t.openIn(base, rel, flags)
 }
 
+// openAtOnce is open with a single system call, and the kernel's bare errors.
+func (t *Tree) openAtOnce(rel string, flags int) (int, error) {
+	if path := t.path(rel); len(path) <= maxPath && !t.byComponent {
+		fd, err := openAt2(unix.AT_FDCWD, path, flags, unix.RESOLVE_NO_SYMLINKS)
+		if err != unix.ENOSYS && err != unix.EPERM {
+			return fd, err
+		}
+	}
+	if rel == "" {
+		return t.openRoot(flags)
+	}
+	root, err := t.openRoot(unix.O_PATH)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(root)
+	return t.descend(root, rel, flags)
+}
+
 // openIn is open for a base that is open already.
 func (t *Tree) openIn(base int, rel string, flags int) (int, error) {
 	if !plain(rel) || strings.Contains(rel, "\x00") {
@@ -134,6 +154,15 @@ func (t *Tree) openIn(base int, rel string, flags int) (int, error) {
 		return -1, fmt.Errorf("cannot open directory %s: %w", Printable(t.path(rel)), err)
 	}
 	return fd, nil
+}
+
+// Open opens the base itself, to work in whatever is mounted at its path later. It cannot be read.
+func (t *Tree) Open() (*os.File, error) {
+	fd, err := t.openBase(unix.O_PATH)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), t.root), nil
 }
 
 func (t *Tree) openBase(flags int) (int, error) {
@@ -200,7 +229,7 @@ func cutPath(rel string, limit int) (piece, rest string) {
 // openBelow opens rel below dir without following any link.
 func (t *Tree) openBelow(dir int, rel string, flags int) (int, error) {
 	if !t.byComponent {
-		fd, err := openAt2(dir, rel, flags)
+		fd, err := openAt2(dir, rel, flags, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_BENEATH)
 		// With EPERM a container's filter may refuse system calls that it does not know.
 		if err != unix.ENOSYS && err != unix.EPERM {
 			return fd, err
@@ -233,13 +262,10 @@ func openAt(dir int, name string, flags int) (int, error) {
 	return fd, err
 }
 
-// openAt2 refuses links in every component. It enters file systems that are mounted below dir, as
+// openAt2 refuses links in every component, if resolve says so. It enters file systems that are mounted below dir, as
 // rsync does.
-func openAt2(dir int, rel string, flags int) (int, error) {
-	how := unix.OpenHow{
-		Flags:   uint64(flags | unix.O_DIRECTORY | unix.O_CLOEXEC),
-		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH,
-	}
+func openAt2(dir int, rel string, flags int, resolve uint64) (int, error) {
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_DIRECTORY | unix.O_CLOEXEC), Resolve: resolve}
 	fd := -1
 	err := ignoreInterrupts(func() (err error) {
 		fd, err = unix.Openat2(dir, rel, &how)

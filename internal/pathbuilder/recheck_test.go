@@ -56,7 +56,7 @@ func kernelIs(t *testing.T, major, minor int) bool {
 }
 
 func TestOpenat2IsUsed(t *testing.T) {
-	fd, err := openAt2(unix.AT_FDCWD, ".", unix.O_PATH)
+	fd, err := openAt2(unix.AT_FDCWD, ".", unix.O_PATH, unix.RESOLVE_BENEATH)
 	if (err == nil) != kernelIs(t, 5, 6) {
 		t.Errorf("openat2: %v, but the kernel has it since 5.6", err)
 	}

@@ -28,11 +28,7 @@ func Split(ctx context.Context, opts Options, path string, emit func(Found) erro
 	if err := w.prepare(ctx); err != nil {
 		return unlike(err)
 	}
-	tree, err := OpenTree(opts.Base)
-	if err != nil {
-		return unlike(err)
-	}
-	w.open = func(*dir) (int, error) { return tree.openForReading(rel) }
+	w.open = func(*dir) (int, error) { return w.tree.openForReading(rel) }
 	if rel == "" {
 		w.levels[opts.Base] = 1
 		err := w.walkBase(ctx)

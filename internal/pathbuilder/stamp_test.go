@@ -173,6 +173,9 @@ func TestStampIsTakenBeforeReading(t *testing.T) {
 	base := tree(t, names...)
 	time.Sleep(Settle)
 	w := newWalker(Options{Base: base}, nil)
+	if err := w.prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	w.stamper = newStamper()
 	d := newDir(base, 0, 1)
 	changed := false
@@ -199,6 +202,9 @@ func TestVanishedAtTheDepth(t *testing.T) {
 	base := tree(t, names...)
 	for _, stamped := range []bool{false, true} {
 		w := newWalker(Options{Base: base, Depth: 1}, nil)
+		if err := w.prepare(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		if stamped {
 			w.stamper = newStamper()
 		}

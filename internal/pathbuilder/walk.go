@@ -68,6 +68,7 @@ type walker struct {
 	after     *place                         // nil: the walk begins at the base
 	levels    map[string]int                 // see checkSubpaths
 	stamper   *stamper                       // nil: no stamps
+	tree      *Tree                          // below the base
 	open      func(*dir) (fd int, err error) // opens a directory to read it
 	buffers   buffers
 	helpers   chan struct{} // a place for each goroutine that looks at children besides the readers
@@ -82,10 +83,11 @@ func newWalker(opts Options, emit func(Found) error) *walker {
 	if opts.Walkers <= 0 {
 		opts.Walkers = defaultWalkers
 	}
-	w := &walker{opts: opts, log: opts.Logger, emit: emit, open: openDirOf, excluder: NewExcluder(opts.Exclude, nil)}
+	w := &walker{opts: opts, log: opts.Logger, emit: emit, excluder: NewExcluder(opts.Exclude, nil)}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
+	w.open = w.openDir
 	w.ahead = newReadAhead(w.read)
 	w.helpers = make(chan struct{}, w.opts.Walkers-1)
 	return w
@@ -120,6 +122,9 @@ func (w *walker) prepare(ctx context.Context) error {
 	}
 	if err != nil {
 		return walkError(w.opts.Base, err)
+	}
+	if w.tree, err = OpenTree(w.opts.Base); err != nil {
+		return err
 	}
 	w.device = uint64(info.Sys().(*syscall.Stat_t).Dev)
 	if w.opts.Exclude != nil && w.opts.ExcludeUser != "" {

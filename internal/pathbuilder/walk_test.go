@@ -620,3 +620,48 @@ func BenchmarkWalk(b *testing.B) {
 		})
 	}
 }
+
+// A component that its owner swaps for a link while the walk is below it leads nowhere: neither the directory
+// itself nor one above it. The base may be a link.
+func TestWalkFollowsNoSwappedComponent(t *testing.T) {
+	top := t.TempDir()
+	base, secret, link := filepath.Join(top, "base"), filepath.Join(top, "secret"), filepath.Join(top, "link")
+	for _, dir := range []string{base + "/a/b/c", secret + "/b/c/hidden"} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(base, link); err != nil {
+		t.Fatal(err)
+	}
+	for name, byComponent := range map[string]bool{"openat2": false, "by component": true} {
+		w := newWalker(Options{Base: link, Depth: 3}, func(Found) error { return nil })
+		if err := w.prepare(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.tree.byComponent = byComponent
+		open := func(rel string) error {
+			fd, err := w.open(&dir{path: link + rel, level: strings.Count(rel, "/")})
+			if err == nil {
+				err = syscall.Close(fd)
+			}
+			return err
+		}
+		for _, rel := range []string{"", "/a", "/a/b", "/a/b/c"} {
+			if err := open(rel); err != nil {
+				t.Errorf("%s: %s: %v", name, rel, err)
+			}
+		}
+		if err := errors.Join(os.Rename(base+"/a", base+"/old"), os.Symlink(secret, base+"/a")); err != nil {
+			t.Fatal(err)
+		}
+		for _, rel := range []string{"/a", "/a/b", "/a/b/c"} {
+			if err := open(rel); !isGone(err) {
+				t.Errorf("%s: %s through a link that was swapped in: %v", name, rel, err)
+			}
+		}
+		if err := errors.Join(os.Remove(base+"/a"), os.Rename(base+"/old", base+"/a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -97,7 +97,7 @@ func launch(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 		return nil, err
 	}
 	if !may.chroot {
-		cfg.Logger.Warn(notPreserved(may))
+		cfg.Logger.Warn(notPreserved(may), "event", "not-preserved")
 	}
 	go d.own(ctx)
 	if err := d.awaitAnswer(ctx, cfg, comment); err != nil {
@@ -270,6 +270,12 @@ func probeLoopback(ctx context.Context, port int, module, comment string) error 
 func privileges() privilege {
 	root := os.Geteuid() == 0
 	return privilege{root: root, chroot: root && hasCapability(unix.CAP_SYS_CHROOT)}
+}
+
+// Privileges tells whether a daemon of this process runs as root, and in a chroot.
+func Privileges() (root, chroot bool) {
+	may := privileges()
+	return may.root, may.chroot
 }
 
 func hasCapability(number uint) bool {

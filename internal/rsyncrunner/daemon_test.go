@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -35,7 +36,7 @@ func TestDaemonLife(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "zkrs-other") {
 		t.Errorf("unknown module: %v", err)
 	}
-	if info, err := os.Stat(daemon.config.name); err != nil || info.Mode() != 0o600 || filepath.Dir(daemon.config.name) != dir {
+	if info, err := os.Stat(daemon.config.name); err != nil || info.Mode() != 0o600 || filepath.Dir(filepath.Dir(daemon.config.name)) != dir {
 		t.Errorf("config file %s %v: %v", daemon.config.name, info, err)
 	}
 	if daemon.Err() != nil || PortFree(port) == nil {
@@ -362,7 +363,7 @@ func inner(t *testing.T, name string, attr *syscall.SysProcAttr, wrapper ...stri
 			err = os.Mkdir(dir+"/tmp", 0)
 		}
 		if err == nil {
-			err = os.Chmod(dir+"/tmp", 0o1777)
+			err = os.Chmod(dir+"/tmp", fs.ModeSticky|0o777)
 		}
 		if err != nil {
 			t.Fatal(err)

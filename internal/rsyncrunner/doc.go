@@ -29,8 +29,9 @@
 //   - Every RSYNC_ variable is dropped, so that all nodes of a session run the same command
 //     (RSYNC_ICONV would rename files, RSYNC_CHECKSUM_LIST could switch verification off,
 //     RSYNC_PARTIAL_DIR, RSYNC_OLD_ARGS and RSYNC_PROTECT_ARGS change what an option means,
-//     RSYNC_PASSWORD is for daemons that are not ours). RSYNC_PROXY and RSYNC_CONNECT_PROG are
-//     kept: they say how this node reaches others, not what is copied.
+//     RSYNC_PASSWORD is for daemons that are not ours, RSYNC_CONNECT_PROG runs a program, and
+//     RSYNC_PROXY would show all data to somebody else).
+//   - Every ZKRSYNC_ and ZKINITREE_ variable is dropped: they may hold passwords.
 //
 // # What a sender runs
 //
@@ -173,7 +174,8 @@
 //
 // # The daemon
 //
-// One module in a config file of mode 0600 in TempDir, which rsync reads again for each connection. So it
+// One module in a config file of mode 0600, in a directory of mode 0700 below TempDir, where nobody else can
+// exchange it (package private), which rsync reads again for each connection. So it
 // stays until the end, and is written again, with a WARNING, within LookEvery after a cleaner of temporary
 // files has removed it, or somebody has changed it. (No file without a name could take its place: rsync
 // 3.5 resolves links to its config file by itself.) The module's path is handed

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+
+	"vsc-zk/internal/private"
 )
 
 // modulePathVariable carries the module's path to the daemon. Its name must begin with an
@@ -109,10 +111,15 @@ type configFile struct {
 	removed bool // by us
 }
 
-// writeConfig makes the config file, mode 0600, below dir.
-func writeConfig(dir, text string) (*configFile, error) {
+// writeConfig makes the config file, mode 0600, in a directory of its own, mode 0700, below base.
+func writeConfig(base, text string) (*configFile, error) {
+	dir, err := private.TempDir(base, "zkrsync-")
+	if err != nil {
+		return nil, fmt.Errorf("cannot write the rsync daemon's config file: %w", err)
+	}
 	name, err := writeTemporary(dir, text)
 	if err != nil {
+		_ = os.Remove(dir)
 		return nil, fmt.Errorf("cannot write the rsync daemon's config file: %w", err)
 	}
 	return &configFile{name: name, text: text}, nil
@@ -129,7 +136,7 @@ func (c *configFile) keep() (repaired bool, err error) {
 		return false, nil
 	}
 	dir := filepath.Dir(c.name)
-	err = os.MkdirAll(dir, 0o700)
+	err = private.KeepDir(dir)
 	if err == nil {
 		var fresh string
 		if fresh, err = writeTemporary(dir, c.text); err == nil {
@@ -148,7 +155,7 @@ func (c *configFile) remove() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.removed = true
-	_ = os.Remove(c.name)
+	_ = os.RemoveAll(filepath.Dir(c.name))
 }
 
 // writeTemporary writes a file of mode 0600 and returns its name.

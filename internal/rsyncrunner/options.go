@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -104,8 +105,13 @@ func (o Options) args() []string {
 	add(o.DryRun, "-n")
 	for _, extra := range o.Extra {
 		key, value, hasValue := strings.Cut(extra, ":")
-		if key == "sockopts" {
+		switch key {
+		case "sockopts":
 			value = noDelay + "," + value
+		case "log-file", "confine-root": // rsync may be started in another directory than this program
+			if absolute, err := filepath.Abs(value); err == nil {
+				value = absolute
+			}
 		}
 		if hasValue {
 			key += "=" + value

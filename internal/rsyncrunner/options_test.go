@@ -73,6 +73,18 @@ func TestReadyRefuses(t *testing.T) {
 			t.Errorf("%q is accepted with Delete", extra)
 		}
 	}
+	for _, o := range []Options{{Inplace: true}, {Extra: []string{"inplace"}}, {Extra: []string{"append"}}, {Extra: []string{"partial"}}} {
+		for extra, want := range map[string]string{"no-perms": "would keep the mode", "no-p": "would keep the mode", "ignore-existing": "passed over", "update": "passed over", "size-only": "passed over"} {
+			with := o
+			with.Extra = append(slices.Clone(o.Extra), extra)
+			if _, err := with.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s, with files that stay when a run is stopped: %v", extra, err)
+			}
+		}
+	}
+	if _, err := (Options{Inplace: true, Extra: []string{"perms"}}).Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
 	for extra, want := range map[string]string{
 		"usermap::1": "without a name", "usermap:w*:1": "names of a form", "groupmap:1": "FROM:TO", "usermap:1:": "FROM:TO",
 		"usermap:nobody-has-this-name:1": "unknown name", "chown:nobody-has-this-name": "unknown name",

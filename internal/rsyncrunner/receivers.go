@@ -110,7 +110,7 @@ func (r *receivers) look() {
 			if one.peer.IsValid() {
 				host = one.peer.String()
 			}
-			r.logger.Warn(fmt.Sprintf("receiver of %s ended: its source is gone", host), "event", "receiver-ended")
+			r.logger.Info(fmt.Sprintf("receiver of %s ended: its source is gone", host), "event", "receiver-ended")
 		}
 	}
 }

@@ -127,7 +127,7 @@ func TestDeletionsEndWithTheirSource(t *testing.T) {
 				t.Error("they went because nothing was left to delete")
 			}
 			want := "receiver of " + one.host + " ended: its source is gone"
-			if strings.Count(log.String(), "level=WARN") != 1 || !strings.Contains(log.String(), want) {
+			if strings.Count(log.String(), "level=INFO") != 1 || !strings.Contains(log.String(), want) {
 				t.Errorf("log %s", log)
 			}
 			if err := daemon.Err(); err != nil {
@@ -151,7 +151,7 @@ func TestStubbornReceiverIsKilled(t *testing.T) {
 	_ = client.Process.Kill()
 	_ = client.Wait()
 	eventually(t, "they are gone", func() bool { return len(workers(daemon)) == 0 })
-	if strings.Count(log.String(), "level=WARN") != 1 {
+	if strings.Count(log.String(), "level=INFO") != 1 {
 		t.Errorf("log %s", log)
 	}
 }

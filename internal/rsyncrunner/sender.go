@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"vsc-zk/internal/private"
 )
 
 // Sender runs the rsync client. Its methods may be called at the same time.
@@ -32,6 +34,7 @@ type Sender struct {
 type Job struct {
 	Kind      Kind
 	Base      string       // absolute path of the tree
+	Dir       *os.File     // the tree, where Base may have become another's path; nil: what rsync finds at Base
 	Names     []string     // below Base, as raw bytes; "": Base itself
 	Filters   []string     // exclude patterns, as raw bytes; before all other rules
 	Rules     []string     // further filter rules, as --filter takes them
@@ -82,6 +85,9 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	}
 	cmd := exec.Command(program, s.args(given, changes.args()...)...)
 	cmd.ExtraFiles = extra
+	if job.Dir != nil {
+		cmd.Dir = fmt.Sprintf("/proc/self/fd/%d", job.Dir.Fd()) // as the child has it until it becomes rsync
+	}
 	cmd.Env = childEnviron(os.Environ())
 	cmd.Stdin = bytes.NewReader(list)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
@@ -106,7 +112,7 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 // Try reports whether an rsync with the same options ends well that has nothing to send: one that does
 // not is not to blame on what it sent. It changes nothing at the destination.
 func (s *Sender) Try(ctx context.Context, url string) (Result, error) {
-	dir, err := os.MkdirTemp("", "zkrsync-try-")
+	dir, err := private.TempDir("", "zkrsync-try-")
 	if err != nil {
 		return Result{}, fmt.Errorf("cannot try rsync: %w", err)
 	}
@@ -134,7 +140,11 @@ func (s *Sender) args(job Job, last ...string) []string {
 		args = append(args, maxDeleteArg(*job.MaxDelete))
 	}
 	args = append(args, last...)
-	return append(args, "--", strings.TrimRight(job.Base, "/")+"/", job.URL)
+	from := strings.TrimRight(job.Base, "/") + "/"
+	if job.Dir != nil {
+		from = "./"
+	}
+	return append(args, "--", from, job.URL)
 }
 
 // maxDeleteArg writes a limit. Every version understands -1 as "none"; to old ones 0 meant no

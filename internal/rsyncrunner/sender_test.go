@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,6 +52,27 @@ func TestSendOddNamesRecursive(t *testing.T) {
 	sameTree(t, source, destination)
 	if want := int64(3 * len(oddNames)); result.Stats["Number_of_regular_files_transferred"] != want {
 		t.Errorf("%v, want %d files", result.Stats, want)
+	}
+}
+
+// rsync works in the directory that it was given, whatever is at its path by then.
+func TestSendFromADirectoryThatHasMoved(t *testing.T) {
+	source, destination := oddTree(t), t.TempDir()
+	_, url := serve(t, destination)
+	send(t, Options{}, Job{Base: source, Names: []string{""}, Kind: Recursive, URL: url})
+	fd, err := unix.Open(source, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := os.NewFile(uintptr(fd), source)
+	defer dir.Close()
+	if err := errors.Join(os.Rename(source, source+".moved"), os.Mkdir(source, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(source + ".moved") })
+	for _, kind := range []Kind{Shallow, Recursive} {
+		send(t, Options{Delete: true}, Job{Base: source, Dir: dir, Names: []string{""}, Kind: kind, URL: url})
+		sameTree(t, source+".moved", destination)
 	}
 }
 
@@ -296,6 +318,9 @@ func TestChildKilledBySignal(t *testing.T) {
 func TestChildInheritsLittle(t *testing.T) {
 	t.Setenv("RSYNC_ICONV", "utf8,latin1")
 	t.Setenv("RSYNC_PROXY", "proxy:1")
+	t.Setenv("RSYNC_CONNECT_PROG", "touch /tmp/run")
+	t.Setenv("ZKRSYNC_PASSWD", "s3cret")
+	t.Setenv("ZKINITREE_SERVERS", "s3cret")
 	t.Setenv("LC_NUMERIC", "de_DE.UTF-8")
 	open, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -316,7 +341,7 @@ func TestChildInheritsLittle(t *testing.T) {
 			t.Errorf("%s leaked", line)
 		}
 	}
-	if strings.Contains(text, "RSYNC_ICONV") || strings.Contains(text, "LC_NUMERIC") || !strings.Contains(text, "LC_ALL=C\n") || !strings.Contains(text, "RSYNC_PROXY=proxy:1\n") {
+	if regexp.MustCompile(`RSYNC_|ZKINITREE|s3cret|LC_NUMERIC`).MatchString(text) || !strings.Contains(text, "LC_ALL=C\n") {
 		t.Errorf("environment %q", text)
 	}
 	if !strings.Contains(text, "\nleads a session: true\n") {
@@ -332,8 +357,8 @@ func inherited(fd int) bool {
 }
 
 func TestChildEnviron(t *testing.T) {
-	got := childEnviron([]string{"PATH=/bin", "RSYNC_PASSWORD=x", "RSYNC_CONNECT_PROG=nc", "LC_ALL=de_DE", "LANGUAGE=de", "RSYNCX=1"})
-	want := []string{"PATH=/bin", "RSYNC_CONNECT_PROG=nc", "RSYNCX=1", "LC_ALL=C"}
+	got := childEnviron([]string{"PATH=/bin", "RSYNC_PASSWORD=x", "RSYNC_CONNECT_PROG=nc", "RSYNC_PROXY=x", "ZKRSYNC_PASSWD=x", "LC_ALL=de_DE", "LANGUAGE=de", "RSYNCX=1"})
+	want := []string{"PATH=/bin", "RSYNCX=1", "LC_ALL=C"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

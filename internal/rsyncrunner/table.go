@@ -77,11 +77,11 @@ var table = []option{
 	}},
 	{names: "checksum-seed=NUMBER", use: fine, why: "it is about each file"},
 	{names: "ignore-times", short: "I", use: fine, why: "it is about each file"},
-	{names: "size-only", use: fine, why: "it is about each file"},
+	{names: "size-only", use: adapted, refuse: refuseBegun, why: "it is about each file, unless one was begun in its place"},
 	{names: "modify-window=SECONDS", short: "@", use: fine, why: "it is about each file"},
-	{names: "update", short: "u", use: fine, why: "it is about each file"},
+	{names: "update", short: "u", use: adapted, refuse: refuseBegun, why: "it is about each file, unless one was begun in its place"},
 	{names: "existing ignore-non-existing", use: fine, why: "a run makes no directory above its paths either"},
-	{names: "ignore-existing", use: fine, why: "it is about each file, and leaves directories alone"},
+	{names: "ignore-existing", use: adapted, refuse: refuseBegun, why: "it is about each file, and leaves directories alone, unless one was begun in its place"},
 	{names: "max-size=SIZE", use: fine, why: "it is about each file"},
 	{names: "min-size=SIZE", use: fine, why: "it is about each file"},
 	{names: "fuzzy no-fuzzy no-y", short: "y", use: fine, why: "it looks in the directory of the file only"},
@@ -128,7 +128,7 @@ var table = []option{
 	{names: "no-hard-links no-H", use: refused, why: "the pass for hard links would make copies: leave --hardlinks out"},
 
 	// Attributes.
-	{names: "perms no-perms no-p", short: "p", use: fine, why: "modes are sent; without, it is about each file"},
+	{names: "perms no-perms no-p", short: "p", use: adapted, refuse: refuseBegun, why: "modes are sent; without, it is about each file that is new, which one that was begun in its place is no more"},
 	{names: "executability", short: "E", use: fine, why: "it is about each file"},
 	{names: "chmod=MODES", use: fine, why: "it is about each file, and the directories above a path get the same in every run"},
 	{names: "acls", short: "A", use: adapted, set: func(o *Options, _ string) { o.ACLs = true }, ours: "acls", why: "done by our option"},
@@ -339,6 +339,24 @@ func needsDelete(o Options, _, _ string) string {
 		return ""
 	}
 	return "it deletes at the destination: turn on --delete too"
+}
+
+// refuseBegun is for what passes over files that are there already, as a whole or their modes. Where files are written in
+// their place, one that was begun when its run was stopped is there for the next run: it would never be completed.
+func refuseBegun(o Options, key, _ string) string {
+	stays := func(extra string) bool {
+		name, _, _ := strings.Cut(extra, ":")
+		return slices.Contains([]string{"inplace", "append", "append-verify", "partial"}, name)
+	}
+	switch {
+	case !o.Inplace && !slices.ContainsFunc(o.Extra, stays):
+		return ""
+	case key == "perms":
+		return ""
+	case key == "no-perms", key == "no-p":
+		return "a file that a run has begun in its place, and another goes on with, would keep the mode that it was begun with, which is for its owner only"
+	}
+	return "a file that a run has begun in its place and not finished would be passed over by the next, and stay as it is: leave out --inplace, append and partial"
 }
 
 // refuseInside is for directories at the destination, where a daemon lets nobody out of its path.

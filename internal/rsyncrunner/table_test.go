@@ -389,3 +389,19 @@ func TestLocal(t *testing.T) {
 		}
 	}
 }
+
+// What runs a program, opens a file of the sender's that the user did not mean, or speaks to another daemon is
+// refused, however it is written.
+func TestOptionsThatRunPrograms(t *testing.T) {
+	for _, extra := range []string{
+		"rsh:touch /tmp/x", "e:touch /tmp/x", "rsync-path:touch /tmp/x", "remote-option:--log-file=/etc/x", "M:--x", "early-input:/etc/shadow",
+		"password-file:/etc/shadow", "write-batch:/etc/x", "only-write-batch:/etc/x", "read-batch:/etc/x", "files-from:/etc/shadow", "exclude-from:/etc/shadow",
+		"include-from:/etc/shadow", "filter:merge /etc/shadow", "filter:. /etc/shadow", "filter:dir-merge x", "filter:: x", "exclude:!", "config:/etc/x", "dparam:x=y", "daemon", "server",
+		"sender", "copy-as:root", "port:1", "rsync_path:x", "-rsh:x", "--rsh:x", "rsh", "blocking-io", "insecure-links", "temp-dir:/etc", "iconv:x", "protocol:20",
+		"no-such-option", "", "delete\x00", "bwlimit:1\x00",
+	} {
+		if err := (Options{Delete: true}).checkExtra(extra); err == nil {
+			t.Errorf("%q is passed on", extra)
+		}
+	}
+}

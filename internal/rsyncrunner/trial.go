@@ -9,6 +9,7 @@ import (
 	"net"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // Try enters the daemon's module as a transfer does, and returns why that does not work, nil if it does: the
@@ -39,6 +40,15 @@ var versionLine = regexp.MustCompile(`^rsync +version v?(\d+)\.(\d+)`)
 
 // CheckVersion refuses an rsync that is too old. One whose version cannot be read may do.
 func CheckVersion(ctx context.Context) error { return checkVersion(ctx, "") }
+
+// FollowsLinks tells whether rsync follows links in the components above what it reads: before 3.5.0, which
+// has --insecure-links for that, it does.
+func FollowsLinks(ctx context.Context) (bool, error) { return followsLinks(ctx, "") }
+
+func followsLinks(ctx context.Context, program string) (bool, error) {
+	help, _, err := ask(ctx, programName(program), "--help")
+	return err == nil && !strings.Contains(help, "--insecure-links"), err
+}
 
 func checkVersion(ctx context.Context, program string) error {
 	text, _, err := ask(ctx, programName(program), "--version")

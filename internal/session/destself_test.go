@@ -78,7 +78,7 @@ func TestDestinationWhoseConfigIsRemoved(t *testing.T) {
 		return found
 	}
 	for _, name := range find() {
-		r.must(os.Remove(name))
+		r.must(os.RemoveAll(name))
 	}
 	r.until("the file is back", func() bool { return len(find()) > 0 })
 	r.finish(r.source(3), dest, master)
@@ -121,6 +121,49 @@ func TestDestinationIsUnmounted(t *testing.T) {
 	if n := r.count("event=cannot-receive"); n != 1 {
 		t.Errorf("said %d times, want once", n)
 	}
+}
+
+// What a run writes that came to the empty mount point lies below it, also if the run ends long after the file system is back.
+func TestRunThatOutlastsTheUnmount(t *testing.T) {
+	r := newRig(t)
+	mount := r.mountedDst("")
+	r.put(r.src, "")
+	r.must(os.WriteFile(r.path("file"), make([]byte, 150_000), 0o644))
+	r.rest()
+	unmount := func() { r.must(syscall.Unmount(r.dst, syscall.MNT_DETACH)) }
+	master := r.queued(depth1)
+	slave, dest := r.source(2, slow, r.when("is sending path "+r.src+" to", unmount)), r.destination(3)
+	r.until("it writes below the mount point", func() bool {
+		found, err := filepath.Glob(r.dst + "/.file.*")
+		return err == nil && len(found) > 0
+	})
+	r.waitFor("was paused")
+	mount()
+	r.until("it is offered again", func() bool { return r.count(" was activated") == 2 })
+	r.finish(slave, dest, master)
+	r.identical()
+	r.logged("event=sent-again")
+}
+
+// As long as the base is not what it should be that is said once, and once that it is sent again what was received.
+func TestDestinationWithoutItsSentinelSaysSoOnce(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	sentinel := filepath.Join(r.dst, "mounted")
+	r.must(os.WriteFile(sentinel, nil, 0o644), os.WriteFile(r.path("mounted"), nil, 0o644))
+	master := r.queued()
+	dest := r.destination(3, func(c *Config) { c.Base.Sentinel = "mounted" })
+	r.waitFor("was activated")
+	r.must(os.Remove(sentinel))
+	r.waitFor("was paused")
+	time.Sleep(20 * shortTiming.PathCheck)
+	for _, event := range []string{"cannot-receive", "not-flushed"} {
+		if n := r.count("event=" + event); n != 1 {
+			t.Errorf("%s is said %d times, want once", event, n)
+		}
+	}
+	r.must(os.WriteFile(sentinel, nil, 0o644))
+	r.finish(r.source(2), dest, master)
 }
 
 // Another file system in its place is not the one that was meant, however well it takes what is sent.

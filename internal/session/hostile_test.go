@@ -160,6 +160,25 @@ func TestHostileNodes(t *testing.T) {
 			h.alien(t.DestQueue()+entry, "")
 			h.make(h.make(t.DestQueue()+entry, "4444:h:1", sequential)+"/child", "", persistent)
 		}, 0},
+		"place garbage": {func(h hostile, t wire.Tree) { h.set(t.Place(), strings.Repeat("[", 100_000)) }, 0},
+		"place gone":    {func(h hostile, t wire.Tree) { h.must(h.zk.Delete(h.t.Context(), t.Place())) }, 0},
+		"state of great size": {func(h hostile, t wire.Tree) {
+			h.set(t.Meta(), `{"format":1,"id":"`+strings.Repeat("x", 900_000)+`"}`)
+		}, 0},
+		"sync garbage":   {func(h hostile, t wire.Tree) { h.set(t.Sync(), "\x1b[2Jgarbage") }, 0},
+		"synced garbage": {func(h hostile, t wire.Tree) { h.make(t.Synced("ghost:1"), strings.Repeat("[", 100_000), persistent) }, 0},
+		"bases garbage": {func(h hostile, t wire.Tree) {
+			h.make(t.Bases()+"/x", strings.Repeat("[", 100_000), persistent)
+			h.make(t.Bases()+"/y", `{"dir":"/\u009b2J"}`, zkclient.Ephemeral)
+		}, 0},
+		"lacks garbage": {func(h hostile, t wire.Tree) {
+			h.make(t.Lacks("ghost:1"), "\x1b[2J\u009b2J", persistent)
+			h.make(t.Lacks("\u202eghost:1"), "root", persistent)
+		}, 0},
+		"claims and idle": {func(h hostile, t wire.Tree) {
+			h.make(t.Claims()+"/x", "garbage", persistent)
+			h.make(t.Idle()+"/x", "garbage", persistent)
+		}, 0},
 		"locks": {func(h hostile, t wire.Tree) {
 			h.make(t.DestsLock()+"/x__lock__0000000000", "", persistent)
 			h.make(t.PortLock()+"/x__lock__0000000000", "", persistent)

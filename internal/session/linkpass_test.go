@@ -5,6 +5,7 @@ package session
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -31,5 +32,24 @@ func TestHardLinkBelowSwappedDirectory(t *testing.T) {
 	two, err2 := os.Stat(filepath.Join(r.dst, "dir002/link"))
 	if r.must(err, err2); !os.SameFile(one, two) {
 		t.Error("the names that are still there are not linked")
+	}
+}
+
+// A name over which something is mounted by then is left out; the others are linked.
+func TestLinkBelowANewMount(t *testing.T) {
+	r := newRig(t)
+	r.put(r.src, "a", "b", "c")
+	r.must(os.Link(r.path("a/file"), r.path("b/link")), os.Link(r.path("a/file"), r.path("c/link")))
+	r.rest()
+	both := func(c *Config) { deleting(c); hardLinks(c); c.Worker.Batch = 1 }
+	master := r.queued(both, depth1, r.when("event=linking", func() { r.mountOver("c", "tmpfs") }))
+	r.finish(r.source(2, both), r.destination(3), master)
+	r.logged("0 failed, 0 vanished, 0 changed, 0 unfinished")
+	var names [2]syscall.Stat_t
+	for i, name := range []string{"a/file", "b/link"} {
+		r.must(syscall.Lstat(filepath.Join(r.dst, name), &names[i]))
+	}
+	if names[0].Ino != names[1].Ino {
+		t.Error("the others are not linked")
 	}
 }

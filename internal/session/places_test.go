@@ -4,6 +4,7 @@ package session
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,6 +67,28 @@ func TestSourceMountedAgain(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A run that has begun when the file system goes away deletes nothing: rsync does not take the empty mount point for the source.
+func TestSourceGoesAwayUnderARunThatDeletes(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	away, back := r.mounted()
+	r.copied()
+	list := filepath.Join(t.TempDir(), "list")
+	r.must(os.WriteFile(list, []byte("0_"+r.src+"\n"), 0o644)) // one run, which compares what is directly in the base
+	master := r.queued(deleting, func(c *Config) { c.Leader.PathsFrom = list })
+	debug := func(c *Config) {
+		c.Member.Logger = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	slave := r.source(2, deleting, debug, r.when("running [", away))
+	dest := r.destination(3)
+	r.until("the source waits", func() bool { return r.said("base-away") > 0 })
+	if _, err := os.Lstat(r.dst + "/dir000/dir000/file000"); err != nil {
+		t.Errorf("something was deleted: %v", err)
+	}
+	back()
+	r.finish(slave, dest, master)
 }
 
 // What is on the mount point instead is another file system, also if it has files.
@@ -209,7 +232,7 @@ func TestMasterThatCannotJudge(t *testing.T) {
 	away()
 	r.end("0_"+r.path("dir001"), wire.Vanished)
 	slave, dest := r.source(2), r.destination(3)
-	r.until("the slave waits", func() bool { return r.said("base-away") > 0 })
+	r.until("the slave waits, and the master", func() bool { return r.said("base-away") == 2 })
 	if names, err := r.zk().Children(t.Context(), r.tree().Results()); err != nil || len(names) != 1 {
 		t.Errorf("%d results (%v), want the one that waits", len(names), err)
 	}

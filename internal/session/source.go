@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -71,8 +72,27 @@ func (s *source) settle(ctx context.Context) (err error) {
 	if err := cmp.Or(checkBase(s.base), s.base.CheckExclude(), s.base.CheckNotEmpty(), s.cfg.checkExclude(ctx), checkRsync(ctx, &s.cfg)); err != nil {
 		return err
 	}
+	if err := s.warnOfRsync(ctx); err != nil {
+		return err
+	}
 	if unprotected := s.base.Unprotected(); unprotected != "" {
 		s.client.Log.Warn(unprotected, "event", "unprotected")
+	}
+	return nil
+}
+
+// warnOfRsync says what the rsync of this source, or its user, cannot do.
+func (s *source) warnOfRsync(ctx context.Context) error {
+	follows, err := rsyncrunner.FollowsLinks(ctx)
+	if err != nil {
+		return err
+	}
+	if follows {
+		s.client.Log.Warn("The rsync of this source is older than 3.5.0: whoever owns a directory of the tree can swap it for a link while rsync reads below it, and have it send files from elsewhere. Install rsync 3.5.0 or newer where others own directories",
+			"event", "old-rsync")
+	}
+	if os.Geteuid() != 0 {
+		s.client.Log.Warn("This source does not run as root: what its user cannot read fails, and extended attributes that are only for root are not sent", "event", "not-root")
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"vsc-zk/internal/getent"
+	"vsc-zk/internal/private"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/leader"
@@ -64,10 +65,9 @@ func (c Config) checkDestination(ctx context.Context, whoami string) error {
 			return leader.BadValue("rsyncport", strconv.Itoa(c.Destination.Port), err)
 		}
 	}
-	file, err := os.CreateTemp(c.Destination.TempDir, "zkrsync-*")
+	dir, err := private.TempDir(c.Destination.TempDir, "zkrsync-")
 	if err != nil {
 		return fmt.Errorf("cannot make temporary files in %s (set TMPDIR to a directory that can be written): %w", cmp.Or(c.Destination.TempDir, os.TempDir()), err)
 	}
-	defer os.Remove(file.Name())
-	return file.Close()
+	return os.Remove(dir)
 }

@@ -82,6 +82,12 @@ func (c *Config) take(terms wire.Terms) error {
 			return fmt.Errorf("cannot take over --%s of the master: %w", t.option, err)
 		}
 	}
+	// No master tells of these. One could have this client write any file.
+	for _, extra := range c.Rsync.Extra {
+		if rsyncrunner.Local(extra) {
+			return fmt.Errorf("cannot take over --arbitopts=%s of the master: that is each client's own", extra)
+		}
+	}
 	for option := range terms {
 		if !known[option] {
 			return fmt.Errorf("cannot take over --%s of the master: this version of zkrsync does not know it; use the same version", option)

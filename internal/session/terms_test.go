@@ -87,6 +87,12 @@ func TestTermsAreTakenOver(t *testing.T) {
 	if err := c.take(wire.Terms{"of-a-later-version": "yes"}); err == nil || !strings.Contains(err.Error(), "--of-a-later-version") {
 		t.Errorf("error %v, want one that names the option", err)
 	}
+	for _, extra := range []string{"log-file:/etc/cron.d/x", "log-file-format:x"} {
+		var c Config
+		if err := c.take(wire.Terms{"arbitopts": wire.Text("no-times" + wire.TermSeparator + extra)}); err == nil || !strings.Contains(err.Error(), extra) {
+			t.Errorf("%s is taken over from S/meta: %v", extra, err)
+		}
+	}
 	if got := full().terms(); len(got) != len(c.bind())-2 {
 		t.Errorf("%v", got)
 	}

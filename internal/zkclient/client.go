@@ -42,7 +42,14 @@ type Client struct {
 // presented, at the latest after cfg.ConnectTimeout. The server does not notice a wrong password
 // then; it shows as [ErrNoAuth] later. A chroot must exist.
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
-	return connect(ctx, cfg, (&net.Dialer{}).DialContext)
+	if cfg.TLS == nil {
+		return connect(ctx, cfg, (&net.Dialer{}).DialContext)
+	}
+	dial, err := cfg.TLS.dialer()
+	if err != nil {
+		return nil, err
+	}
+	return connect(ctx, cfg, dial)
 }
 
 func connect(ctx context.Context, cfg Config, tcp dialFunc) (*Client, error) {
@@ -146,6 +153,9 @@ func (c *Client) SessionID() int64 {
 	defer c.mu.Unlock()
 	return c.id
 }
+
+// Seen is a transaction that is over: the last of which this client has heard.
+func (c *Client) Seen() int64 { return c.seen() }
 
 // SetFence makes every later Multi begin with a check that path exists, an ephemeral node of this
 // session such as its own party znode. When path is gone the Multi is refused as [ErrSessionLost].

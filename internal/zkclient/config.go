@@ -17,6 +17,8 @@ type Config struct {
 	// made; without a user all have.
 	User, Password string
 
+	TLS *TLS // speak TLS with the servers; nil: do not
+
 	SessionTimeout time.Duration // asked of the server, which may grant another; 0: 10 s
 	ConnectTimeout time.Duration // for Connect; 0: 15 s
 	PollInterval   time.Duration // what a watch waits for is read so often, too; 0: 30 s

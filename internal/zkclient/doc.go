@@ -31,6 +31,13 @@
 // are lost, because the other servers wait for it longer (syncLimit, 10 s) than the sessions may
 // last. A longer SessionTimeout bridges that.
 //
+// # TLS
+//
+// With Config.TLS every connection begins with a TLS handshake, at least version 1.2, within the limit of
+// the attempt. The server's certificate must be signed by an authority that is trusted, and be for the host
+// as it stands in Config.Servers, name or address. The files are read by Connect, once for a session. Without
+// TLS digest credentials, and all data, go over the network in clear, and nobody knows who the server is.
+//
 // # Calls
 //
 // A call returns as soon as its context ends, even when the connection is stuck. What it was about

@@ -22,7 +22,7 @@ const (
 	codeAuthFailed = -115
 )
 
-var errNotZooKeeper = errors.New("it answers, but not as a ZooKeeper server does (TLS port? other service?)")
+var errNotZooKeeper = errors.New("it answers, but not as a ZooKeeper server does (a port for TLS, see --zk-tls? another service?)")
 
 // link is one connection to one server as the library sees it. It mends what the library gets wrong
 // about a connection that fails. It reads along to tell the session when the server has last
@@ -136,10 +136,10 @@ func (l *link) explain(err error) error {
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errors.New("it accepts the connection but does not answer")
-	case errors.Is(err, net.ErrClosed):
+	case errors.Is(err, net.ErrClosed), errors.As(err, new(handshakeError)):
 		return err
 	default:
-		return errors.New("it closes the connection at once (more than its maxClientCnxns connections from this machine? the default is 60 per address)")
+		return errors.New("it closes the connection at once (more than its maxClientCnxns connections from this machine? the default is 60 per address. A port for TLS? see --zk-tls)")
 	}
 }
 

@@ -10,6 +10,9 @@
 // group of its own, which is killed with the process that started it, however that ends. Where the
 // packages are missing there is an error with the line to type, and never a reason to skip.
 //
+// StartSecure has the server listen for TLS, too, with certificates that an [Authority] signs. Debian's jars can
+// do that, with one that the server's manifest does not name.
+//
 // Ports are from 20000 to 31999. A proxy or a server keeps its port until it is gone, also while it
 // refuses connections or is stopped.
 //

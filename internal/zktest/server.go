@@ -20,7 +20,8 @@ import (
 )
 
 const (
-	jar     = "/usr/share/java/zookeeper.jar" // its manifest names the other jars
+	jar     = "/usr/share/java/zookeeper.jar" // its manifest names the other jars, but for this one of netty's
+	codec   = "/usr/share/java/netty-codec.jar"
 	install = "apt-get install -y zookeeper default-jre-headless"
 )
 
@@ -32,11 +33,19 @@ var errNoAnswer = fmt.Errorf("it does not answer after %v", patience)
 // Server is a running ZooKeeper.
 type Server struct {
 	addr string
-	port []*os.File // the socket that keeps the port, also while the server is stopped
+	port []*os.File // the sockets that keep the ports, also while the server is stopped
 	dir  string     // absolute
+	tls  *secure    // nil: it has no port for TLS
 
 	mu  sync.Mutex
 	run *run // nil: stopped
+}
+
+// secure is the port for TLS.
+type secure struct {
+	addr     string
+	identity string // key and certificate, PEM
+	ca       string // who signs the certificates of clients, PEM
 }
 
 // run is one life of the server process.
@@ -49,7 +58,10 @@ type run struct {
 
 // Launch starts a server that keeps its files in dir, which must exist, and returns when it
 // answers. ctx is for the start only; Stop ends the server.
-func Launch(ctx context.Context, dir string) (*Server, error) {
+func Launch(ctx context.Context, dir string) (*Server, error) { return launchServer(ctx, dir, nil) }
+
+// launchServer is Launch, for a server that has a port for TLS, too, unless tls is nil.
+func launchServer(ctx context.Context, dir string, tls *secure) (*Server, error) {
 	if _, err := os.Stat(jar); err != nil {
 		return nil, fmt.Errorf("cannot start ZooKeeper: %s is missing; type: %s", jar, install)
 	}
@@ -60,12 +72,15 @@ func Launch(ctx context.Context, dir string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start ZooKeeper: %w", err)
 	}
-	s := &Server{dir: dir}
-	port, held, err := reserve(1)
+	s := &Server{dir: dir, tls: tls}
+	port, held, err := reserve(2)
 	if err != nil {
 		return nil, fmt.Errorf("cannot start ZooKeeper: %w", err)
 	}
 	s.addr, s.port = net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), held
+	if tls != nil {
+		tls.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1))
+	}
 	if err := s.start(ctx); err != nil {
 		release(held)
 		return nil, err
@@ -76,12 +91,15 @@ func Launch(ctx context.Context, dir string) (*Server, error) {
 // Addr is host:port of the server.
 func (s *Server) Addr() string { return s.addr }
 
+// SecureAddr is host:port of the port for TLS of a server that StartSecure has started.
+func (s *Server) SecureAddr() string { return s.tls.addr }
+
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 func (s *Server) start(ctx context.Context) error {
 	_, port, _ := net.SplitHostPort(s.addr)
 	config := filepath.Join(s.dir, "zoo.cfg")
-	text := strings.Join([]string{
+	lines := []string{
 		"tickTime=500",
 		"minSessionTimeout=1000",
 		"maxSessionTimeout=60000",
@@ -93,13 +111,15 @@ func (s *Server) start(ctx context.Context) error {
 		"forceSync=no",
 		"preAllocSize=4096",
 		"4lw.commands.whitelist=conf,srvr,mntr,cons,dump,wchs",
-		"",
-	}, "\n")
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	}
+	if s.tls != nil {
+		lines = append(lines, s.tls.settings()...)
+	}
+	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return fmt.Errorf("cannot start ZooKeeper: %w", err)
 	}
 	cmd := exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-		"-cp", jar, "org.apache.zookeeper.server.quorum.QuorumPeerMain", config)
+		"-cp", jar+":"+codec, "org.apache.zookeeper.server.quorum.QuorumPeerMain", config)
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 2 * time.Second
@@ -122,6 +142,22 @@ func (s *Server) start(ctx context.Context) error {
 			return fmt.Errorf("cannot start ZooKeeper: %w: %s", context.Cause(ctx), lastLines(r.output.String()))
 		case <-time.After(20 * time.Millisecond):
 		}
+	}
+}
+
+// settings have the server speak TLS, with clients only that show a certificate. Only the connections of
+// netty can.
+func (t *secure) settings() []string {
+	_, port, _ := net.SplitHostPort(t.addr)
+	return []string{
+		"serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
+		"secureClientPort=" + port,
+		"secureClientPortAddress=127.0.0.1",
+		"ssl.keyStore.location=" + t.identity,
+		"ssl.keyStore.type=PEM",
+		"ssl.trustStore.location=" + t.ca,
+		"ssl.trustStore.type=PEM",
+		"ssl.clientAuth=need",
 	}
 }
 

@@ -16,7 +16,20 @@ import (
 // Start runs a server for one test, which fails when that cannot be had.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	s, err := launchIn(t.TempDir())
+	return started(t, nil)
+}
+
+// StartSecure runs a server for one test that has a port for TLS, too, where it takes clients only that show a
+// certificate of the authority. Its own is for these hosts.
+func StartSecure(t testing.TB, a *Authority, hosts ...string) *Server {
+	t.Helper()
+	_, _, both := a.Issue("server", hosts...)
+	return started(t, &secure{identity: both, ca: a.File})
+}
+
+func started(t testing.TB, tls *secure) *Server {
+	t.Helper()
+	s, err := launchIn(t.TempDir(), tls)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +56,7 @@ func Main(m *testing.M, server **Server) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	s, err := launchIn(dir)
+	s, err := launchIn(dir, nil)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -58,8 +71,8 @@ func Main(m *testing.M, server **Server) int {
 	return code
 }
 
-func launchIn(dir string) (*Server, error) {
+func launchIn(dir string, tls *secure) (*Server, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errNoAnswer)
 	defer cancel()
-	return Launch(ctx, dir)
+	return launchServer(ctx, dir, tls)
 }

@@ -168,6 +168,9 @@ func (d *Destination) serve(ctx context.Context, m *member.Member, ready *member
 	if err != nil {
 		return err
 	}
+	if err := pool.PublishLack(ctx, m, d.lack()); err != nil {
+		return err
+	}
 	if err := d.tell(ctx, offer, problem); err != nil {
 		return err
 	}

@@ -3,9 +3,11 @@
 package destination
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +29,7 @@ type flusher struct {
 	begun bool
 	said  wire.Synced // what is published
 	turns int         // of the base, at the beginning of the interval
+	away  bool        // then it was not what it should be
 	asked int32       // how often the leader had asked at the last look
 	born  time.Time
 	took  time.Duration // the last flush
@@ -178,12 +181,17 @@ func (f *flusher) end(ctx context.Context, m *member.Member) (err error) {
 		}
 	}()
 	turns, away := f.base.Turns()
+	away = cmp.Or(away, f.base.Problem())
 	doubtful = doubtful || away != nil || turns != f.turns
 	next := f.said.To(stat.Mzxid)
 	began := time.Now()
 	if doubtful {
 		next = f.said.ToVoid(stat.Mzxid, "")
-		m.Log.Warn(fmt.Sprintf("What was received since the last flush may lie elsewhere than in %s, because that was not there all the time: it is sent again", f.base.Dir),
+		level := slog.LevelWarn
+		if f.away { // it was said
+			level = slog.LevelDebug
+		}
+		m.Log.Log(ctx, level, fmt.Sprintf("What was received since the last flush may lie elsewhere than in %s, because that was not there all the time: it is sent again", f.base.Dir),
 			"event", "not-flushed", "destination", m.Client.Whoami)
 	} else if problem := f.flush(ctx); ctx.Err() != nil {
 		return fmt.Errorf("cannot flush: %w", context.Cause(ctx))
@@ -199,7 +207,7 @@ func (f *flusher) end(ctx context.Context, m *member.Member) (err error) {
 		return fmt.Errorf("cannot say how far this destination has flushed: %w", err)
 	}
 	m.Log.Debug("The file system of the base is flushed", "event", "flushed", "destination", m.Client.Whoami, "seconds", time.Since(began).Seconds())
-	f.said, f.turns, f.took = next, turns, time.Since(began)
+	f.said, f.turns, f.took, f.away = next, turns, time.Since(began), away != nil
 	if away != nil {
 		f.doubts.Store(true) // runs under way go on writing
 	}

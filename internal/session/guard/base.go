@@ -167,9 +167,7 @@ func (b *Base) Await(ctx context.Context, log *slog.Logger, every time.Duration,
 	look := time.NewTicker(every)
 	defer look.Stop()
 	for why != nil {
-		if b.turn(true) {
-			log.Warn(why.Error()+", waiting", "event", "base-away", "path", wire.Text(b.Dir), "error", why)
-		}
+		b.Tell(log, why)
 		select {
 		case <-look.C:
 		case <-ctx.Done():
@@ -177,10 +175,19 @@ func (b *Base) Await(ctx context.Context, log *slog.Logger, every time.Duration,
 		}
 		why = problem()
 	}
-	if b.turn(false) {
+	b.Tell(log, nil)
+	return nil
+}
+
+// Tell says why something waits for the base, or with nil that it goes on, unless that was said.
+func (b *Base) Tell(log *slog.Logger, why error) {
+	switch {
+	case !b.turn(why != nil):
+	case why != nil:
+		log.Warn(why.Error()+", waiting", "event", "base-away", "path", wire.Text(b.Dir), "error", why)
+	default:
 		log.Warn(fmt.Sprintf("The base path %s is back: going on", pathbuilder.Printable(b.Dir)), "event", "base-back", "path", wire.Text(b.Dir))
 	}
-	return nil
 }
 
 // turn notes whether the base is away, and tells whether that was not known.

@@ -6,8 +6,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"slices"
 
@@ -47,6 +49,29 @@ func NewSource(ctx context.Context, base *Base) (*Source, error) {
 		s.excluder.OneFileSystem()
 	}
 	return s, nil
+}
+
+// Open opens the base, for an rsync that is to work in it: it stays there when another file system, or none, is
+// where the base was. An rsync that finds its way by itself would take an empty mount point for the base, and with
+// --delete delete all that lies at the destination.
+func (s *Source) Open() (*os.File, error) {
+	before, err := s.Base.Turns()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := s.Tree.Open()
+	if err != nil {
+		return nil, err
+	}
+	after, err := s.Base.Turns()
+	if err == nil && before != after {
+		err = fmt.Errorf("cannot send from %s: it was away for a moment", s.Base.Dir)
+	}
+	if err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return dir, nil
 }
 
 // LeftOut reports whether a directory is left out although somebody has queued it: by rules of

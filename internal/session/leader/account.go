@@ -46,6 +46,8 @@ type account struct {
 	mixed bool
 	// durable knows which results have to wait.
 	durable *durable
+	// lacks knows what destinations have not preserved.
+	lacks lacks
 	// aside holds the nodes that are set aside, told of, and cannot be removed.
 	aside map[string]bool
 	// failed holds what has failed so far: a later walk may queue it again, and then its later end is
@@ -68,7 +70,7 @@ const maxDoubts = 3
 
 func newAccount(l *ledger, r *report, c *clients, q queues, base *guard.Base, verify bool, log *slog.Logger) *account {
 	a := &account{
-		ledger: l, report: r, clients: c, queues: q, base: base, verify: verify, log: log, durable: newDurable(log), aside: map[string]bool{},
+		ledger: l, report: r, clients: c, queues: q, base: base, verify: verify, log: log, durable: newDurable(log), lacks: lacks{map[string]wire.Lack{}, log}, aside: map[string]bool{},
 		told: map[string]told{}, ended: map[uint64]bool{}, seed: maphash.MakeSeed(), failed: map[wire.Text]bool{}, doubted: map[wire.Text]int{},
 	}
 	a.durable.aside = a.aside
@@ -154,6 +156,9 @@ func (a *account) drain(ctx context.Context, m *member.Member, last bool) (settl
 		}
 	}
 	if err := a.durable.look(ctx, m); err != nil {
+		return false, err
+	}
+	if err := a.lacks.look(ctx, m); err != nil {
 		return false, err
 	}
 	settled = true
@@ -414,6 +419,7 @@ func (a *account) judge(node string, r wire.Result, last bool) (t told, ok bool)
 		for _, path := range r.Paths {
 			task := wire.DecodeTask([]byte(path))
 			there, err := a.sees(task)
+			a.base.Tell(a.log, err)
 			switch {
 			case err != nil && !last:
 				return told{}, false // until the base is back

@@ -190,6 +190,7 @@ func (l *Leader) conclude() error {
 	c := *l.counts
 	l.log().Info("Paths: "+c.String(), "event", "end", "completed", c.Completed, "failed", c.Failed, "vanished", c.Vanished,
 		"changed", c.Changed, "unfinished", c.Unfinished, "deleted", c.Deleted)
+	l.account.lacks.tell()
 	lost = errors.Join(lost, l.report.close(l.ledger.now().Paths()+l.foreign-l.again, l.account.failures(), *l.counts))
 	err := errors.Join(l.broken, l.counts.Problem(), lost)
 	if l.broken != nil && l.ending.Err() != nil {

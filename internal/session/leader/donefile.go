@@ -47,7 +47,7 @@ func writeDoneFile(path string, counts wire.Counts, now time.Time) (problem, err
 	if err != nil {
 		return problem, err
 	}
-	if err := renameio.WriteFile(path, data, 0o644, renameio.WithStaticPermissions(0o644)); err != nil {
+	if err := renameio.WriteFile(path, data, 0o644, beside(path), renameio.WithStaticPermissions(0o644)); err != nil {
 		return problem, fmt.Errorf("cannot write done-file %q: %w", path, err)
 	}
 	return problem, nil

@@ -49,6 +49,7 @@ type durable struct {
 
 // waits is a result that waits.
 type waits struct {
+	since int64 // as in the result
 	czxid int64
 	dest  string
 	paths int
@@ -130,7 +131,7 @@ func (d *durable) sort(ctx context.Context, m *member.Member) (now sorted, err e
 		}
 	}
 	for name, w := range d.waiting {
-		switch span, known := d.said[w.dest].Of(w.czxid); {
+		switch span, known := d.said[w.dest].Of(w.since, w.czxid); {
 		case known && span == nil:
 			now.counts = append(now.counts, name)
 		case known && span.Error != "":
@@ -180,7 +181,7 @@ func (d *durable) read(ctx context.Context, m *member.Member, names []string) (f
 			mu.Lock()
 			defer mu.Unlock()
 			if r, bad := wire.DecodeResult(data); err == nil && bad == nil && r.Outcome == wire.Completed && r.Dest != "" {
-				fresh[name] = waits{stat.Czxid, r.Dest, len(r.Paths)}
+				fresh[name] = waits{r.Since, stat.Czxid, r.Dest, len(r.Paths)}
 			} else {
 				others = append(others, name)
 			}

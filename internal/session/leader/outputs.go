@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/google/renameio/v2"
+
+	"vsc-zk/internal/private"
 )
 
 // OptionError is an error that comes from the value of an option, so that whoever shows it can tell where the
@@ -78,15 +80,18 @@ func tryWriting(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if err := private.Check(path); err != nil { // a link that leads nowhere yet
+			return err
+		}
 		return tryDirectory(filepath.Dir(path), false)
 	case err != nil:
 		return err
 	case info.IsDir():
 		return errDirectory
 	case !info.Mode().IsRegular():
-		return nil
+		return private.Check(path)
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	file, err := private.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -113,13 +118,17 @@ func tryReplacing(path string, makes bool) error {
 	if _, err := os.Stat(dir); err != nil {
 		return tryDirectory(dir, makes)
 	}
-	file, err := renameio.NewPendingFile(path)
+	file, err := renameio.NewPendingFile(path, beside(path))
 	if err != nil {
 		return err
 	}
 	_, err = file.WriteString(tried)
 	return errors.Join(err, file.Cleanup())
 }
+
+// beside has the new content of a file written in the directory of the file, never in TMPDIR: what takes the
+// place of a file is nobody else's to exchange.
+func beside(path string) renameio.Option { return renameio.WithTempDir(filepath.Dir(path)) }
 
 // tried is written to see whether there is room.
 const tried = "zkrsync\n"

@@ -3,16 +3,22 @@
 package leader
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/google/renameio/v2"
 
+	"vsc-zk/internal/private"
 	"vsc-zk/internal/session/wire"
 )
 
@@ -62,12 +68,12 @@ func (r *report) openWith(flags int, path, session, source, run string) error {
 	if path == "" {
 		return nil
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flags, 0o644)
+	file, err := private.OpenFile(path, os.O_WRONLY|os.O_CREATE|flags, 0o640)
 	if err != nil {
 		r.broken = fmt.Errorf("cannot write the report: %w", err)
 		return r.broken
 	}
-	r.file, r.out, r.broken = file, json.NewEncoder(file), nil
+	r.file, r.out, r.broken = file, json.NewEncoder(harmless{file}), nil
 	r.out.SetEscapeHTML(false)
 	r.write(header{"header", session, wire.Text(source), now(), run})
 	return r.broken
@@ -82,6 +88,34 @@ func (r *report) leave() {
 		r.file, r.out = nil, nil
 	}
 }
+
+// harmless writes lines of JSON with no character in them that a terminal would obey: encoding/json leaves
+// delete, the C1 range and the marks of direction as they are. They are within strings, where \u means the same.
+type harmless struct{ w io.Writer }
+
+func (h harmless) Write(line []byte) (int, error) {
+	if bytes.ContainsFunc(line, odd) {
+		var b []byte
+		for _, r := range string(line) {
+			switch {
+			case !odd(r):
+				b = utf8.AppendRune(b, r)
+			case r > 0xffff:
+				high, low := utf16.EncodeRune(r)
+				b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+			default:
+				b = fmt.Appendf(b, `\u%04x`, r)
+			}
+		}
+		if _, err := h.w.Write(b); err != nil {
+			return 0, err
+		}
+		return len(line), nil
+	}
+	return h.w.Write(line)
+}
+
+func odd(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
 func now() string { return time.Now().UTC().Format(time.RFC3339) }
 
@@ -152,7 +186,7 @@ func (r *report) close(queued int, failed []wire.Text, counts wire.Counts) error
 		for _, path := range failed {
 			lines = append(append(lines, path.String()...), '\n')
 		}
-		if e := renameio.WriteFile(r.failed, lines, 0o644, renameio.WithStaticPermissions(0o644)); e != nil {
+		if e := renameio.WriteFile(r.failed, lines, 0o640, beside(r.failed), renameio.WithStaticPermissions(0o640)); e != nil {
 			err = errors.Join(err, fmt.Errorf("cannot write the failed paths to %s: %w", r.failed, e))
 			for line := range strings.Lines(string(lines)) {
 				line = strings.TrimSuffix(line, "\n")

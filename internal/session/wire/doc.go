@@ -76,6 +76,8 @@
 //	S/synced/<whoami>           JSON ([Synced]): of which results a destination has the data on its disk.
 //	                            S/synced itself is set in each transaction that changes one.
 //	S/watch                     JSON ([Epitaph]): how the last session has ended
+//	S/lacks/<whoami>            ephemeral, a word ([Lack]): what a destination needs, and has not, to give files
+//	                            all that they have at the source; missing: nothing
 //	S/deletes                   decimal: what --max-delete leaves; its children are shares of runs
 //
 // Times are in seconds, sizes in bytes.

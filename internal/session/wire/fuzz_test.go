@@ -158,6 +158,12 @@ func FuzzKey(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeKey), Key.Encode) })
 }
 
+func FuzzLack(f *testing.F) {
+	f.Add(LacksRoot.Encode())
+	f.Add([]byte("\x1b[2J"))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeLack), Lack.Encode) })
+}
+
 func FuzzNumber(f *testing.F) {
 	f.Add([]byte("12"))
 	f.Add([]byte("-1"))

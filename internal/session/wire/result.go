@@ -24,10 +24,11 @@ type Result struct {
 	Paths    []Text   `json:"paths"` // values of entries, "1_/data/a"
 	Outcome  Outcome  `json:"outcome"`
 	Attempts int      `json:"attempts"`
-	Seconds  float64  `json:"seconds"`        // of the run, or of all attempts together
-	Bytes    int64    `json:"bytes"`          // size of the files transferred, for all paths together
-	Who      string   `json:"who"`            // the worker; UnknownWorker: a Python one
-	Dest     string   `json:"dest,omitempty"` // the destination that has received the last attempt; "": none has
+	Seconds  float64  `json:"seconds"`         // of the run, or of all attempts together
+	Bytes    int64    `json:"bytes"`           // size of the files transferred, for all paths together
+	Who      string   `json:"who"`             // the worker; UnknownWorker: a Python one
+	Dest     string   `json:"dest,omitempty"`  // the destination that has received the last attempt; "": none has
+	Since    int64    `json:"since,omitempty"` // a transaction before the last attempt began; 0: not known
 	Errors   []string `json:"errors,omitempty"`
 	Within   bool     `json:"within,omitempty"` // Vanished: the path is there, and files in it have vanished
 

@@ -62,11 +62,15 @@ func (s Synced) ToVoid(through int64, problem string) Synced {
 	return Synced{Through: through, Void: spans}
 }
 
-// Of is what a destination says of a result: known is false if it has not come to it, and span is nil if its data
-// is on disk.
-func (s Synced) Of(czxid int64) (span *Span, known bool) {
+// Of is what a destination says of a result whose run has begun after a transaction, 0 if that is not known: known is
+// false if it has not come to it, and span is nil if its data is on disk. A run that was there while nobody could rely
+// on what was received may have written some of it, however late it has ended.
+func (s Synced) Of(since, czxid int64) (span *Span, known bool) {
+	if since <= 0 || since > czxid {
+		since = czxid
+	}
 	for i := range s.Void {
-		if s.Void[i].After < czxid && czxid <= s.Void[i].Through {
+		if s.Void[i].After < czxid && since <= s.Void[i].Through {
 			return &s.Void[i], true
 		}
 	}

@@ -97,6 +97,9 @@ func (t Tree) Synced(whoami string) string { return t.AllSynced() + "/" + whoami
 func (t Tree) Key(whoami string) string    { return t.root + "/keys/" + whoami }
 func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami }
 
+func (t Tree) AllLacks() string           { return t.root + "/lacks" }
+func (t Tree) Lacks(whoami string) string { return t.AllLacks() + "/" + whoami }
+
 // nodeName is the name of a node that stands for a path: a path may be longer than a name, and have other bytes.
 func nodeName(path Text) string {
 	sum := sha256.Sum256([]byte(path))
@@ -116,7 +119,7 @@ func (t Tree) Lasting() []string {
 func (t Tree) OfSession() []string {
 	return append([]string{
 		t.DestQueue(), t.PathQueue(), t.CompletedQueue(), t.FailedQueue(), t.OutputQueue(), t.Stats(),
-		t.Deletes(), t.Idle(), t.root + "/slots", t.root + "/keys",
+		t.Deletes(), t.Idle(), t.root + "/slots", t.root + "/keys", t.AllLacks(),
 	}, t.OfLeader()...)
 }
 

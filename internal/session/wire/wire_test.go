@@ -80,7 +80,7 @@ func TestSynced(t *testing.T) {
 	s := Synced{}.To(10).ToVoid(20, "").To(30).ToVoid(40, "no").To(50)
 	for czxid, want := range map[int64]string{1: "done", 10: "done", 11: "again", 20: "again", 21: "done", 31: "no", 40: "no", 41: "done", 50: "done", 51: "open"} {
 		got := "open"
-		if span, known := s.Of(czxid); known {
+		if span, known := s.Of(0, czxid); known {
 			got = "done"
 			if span != nil {
 				got = cmp.Or(span.Error, "again")
@@ -90,10 +90,36 @@ func TestSynced(t *testing.T) {
 			t.Errorf("%d is %s, want %s", czxid, got, want)
 		}
 	}
+	for _, c := range []struct {
+		since, czxid int64
+		want         bool
+	}{{12, 25, true}, {20, 25, true}, {21, 25, false}, {5, 10, false}, {5, 11, true}, {15, 45, true}, {41, 60, false}, {35, 60, true}} {
+		if span, _ := s.Of(c.since, c.czxid); (span != nil) != c.want {
+			t.Errorf("from %d to %d: %v, want one: %v", c.since, c.czxid, span, c.want)
+		}
+	}
 	for through := int64(60); through < 10_000; through += 2 {
 		s = s.ToVoid(through, "").To(through + 1)
 	}
-	if span, known := s.Of(15); len(s.Void) != maxSpans || !known || span == nil {
+	if span, known := s.Of(0, 15); len(s.Void) != maxSpans || !known || span == nil {
 		t.Errorf("%d spans, and what was void is not: %v, %v", len(s.Void), span, known)
+	}
+}
+
+// What becomes part of a command line is a port and the name of a host, nothing else.
+func TestHostileDest(t *testing.T) {
+	for _, value := range []string{
+		"-1:h:1", "0:h:1", "70000:h:1", "65536:h:1", "+7:h:1", "0x10:h:1", "07:h:1", " 7:h:1", "7:h:-1", "7:h:x", "7:h", "7::1", ":h:1", "", "x",
+		"7:-e:1", "7:--rsh=x:1", "7:a b:1", "7:$(touch /x):1", "7:`id`:1", "7:h;id:1", "7:h|id:1", "7:h/../x:1", "7:u@h:1", "7:[::1]:1", "7:h\n:1", "7:h\x00:1",
+		"7:h%20:1", "7:.h:1", "7:h.:1", "7:" + strings.Repeat("h", 300) + ":1",
+	} {
+		if d, err := DecodeDest([]byte(value)); err == nil {
+			t.Errorf("%q is taken for %+v", value, d)
+		}
+	}
+	for _, value := range []string{"1:h:1", "65535:a.b-c_d.example:17", "4444:127.0.0.1:3"} {
+		if d, err := DecodeDest([]byte(value)); err != nil || string(d.Encode()) != value {
+			t.Errorf("%q: %+v, %v", value, d, err)
+		}
 	}
 }

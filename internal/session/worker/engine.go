@@ -170,7 +170,7 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 		return attempt{next: decide(facts{several: b.several(), away: true}).next}, nil
 	}
 	r := &run{dest: dest, name: b.name(), grace: j.grace()}
-	res.Dest = dest.Dest.Whoami
+	res.Dest, res.Since = dest.Dest.Whoami, j.shift.m.ZK.Seen()
 	a := attempt{next: end}
 	for _, p := range parts {
 		switch {

@@ -159,10 +159,17 @@ func (t *Rsync) rangeNames(ctx context.Context, p *part) error {
 
 // linkNames are those of a task's files that are still there.
 func (t *Rsync) linkNames(files []wire.Text) (names []string, err error) {
+	mounted, err := t.source.Base.NewMounts()
+	if err != nil {
+		return nil, err
+	}
 	for _, file := range files {
 		dir := string(file)[:max(strings.LastIndexByte(string(file), '/'), 0)]
 		if state, err := t.source.Tree.Check(dir); err != nil || state != pathbuilder.Present {
 			continue // sent by the pass that finds it changed
+		}
+		if mounted(t.source.Base.Dir + "/" + dir) {
+			continue // kept back, as all that lies there
 		}
 		if _, err := t.source.Apart(pathbuilder.Entry{}, dir); err != nil {
 			return nil, err
@@ -176,8 +183,13 @@ func (t *Rsync) linkNames(files []wire.Text) (names []string, err error) {
 }
 
 func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error) {
+	dir, err := t.source.Open()
+	if err != nil {
+		return rsyncrunner.Result{}, err
+	}
+	defer dir.Close()
 	job := rsyncrunner.Job{
-		Kind: kindOf(r.kind()), Base: t.source.Tree.Root(), URL: t.url(r.dest),
+		Kind: kindOf(r.kind()), Base: t.source.Tree.Root(), Dir: dir, URL: t.url(r.dest),
 		Rules: t.source.Protected(), MaxDelete: r.maxDelete,
 	}
 	for _, p := range r.parts {
