@@ -105,6 +105,9 @@
 //
 // # Deleting
 //
+// A run that deletes, from Job.Dir and where that is allowed (root), has mounts of its own: what is mounted or
+// unmounted after its start it does not see, as it would take an empty mount point for an empty source.
+//
 // When rsync could not read a directory of the source, or could not stat something in it, it
 // deletes nothing any more in that run, and never anything in that directory; the run ends with 23.
 // Options that take this away, or delete what nobody asked to, are refused.

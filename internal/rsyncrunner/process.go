@@ -22,7 +22,8 @@ const defaultStopGrace = 2 * time.Second
 // process is a running child and the group it leads.
 type process struct {
 	cmd     *exec.Cmd
-	workers bool // the leader makes others, whose work deserves a proper end
+	setUp   func() (undo func(), err error) // changes the thread that starts the child, which then ends with it; nil: nothing does
+	workers bool                            // the leader makes others, whose work deserves a proper end
 	grace   time.Duration
 	done    chan struct{} // closed when the group is gone and its output was read
 
@@ -34,12 +35,17 @@ type process struct {
 // startProcess starts cmd as the leader of a session. grace bounds the wait after SIGTERM, and the
 // wait for output that a stray descendant keeps open.
 func startProcess(cmd *exec.Cmd, workers bool, grace time.Duration) (*process, error) {
+	return startSetUp(cmd, nil, workers, grace)
+}
+
+// startSetUp is startProcess in a thread that setUp has changed.
+func startSetUp(cmd *exec.Cmd, setUp func() (undo func(), err error), workers bool, grace time.Duration) (*process, error) {
 	if grace <= 0 {
 		grace = defaultStopGrace
 	}
 	cmd.SysProcAttr = mergeSysProcAttr(cmd.SysProcAttr)
 	cmd.WaitDelay = grace
-	p := &process{cmd: cmd, workers: workers, grace: grace, done: make(chan struct{})}
+	p := &process{cmd: cmd, setUp: setUp, workers: workers, grace: grace, done: make(chan struct{})}
 	started := make(chan error)
 	go p.own(started)
 	if err := <-started; err != nil {
@@ -63,7 +69,16 @@ func mergeSysProcAttr(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 // when the thread that made the child ends.
 func (p *process) own(started chan<- error) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if p.setUp == nil {
+		defer runtime.UnlockOSThread()
+	} else {
+		undo, err := p.setUp()
+		if err != nil {
+			started <- err
+			return
+		}
+		defer undo()
+	}
 	if err := p.cmd.Start(); err != nil {
 		started <- err
 		return

@@ -93,7 +93,21 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	logger.Debug(runLine(cmd.Args, job))
 	start := time.Now()
-	p, err := startProcess(cmd, false, s.StopGrace)
+	var setUp func() (func(), error)
+	var moved error
+	if s.Options.Delete && job.Dir != nil {
+		setUp = func() (func(), error) {
+			var kept *os.File
+			if kept, moved = keepMounts(job.Base, job.Dir); kept != nil {
+				cmd.Dir = fmt.Sprintf("/proc/self/fd/%d", kept.Fd())
+			}
+			return func() { kept.Close() }, moved
+		}
+	}
+	p, err := startSetUp(cmd, setUp, false, s.StopGrace)
+	if moved != nil {
+		return Result{}, moved
+	}
 	if err != nil {
 		return Result{}, startError(program, err)
 	}

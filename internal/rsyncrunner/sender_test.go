@@ -55,7 +55,7 @@ func TestSendOddNamesRecursive(t *testing.T) {
 	}
 }
 
-// rsync works in the directory that it was given, whatever is at its path by then.
+// rsync works in the directory that it was given, whatever is at its path by then; one that deletes does not begin.
 func TestSendFromADirectoryThatHasMoved(t *testing.T) {
 	source, destination := oddTree(t), t.TempDir()
 	_, url := serve(t, destination)
@@ -71,7 +71,12 @@ func TestSendFromADirectoryThatHasMoved(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(source + ".moved") })
 	for _, kind := range []Kind{Shallow, Recursive} {
-		send(t, Options{Delete: true}, Job{Base: source, Dir: dir, Names: []string{""}, Kind: kind, URL: url})
+		send(t, Options{}, Job{Base: source, Dir: dir, Names: []string{""}, Kind: kind, URL: url})
+		sameTree(t, source+".moved", destination)
+		sender := Sender{Options: Options{Delete: true}, Output: t.Output()}
+		if _, err := sender.Run(t.Context(), Job{Base: source, Dir: dir, Names: []string{""}, Kind: kind, URL: url}); os.Geteuid() == 0 && err == nil {
+			t.Error("a run that deletes has begun in a directory that is not at its path any more")
+		}
 		sameTree(t, source+".moved", destination)
 	}
 }
