@@ -32,7 +32,7 @@ func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.
 	}
 	return session.Config{
 		Member: member.Config{
-			Zookeeper: zkclient.Config{Servers: o.servers, User: o.user, Password: o.passwd, TLS: o.tls.Config()},
+			Zookeeper: zkclient.Config{Servers: o.servers, User: o.user, Password: o.passwd, TLS: o.tls.Config(), SessionTimeout: time.Duration(o.sessionTimeout) * time.Second},
 			Session:   o.session,
 			Host:      o.host,
 			Domain:    o.domain,
@@ -69,6 +69,9 @@ func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.
 		MaxDelete: o.maxDelete,
 		Lines:     lines,
 		Inherit:   o.inherit,
+		Resume:    o.resume,
+		Master:    o.master,
+		NoMaster:  o.noMaster,
 
 		Jobs:     o.jobs,
 		Prefetch: o.prefetch,
@@ -87,6 +90,7 @@ func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.
 			Failed:      o.failed,
 			NoSync:      o.noSync,
 			MaxFailures: o.maxFailures,
+			LateRetries: o.lateRetries,
 		},
 		Destination: destination.Config{
 			Slots:     o.slots,

@@ -24,6 +24,8 @@ type options struct {
 	user, passwd string
 	tls          cli.ZookeeperTLS
 
+	sessionTimeout int // seconds
+
 	// Role
 	source, destination, pathsOnly, state bool
 
@@ -45,6 +47,8 @@ type options struct {
 	verify            bool
 	netcat            bool
 	inherit           bool
+	resume            bool
+	master, noMaster  bool
 
 	// Path building
 	depth        int // session.AutoDepth: auto
@@ -78,6 +82,7 @@ type options struct {
 	doneFile    string
 	report      string
 	failed      string
+	lateRetries int
 	maxFailures int // 0: any number
 	daemon      bool
 	pidFile     string // template
@@ -105,14 +110,18 @@ func newProgram(o *options) *cli.Program {
 		batchSeconds: 5,
 		syncInterval: 300,
 		stall:        600,
-		prefetch:     32,
-		startPort:    4444,
-		verifyPath:   true,
-		pidFile:      "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
-		logFile:      "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log",
-		maxBytes:     100 << 20,
-		backupCount:  5,
-		logFormat:    "text",
+		lateRetries:  1,
+
+		sessionTimeout: 10,
+
+		prefetch:    32,
+		startPort:   4444,
+		verifyPath:  true,
+		pidFile:     "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
+		logFile:     "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log",
+		maxBytes:    100 << 20,
+		backupCount: 5,
+		logFormat:   "text",
 	}
 	p := cli.New("zkrsync", "Spread the rsync of one large directory tree over many processes and nodes, which ZooKeeper coordinates.")
 	p.Foreign = rsyncrunner.Hint
@@ -140,6 +149,8 @@ func (o *options) zookeeperOptions(p *cli.Program) {
 	g.SecretFile(&o.passwd, cli.Opt{Name: "passwd-file", Arg: "FILE", Added: true,
 		Help: "Read that password from the only line of this file, which others must not be able to read or write; /dev/fd/N for a pipe."})
 	g.ZookeeperTLS(&o.tls)
+	g.Int(&o.sessionTimeout, cli.Opt{Name: "session-timeout", Arg: "SECONDS", Added: true,
+		Help: "How long this client may be without ZooKeeper until its work is given to others, and how long it takes until they notice that it has died. ZooKeeper may grant less or more."})
 }
 
 func (o *options) roleOptions(p *cli.Program) {
@@ -191,7 +202,13 @@ func (o *options) sessionOptions(p *cli.Program) {
 	g.Bool(&o.netcat, cli.Opt{Name: "netcat",
 		Help: "Test the session without rsync: sources send a line for each of fifteen made-up paths, destinations print them."})
 	g.Bool(&o.inherit, cli.Opt{Name: "inherit", Added: true,
-		Help: "Take the master's options instead of giving them again: all of this group, --rsyncpath included, --arbitopts, --excludere, --excl_usr and --exclude-below. Such a source never becomes the master; it waits for one. The master must not be of the Python version."})
+		Help: "Take the master's options instead of giving them again: all of this group, --rsyncpath included, --arbitopts, --excludere, --excl_usr and --exclude-below. Such a source never begins a run; it waits for a master. The master must not be of the Python version."})
+	g.Bool(&o.resume, cli.Opt{Name: "resume", Added: true,
+		Help: "Go on with a run that has no master any more: what is finished is not done again, what is unfinished or has failed is. Without such a run this source starts one or joins it. Without this option a source that finds one cleans it up."})
+	g.Bool(&o.master, cli.Opt{Name: "master", Added: true,
+		Help: "When the master is lost, let this source take over before others."})
+	g.Bool(&o.noMaster, cli.Opt{Name: "no-master", Added: true,
+		Help: "Never let this source be the master: it neither begins a run nor takes one over."})
 }
 
 func (o *options) pathOptions(p *cli.Program) {
@@ -259,6 +276,8 @@ func (o *options) clientOptions(p *cli.Program) {
 		Help: "Write what became of each piece to this file as it becomes known: JSON lines with outcome, attempts, seconds, bytes, who sent it and error lines, and the totals at the end; only the master does."})
 	g.String(&o.failed, cli.Opt{Name: "failed", Arg: "FILE", Added: true,
 		Help: "Write the pieces that failed or were left over to this file at the end, for --paths-from; only the master does."})
+	g.Int(&o.lateRetries, cli.Opt{Name: "late-retries", Arg: "NUMBER", Added: true,
+		Help: "Rounds in which pieces that have failed are tried once more, when all else is done; only the master does."})
 	g.Int(&o.maxFailures, cli.Opt{Name: "max-failures", Arg: "NUMBER", Added: true,
 		Help: "End the session when so many pieces have failed; those that are left stay unfinished. 0 to go on whatever fails; only the master does."})
 	g.Bool(&o.daemon, cli.Opt{Name: "daemon",

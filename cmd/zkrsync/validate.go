@@ -29,6 +29,10 @@ func (o *options) problem() error {
 		return wrong("destination", "Client can not be the source AND the destination")
 	case !o.source && !o.destination && !o.state && !o.pathsOnly:
 		return wrong("source", "cannot start without a role: give --source, --destination, --state or --pathsonly")
+	case o.master && o.noMaster:
+		return wrong("master", "cannot use --master together with --no-master")
+	case o.resume && (o.noMaster || o.inherit):
+		return wrong("resume", "cannot use --resume with --no-master or --inherit: whoever goes on with a run is its master")
 	case o.user == "":
 		return wrong("user", "cannot use an empty name of the ZooKeeper user")
 	case strings.Contains(o.user, ":"):
@@ -65,6 +69,8 @@ func (o *options) problem() error {
 		{"startport", int64(o.startPort), 1, 65535},
 		{"timeout", int64(o.timeout), 0, 1<<31 - 1},
 		{"stall", int64(o.stall), 0, 1<<31 - 1},
+		{"late-retries", int64(o.lateRetries), 0, 100},
+		{"session-timeout", int64(o.sessionTimeout), 1, 3600},
 		{"max-failures", int64(o.maxFailures), 0, 1<<31 - 1},
 		{"max-delete", int64(o.maxDelete), -1, 1<<31 - 1},
 		{"max_bytes", o.maxBytes, 0, 1<<63 - 1},

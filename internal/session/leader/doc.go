@@ -25,17 +25,26 @@
 // then the result stays in S/results, and its paths count as remaining. Where that is not to be had, as
 // the destination says so or has left, they are queued again. A pass is over when nothing waits.
 //
-// # Passes
+// # Phases
 //
-// A walk stamps each directory with its place, inode and ctime. The next one queues the directories
-// whose stamp it has not seen: those that are new, were moved here, or in which a name was made, removed
-// or changed. A directory made after its parent was listed would otherwise arrive empty; one that
-// vanished would stay at the destination. Where most directories have but another inode, their file
-// system gives inodes out as it likes, and they are left out of the stamps from then on. Below the depth
-// rsync lists directories itself, when it comes to them. What was newly mounted is not walked where
-// rsync may delete. There are at most three more walks; then come the deletions that ranges have left
-// over, and the groups of hard links that lie in several paths. A walk over which the base was away is
-// followed by another, and does not count.
+// A session goes through phases (phases.go), each of which begins when all queues are empty: walks, the
+// deletions that ranges have left over, a late round for what has failed, the groups of hard links that
+// lie in several paths. A walk stamps each directory with its place, inode and ctime. The next one queues
+// the directories whose stamp it has not seen: those that are new, were moved here, or in which a name
+// was made, removed or changed. A directory made after its parent was listed would otherwise arrive
+// empty; one that vanished would stay at the destination. Where most directories have but another inode,
+// their file system gives inodes out as it likes, and they are left out of the stamps from then on. Below
+// the depth rsync lists directories itself, when it comes to them. What was newly mounted is not walked
+// where rsync may delete. There are at most three walks after the first. One over which the base was
+// away is made again, and does not count.
+//
+// # Another leader
+//
+// Whatever a leader decides is in ZooKeeper before it is acted on: S/meta holds phase, cursor and numbers,
+// the nodes beside it what has failed, was cut or is left over (ledger.go, notes.go). So another source
+// can take over at any moment, also between any two writes (takeover.go); starting, resuming and taking
+// over differ only in what is found. A leader that has lost its ZooKeeper session gives way to one that
+// has taken over. The fence of zkclient keeps it from writing anything after that.
 //
 // # Other clients
 //

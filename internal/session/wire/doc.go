@@ -23,8 +23,8 @@
 //	destination  a client that serves its base path to the workers
 //	slot         one of a destination's concurrent runs
 //	base         the directory that a source sends, or into which a destination receives
-//	pass         what is queued between two moments at which all queues are empty: a walk, the
-//	             deletions that ranges left over, or the groups of hard links
+//	phase        what is queued between two moments at which all queues are empty: a walk, the
+//	             deletions that ranges left over, what has failed, or the groups of hard links
 //	epoch        the czxid of S/watch/ready: it tells one session of a name from the next
 //
 // # Znodes
@@ -33,7 +33,7 @@
 // kazoo, https://github.com/hpcugent/vsc-zk) are a wire format: names, flags, contents and the order
 // of operations are fixed, so that Go and Python clients can work in one session.
 //
-//	S/lock                      lock of the leader
+//	S/lock                      lock of the leader; [StandBy] marks who would take over
 //	S/watch/ready               "start", then "stop"
 //	S/parties/allsd|sources|dests  who is connected
 //	S/pathQueue                 entries for every source ("1_/data/a", "0_/data")
@@ -52,6 +52,10 @@
 //	                            agree on ([Terms]). Only the leader writes it, in
 //	                            the transactions that do what it tells of. It is void when its epoch
 //	                            is not that of S/watch/ready.
+//	S/failures, leftovers, deeper  notes of the leader for the next one: paths that have failed (JSON,
+//	                            [Failure]), directories in which something is to be deleted, and those
+//	                            whose entries were cut; named by a hash of the path
+//	S/parts                     sequential, JSON ([Part]): the leaders that the session has had
 //	S/place                     JSON ([Place]): what the leader's base is. It is made in the transaction
 //	                            that makes S/watch/ready, and void if its czxid is not the epoch.
 //	S/parties/ext               the clients that know the extensions
