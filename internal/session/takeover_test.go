@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
 
@@ -43,10 +45,10 @@ func (r *rig) manifold() func(*Config) {
 	}
 }
 
-// A leader can be lost at any of its writes, before or after it has reached ZooKeeper: another source leads the run to
+// A leader can be lost at any of its transactions, before or after it has reached ZooKeeper: another source leads the run to
 // the end that it would have had.
-func TestCrashAtEachWrite(t *testing.T) {
-	count := func(t *testing.T, at int, before bool) (writes int) {
+func TestCrashAtEachTransaction(t *testing.T) {
+	count := func(t *testing.T, at int, before bool) (multis int) {
 		r := newRigAlone(t)
 		options := r.manifold()
 		proxy := zktest.NewProxy(t, r.addr)
@@ -63,7 +65,7 @@ func TestCrashAtEachWrite(t *testing.T) {
 		resumes := func(c *Config) { c.Member.Zookeeper.SessionTimeout = 2 * time.Second }
 		slave, dest := r.source(2, options, resume, resumes, jobs(1)), r.destination(3)
 		if at > 0 {
-			r.until("the master has crashed, or done it with fewer writes", func() bool {
+			r.until("the master has crashed, or done it with fewer transactions", func() bool {
 				return proxy.Crashed() || strings.Contains(r.log.String(), " event=end ")
 			})
 			master.stop(errStopped)
@@ -96,18 +98,17 @@ func TestCrashAtEachWrite(t *testing.T) {
 		if t.Failed() {
 			t.Logf("log:\n%s", r.log)
 		}
-		_, writes = proxy.Requests()
-		return writes
+		return proxy.Multis()
 	}
-	writes := count(t, 0, false)
-	t.Logf("%d writes", writes)
-	if writes < 20 {
-		t.Fatalf("a session has only %d writes", writes)
+	multis := count(t, 0, false)
+	t.Logf("%d transactions", multis)
+	if multis < 15 {
+		t.Fatalf("a session has only %d transactions", multis)
 	}
 	// They wait most of the time, for ZooKeeper to see that a client is gone.
 	var points errgroup.Group
 	points.SetLimit(24)
-	for at := 1; at <= writes; at++ {
+	for at := 1; at <= multis; at++ {
 		for name, before := range map[string]bool{"before": true, "after": false} {
 			points.Go(func() error {
 				t.Run(fmt.Sprintf("%s %d", name, at), func(t *testing.T) { count(t, at, before) })
@@ -116,4 +117,129 @@ func TestCrashAtEachWrite(t *testing.T) {
 		}
 	}
 	points.Wait()
+}
+
+// A master that is asked to end hands the run over at once: nobody else notices, and the account goes on, in two reports.
+func TestMasterHandsOver(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.slowEnd()
+	r.rest()
+	dir := t.TempDir()
+	reports := func(n int) func(*Config) {
+		return func(c *Config) { c.Leader.Report = filepath.Join(dir, fmt.Sprint(n)) }
+	}
+	ending, ask := asked()
+	master := r.queued(ending, reports(1))
+	begun := r.slowEndLast()
+	slave, dest := r.source(2, slow, reports(2)), r.destination(3)
+	begun()
+	ask()
+	if err := r.wait(master); !errors.Is(err, errStopped) || errors.Is(err, wire.ErrIncomplete) {
+		t.Errorf("error %v, want the cause, and no word of what is not done", err)
+	}
+	r.finish(slave, dest)
+	r.identical()
+	r.left()
+	r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ", " event=handed-over", " event=took-over source=127.0.0.2:", " event=parts ")
+	told := map[string]int{}
+	for n := 1; n <= 2; n++ {
+		lines := strings.Split(strings.TrimSpace(r.read(filepath.Join(dir, fmt.Sprint(n)))), "\n")
+		for _, line := range lines {
+			if _, path, ok := strings.Cut(line, `"path":"`); ok {
+				path, _, _ = strings.Cut(path, `"`)
+				told[path]++
+			}
+		}
+	}
+	if len(told) != 10 {
+		t.Errorf("%d paths are in the reports, want 10: %v", len(told), told)
+	}
+}
+
+// A master that is stopped for longer than its ZooKeeper session lasts does no harm when it goes on: it works under the
+// one that has taken over.
+func TestMasterThatWasCutOff(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.slowEnd()
+	r.rest()
+	proxy := zktest.NewProxy(t, r.addr)
+	master := r.queued(jobs(1), slow, func(c *Config) {
+		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
+	})
+	slave := r.source(2, slow)
+	r.waitFor(" sources=2 destinations=0") // the master has seen it
+	proxy.Stall()
+	r.waitFor("event=took-over source=127.0.0.2:")
+	proxy.Heal()
+	r.waitFor("event=session-lost")
+	r.finish(r.destination(3), slave, master)
+	r.identical()
+	r.left()
+	r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
+}
+
+// Who may be the master, and who rather.
+func TestWhoTakesOver(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.rest()
+	master := r.queued()
+	never, others, first := r.source(2, noMaster), r.source(3), r.source(4, func(c *Config) { c.Master = true })
+	zk := r.zk()
+	r.until("the one that comes first stands by", func() bool {
+		names, err := zk.Children(t.Context(), r.tree().Party(wire.PartyMasters))
+		return err == nil && len(names) == 1
+	})
+	r.until("the master has seen all", func() bool {
+		return strings.Contains(r.log.String(), " sources=3 destinations=0")
+	})
+	master.stop(errStopped)
+	if err := r.wait(master); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	r.waitFor("event=took-over")
+	r.finish(r.destination(5), never, others, first)
+	r.identical()
+	if log := r.log.String(); strings.Contains(log, "event=took-over source=127.0.0.2:") {
+		t.Errorf("the one that never leads has taken over; log:\n%s", log)
+	}
+}
+
+// A run that a Python master has left is gone on with: its queue first, then the whole tree.
+func TestResumeOfAPythonRun(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.rest()
+	python := r.zk()
+	for _, queue := range []string{r.tree().PathQueue(), r.tree().CompletedQueue(), r.tree().FailedQueue(), r.tree().DestQueue(), r.tree().OutputQueue()} {
+		r.must(python.Queue(queue).Ensure(t.Context()))
+	}
+	_, err := python.CreatePath(t.Context(), r.tree().Ready(), []byte(wire.Start), zkclient.Persistent)
+	r.must(err)
+	r.must(python.Queue(r.tree().PathQueue()).Put(t.Context(), zkclient.DefaultPriority, []byte("1_"+r.path("dir000/dir000")), []byte("0_"+r.path("dir000"))))
+	r.must(python.Queue(r.tree().CompletedQueue()).Put(t.Context(), zkclient.DefaultPriority, []byte("1_"+r.path("dir001/dir000"))))
+	python.Close()
+	r.finish(r.source(1, resume, jobs(1)), r.destination(2))
+	r.identical()
+	r.left()
+	r.logged(" event=end completed=13 failed=0 vanished=0 changed=0 unfinished=0 ")
+}
+
+// What has failed is tried once more when all else is done, and then counts as it ended last.
+func TestLateRound(t *testing.T) {
+	r := newRig(t)
+	r.brokenAt("b")
+	r.rest()
+	again := r.when("event=late-round", func() {
+		r.must(syscall.Mount("", filepath.Join(r.dst, "b"), "", syscall.MS_BIND|syscall.MS_REMOUNT, ""))
+	})
+	failed := filepath.Join(t.TempDir(), "failed")
+	r.finish(r.source(1, again, jobs(1), depth1, func(c *Config) { c.Leader.LateRetries, c.Leader.Failed = 1, failed }), r.destination(2))
+	r.identical()
+	r.logged(" event=end completed=6 failed=0 vanished=0 changed=0 unfinished=0 ")
+	if left := r.read(failed); left != "" {
+		t.Errorf("--failed has %q", left)
+	}
 }

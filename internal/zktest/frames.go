@@ -14,7 +14,7 @@ type requests struct {
 
 // follow counts the requests whose head ends in b: those that read (a sync too), and those that
 // change something.
-func (f *requests) follow(b []byte) (reads, writes int) {
+func (f *requests) follow(b []byte) (reads, writes, multis int) {
 	for len(b) > 0 {
 		if f.skip > 0 {
 			n := min(f.skip, len(b))
@@ -33,13 +33,16 @@ func (f *requests) follow(b []byte) (reads, writes int) {
 			switch binary.BigEndian.Uint32(f.head[8:]) {
 			case 1, 2, 5, 7, 14: // create, delete, setData, setACL, multi
 				writes++
+				if binary.BigEndian.Uint32(f.head[8:]) == 14 {
+					multis++
+				}
 			case 3, 4, 6, 8, 9, 12: // exists, getData, getACL, getChildren, sync, getChildren2
 				reads++
 			}
 		}
 		f.greeted = true
 	}
-	return reads, writes
+	return reads, writes, multis
 }
 
 // replies follows what a server sends: frames of length, xid (-1: the event of a watch), and what

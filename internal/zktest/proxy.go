@@ -21,7 +21,8 @@ type Proxy struct {
 	accepting chan struct{} // closed when nobody accepts any more; nil while it refuses
 	reads     int
 	writes    int
-	last      int // the write after which a crash comes; 0: none does
+	multis    int
+	last      int // the Multi at which a crash comes; 0: none does
 	before    bool
 	pairs     map[*pair]bool
 }
@@ -96,19 +97,26 @@ func (p *Proxy) HoldWrites() { p.set(holdingWrites) }
 // SwallowEvents keeps the events of watches from the client. All else passes.
 func (p *Proxy) SwallowEvents() { p.set(swallowingEvents) }
 
-// CrashAt has the connections end, for ever, with so many writes: with before that one does not reach the
-// server, else it does, and its reply is lost.
-func (p *Proxy) CrashAt(writes int, before bool) {
+// CrashAt has nothing pass any more, for ever, from a Multi on: with before that does not reach the server, else
+// it does, and its reply is lost.
+func (p *Proxy) CrashAt(multi int, before bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last, p.before = writes, before
+	p.last, p.before = multi, before
+}
+
+// Multis counts the transactions of several operations, as Requests does.
+func (p *Proxy) Multis() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.multis
 }
 
 // Crashed tells whether it has come to that.
 func (p *Proxy) Crashed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.last > 0 && p.writes >= p.last
+	return p.last > 0 && p.multis >= p.last
 }
 
 // Swallowing says whether there is a connection that has lost a request or a reply, or is about to,
@@ -280,11 +288,12 @@ func (p *Proxy) reply(pr *pair, b []byte) []byte {
 func (p *Proxy) request(pr *pair, b []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	reads, writes := pr.requests.follow(b)
+	reads, writes, multis := pr.requests.follow(b)
 	p.reads += reads
 	p.writes += writes
-	if p.last > 0 && p.writes >= p.last {
-		pr.harmed, pr.mute = true, p.before || p.writes-writes >= p.last
+	p.multis += multis
+	if p.last > 0 && p.multis >= p.last {
+		pr.harmed, pr.mute = true, p.before || p.multis-multis >= p.last
 	}
 	switch {
 	case p.mode == swallowingRequests || p.mode == losingWrites && writes > 0:

@@ -216,31 +216,38 @@ func (l *Leader) claim(ctx context.Context, m *member.Member) error {
 	return nil
 }
 
-// handOver leaves the session to a source that stands by, if there is one.
-func (l *Leader) handOver(ctx context.Context, m *member.Member) (handed bool, err error) {
+// someStandBy tells whether a source would take over.
+func (l *Leader) someStandBy(ctx context.Context, m *member.Member) (bool, error) {
 	names, err := m.Children(ctx, m.Tree.Lock())
 	if err != nil {
 		return false, fmt.Errorf("cannot look who stands by: %w", err)
 	}
 	for _, name := range names {
-		data, _, ok, err := m.Read(ctx, m.Tree.Lock()+"/"+name)
+		data, stat, ok, err := m.Read(ctx, m.Tree.Lock()+"/"+name)
 		if err != nil {
-			return false, err
+			return false, fmt.Errorf("cannot look who stands by: %w", err)
 		}
-		if !ok || string(data) != wire.StandBy {
-			continue
+		if ok && string(data) == wire.StandBy && stat.EphemeralOwner != m.ZK.SessionID() {
+			return true, nil
 		}
-		if l.feed != nil {
-			l.feed.close()
-		}
-		if err := l.ledger.update(ctx, m, func(*wire.Meta) {}); err != nil { // so that one that has just come knows of this leader
-			return false, err
-		}
-		l.report.leave()
-		l.log().Warn("Another source takes over: the run goes on", "event", "handed-over")
-		return true, fmt.Errorf("%w: the run goes on under another master", context.Cause(l.ending))
 	}
 	return false, nil
+}
+
+// handOver leaves the session to a source that stands by, if there is one.
+func (l *Leader) handOver(ctx context.Context, m *member.Member) (handed bool, err error) {
+	if handed, err = l.someStandBy(ctx, m); err != nil || !handed {
+		return false, err
+	}
+	if l.feed != nil {
+		l.feed.close()
+	}
+	if err := l.ledger.update(ctx, m, func(*wire.Meta) {}); err != nil { // so that one that has just come knows of this leader
+		return false, err
+	}
+	l.report.leave()
+	l.log().Warn("Another source takes over: the run goes on", "event", "handed-over")
+	return true, fmt.Errorf("%w: the run goes on under another master", context.Cause(l.ending))
 }
 
 // suspend leaves the session as it is, for whoever goes on with it, when all others have left.
@@ -266,20 +273,8 @@ func (l *Leader) suspend(ctx context.Context, m *member.Member, lock *zkclient.L
 // might find no session.
 func (l *Leader) seeOff(ctx context.Context, m *member.Member) error {
 	for until := time.Now().Add(l.client.Timing.Settle); time.Now().Before(until); {
-		left := false
-		names, err := m.Children(ctx, m.Tree.Lock())
-		if err != nil {
+		if some, err := l.someStandBy(ctx, m); err != nil || !some {
 			return err
-		}
-		for _, name := range names {
-			data, _, ok, err := m.Read(ctx, m.Tree.Lock()+"/"+name)
-			if err != nil {
-				return err
-			}
-			left = left || ok && string(data) == wire.StandBy
-		}
-		if !left {
-			return nil
 		}
 		if err := zkclient.Sleep(ctx, 10*time.Millisecond); err != nil {
 			return err
