@@ -10,8 +10,7 @@ func childEnviron(environ []string) []string {
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")
 		switch {
-		case name == "RSYNC_PROXY", name == "RSYNC_CONNECT_PROG":
-		case strings.HasPrefix(name, "RSYNC_"), strings.HasPrefix(name, "LC_"), name == "LANGUAGE":
+		case strings.HasPrefix(name, "RSYNC_"), strings.HasPrefix(name, "ZKRSYNC_"), strings.HasPrefix(name, "LC_"), name == "LANGUAGE":
 			continue
 		}
 		kept = append(kept, entry)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"vsc-zk/internal/getent"
@@ -185,7 +186,7 @@ func ask(ctx context.Context, name string, args ...string) (said, problem string
 	cmd := exec.Command(name, args...)
 	cmd.Env = childEnviron(os.Environ())
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	p, err := startProcess(cmd, false, defaultStopGrace)
+	p, err := startProcess(cmd, ending{signal: syscall.SIGTERM})
 	if err != nil {
 		return "", "", startError(name, err)
 	}
