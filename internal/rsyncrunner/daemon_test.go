@@ -41,7 +41,7 @@ func TestDaemonLife(t *testing.T) {
 	if files, _ := os.ReadDir(dir); len(files) != 0 {
 		t.Errorf("%v left", files)
 	}
-	if text := out.String(); !strings.Contains(text, "rsync to zkrs-test/") || !strings.Contains(text, "module-list request") {
+	if text := out.String(); !strings.Contains(text, "rsync allowed access on module zkrs-test") || !strings.Contains(text, "module-list request") {
 		t.Errorf("log %q", text)
 	}
 }

@@ -5,6 +5,7 @@ package rsyncrunner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -96,7 +97,11 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	}
 	watched, unwatch := p.watchStall(ctx, s.Stall, job.Far)
 	defer unwatch()
-	if err := p.wait(watched); err != nil {
+	err = p.wait(watched)
+	if errors.Is(err, errFarStalled) {
+		return Result{Code: codeTimeout, FarStalled: true, Errors: []string{err.Error()}, Deleted: -1, Duration: time.Since(start)}, nil
+	}
+	if err != nil {
 		return Result{}, fmt.Errorf("cannot finish sending to %s: %w", job.URL, err)
 	}
 	stdout.flush()

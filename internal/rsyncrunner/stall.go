@@ -17,8 +17,8 @@ type Far interface {
 	Untaken() time.Duration // for how long bytes have waited that it does not take
 }
 
-// ErrFarStalled is the end of an rsync whose other end has taken nothing for too long.
-var ErrFarStalled = errors.New("the other end takes nothing")
+// errFarStalled is the end of an rsync whose other end has taken nothing for too long.
+var errFarStalled = errors.New("the other end takes nothing")
 
 // ErrStalled is the end of an rsync in which nothing has moved for too long: it was stopped, or hangs
 // below a file server that does not answer.
@@ -27,7 +27,7 @@ var ErrStalled = errors.New("nothing has moved in rsync")
 // watchStall returns a context that ends with ErrStalled when no process of the group has moved for
 // so long: none has read or written a byte, made a system call, or was given the processor. One that
 // waits for its other end wakes up every minute at least. If what is known of that, if anything is, says that
-// it takes nothing, it is ErrFarStalled. 0: no bound.
+// it takes nothing, it is errFarStalled. 0: no bound.
 func (p *process) watchStall(ctx context.Context, stall time.Duration, far Far) (context.Context, func()) {
 	if stall <= 0 {
 		return ctx, func() {}
@@ -55,7 +55,7 @@ func (p *process) watchStall(ctx context.Context, stall time.Duration, far Far) 
 			}
 			switch {
 			case untaken >= stall:
-				cancel(fmt.Errorf("%w for %v", ErrFarStalled, stall))
+				cancel(fmt.Errorf("%w for %v", errFarStalled, stall))
 				return
 			case now != last:
 				last, since = now, time.Now()

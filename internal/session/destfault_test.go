@@ -161,7 +161,7 @@ func TestStrangerOnThePort(t *testing.T) {
 	}
 	_, err = zk.CreatePath(t.Context(), r.tree().PortMap("127.0.0.1:1"), strconv.AppendInt(nil, int64(port), 10), zkclient.Ephemeral)
 	r.must(err)
-	r.must(zk.Queue(r.tree().DestQueue()).Put(t.Context(), zkclient.DefaultPriority, wire.Dest{Port: port, Whoami: "127.0.0.1:1"}.Encode()))
+	r.must(zk.Queue(r.tree().ExtDestQueue()).Put(t.Context(), zkclient.DefaultPriority, wire.Dest{Port: port, Whoami: "127.0.0.1:1"}.Encode()))
 
 	slave := r.source(2, quick)
 	aside := "event=set-aside destination=127.0.0.1:1 seconds=2"
@@ -310,7 +310,7 @@ func TestDestinationOffersItselfAgain(t *testing.T) {
 	master := r.queued()
 	dest := r.destination(2, func(c *Config) { c.Member.Timing.SetAside = 300 * time.Millisecond })
 	r.waitFor("Added destination")
-	entry, err := r.zk().Queue(r.tree().DestQueue()).Take(t.Context())
+	entry, err := r.zk().Queue(r.tree().ExtDestQueue()).Take(t.Context())
 	r.must(err)
 	begin := time.Now()
 	r.must(entry.Consume(t.Context()))
@@ -338,7 +338,7 @@ func TestSlaveWithoutRsync(t *testing.T) {
 	master := r.queued()
 	dest := r.destination(2)
 	r.waitFor("Added destination")
-	held, err := r.zk().Queue(r.tree().DestQueue()).Take(t.Context())
+	held, err := r.zk().Queue(r.tree().ExtDestQueue()).Take(t.Context())
 	r.must(err)
 	slave := r.source(3)
 	r.waitFor("event=no-destination")

@@ -266,7 +266,7 @@ func TestNoRoomForSomePaths(t *testing.T) {
 	dests := []*running{r.start(Destination, r.config(2, narrow))}
 	slave := r.source(4, oneByOne)
 	r.until("the slave holds it", func() bool {
-		stat, _, err := r.zk().Exists(t.Context(), r.tree().DestQueue()+"/taken")
+		stat, _, err := r.zk().Exists(t.Context(), r.tree().ExtDestQueue()+"/taken")
 		return err == nil && stat.NumChildren == 1
 	})
 	dests = append(dests, r.destination(3))

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -217,6 +219,36 @@ func (c *Client) WatchData(ctx context.Context, path string, fn func(data []byte
 			} else {
 				fn(nil, Stat{}, false)
 			}
+		}
+		if err := c.wait(ctx, turn, nil, now.w, nil); err != nil {
+			return c.fail("watch", path, err)
+		}
+	}
+}
+
+// WatchChildren calls fn, in this goroutine, with the names of the children of path now and after each
+// change of these; there are none while there is no such node. For the rest as [Client.WatchData].
+func (c *Client) WatchChildren(ctx context.Context, path string, fn func(names []string)) error {
+	type state struct {
+		names []string
+		w     *watch
+	}
+	for first, last := true, ""; ; first = false {
+		turn := c.reconnected()
+		now, err := await(ctx, c, func() (s state, err error) {
+			s.names, s.w, err = c.childrenW(ctx, path)
+			if errors.Is(err, ErrNoNode) || errors.Is(err, ErrNoAuth) {
+				_, _, s.w, err = c.existsW(ctx, path)
+			}
+			return s, err
+		}, nil)
+		if err != nil {
+			return c.fail("watch", path, err)
+		}
+		slices.Sort(now.names)
+		if names := strings.Join(now.names, "/"); first || names != last || now.w.has() {
+			last = names
+			fn(now.names)
 		}
 		if err := c.wait(ctx, turn, nil, now.w, nil); err != nil {
 			return c.fail("watch", path, err)

@@ -104,7 +104,7 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 	}
 	for _, path := range []string{
 		m.Tree.PathQueue(), m.Tree.ExtQueue(), m.Tree.CompletedQueue(),
-		m.Tree.FailedQueue(), m.Tree.OutputQueue(), m.Tree.DestQueue(),
+		m.Tree.FailedQueue(), m.Tree.OutputQueue(), m.Tree.DestQueue(), m.Tree.ExtDestQueue(),
 	} {
 		if err := m.ZK.Queue(path).Ensure(ctx); err != nil {
 			return err

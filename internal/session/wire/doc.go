@@ -66,8 +66,9 @@
 //	S/idle                      an ephemeral node for each job that has a destination and no work
 //	S/slots/<whoami>            ephemeral, decimal: how often a destination should be in S/destQueue;
 //	                            missing: once
-//	S/keys/<whoami>             ephemeral, JSON ([Key]): the name by which Go sources ask a Go destination
-//	                            for its module, so that no other daemon on its port is taken for it
+//	S/keys/<whoami>             ephemeral, JSON ([Key]): the certificate by which a client is known at the
+//	                            other end of a link, and how bytes travel to a destination
+//	S/extDestQueue              as S/destQueue, for destinations that only Go sources can use
 //	S/links                     JSON ([LinkGroup]): hard links that lead out of their path
 //	S/claims/<inode>            empty: somebody sends the first name of a file whose names lie in
 //	                            several paths; the others are for the pass of the hard links

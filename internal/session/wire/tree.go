@@ -84,7 +84,9 @@ func (t Tree) Ended() string               { return t.root + "/watch" }
 func (t Tree) Sync() string                { return t.root + "/sync" }
 func (t Tree) AllSynced() string           { return t.root + "/synced" }
 func (t Tree) Synced(whoami string) string { return t.AllSynced() + "/" + whoami }
-func (t Tree) Key(whoami string) string    { return t.root + "/keys/" + whoami }
+func (t Tree) ExtDestQueue() string        { return t.root + "/extDestQueue" }
+func (t Tree) Keys() string                { return t.root + "/keys" }
+func (t Tree) Key(whoami string) string    { return t.Keys() + "/" + whoami }
 func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami }
 
 // Lasting are the znodes that the clean-up leaves, but for those of single clients.
@@ -99,8 +101,8 @@ func (t Tree) Lasting() []string {
 // OfSession are the znodes that the clean-up removes, beside the watch node.
 func (t Tree) OfSession() []string {
 	return []string{
-		t.DestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
+		t.DestQueue(), t.ExtDestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
 		t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
-		t.root + "/slots", t.root + "/keys", t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
+		t.root + "/slots", t.Keys(), t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
 	}
 }
