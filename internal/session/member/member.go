@@ -169,14 +169,9 @@ func (m *Member) Publish(ctx context.Context, path string, data []byte) error {
 	}
 }
 
-// PublishKey says by what this client is known at the other end of a link. Whoever can make such a node is
-// in, so nobody else may have a right to.
+// PublishKey says by what this client is known at the other end of a link.
 func (m *Member) PublishKey(ctx context.Context, key wire.Key) error {
-	err := m.Publish(ctx, m.Tree.Key(m.Client.Whoami), key.Encode())
-	if err == nil {
-		err = m.CheckNode(ctx, m.Tree.Keys())
-	}
-	if err != nil {
+	if err := m.Publish(ctx, m.Tree.Key(m.Client.Whoami), key.Encode()); err != nil {
 		return fmt.Errorf("cannot publish the key of this client: %w", err)
 	}
 	return nil

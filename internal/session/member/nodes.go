@@ -3,7 +3,6 @@
 package member
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,16 +48,6 @@ func (m *Member) checkNodes(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// CheckNode is an error if somebody else has rights on a node of the session.
-func (m *Member) CheckNode(ctx context.Context, node string) error {
-	above, err := m.ZK.GetACL(ctx, wire.Base)
-	if err != nil && !errors.Is(err, zkclient.ErrNoNode) && !errors.Is(err, zkclient.ErrNoAuth) {
-		return fmt.Errorf("cannot look at who may use the sessions: %w", err)
-	}
-	problem, err := m.checkNode(ctx, node, above)
-	return cmp.Or(err, problem)
 }
 
 // checkNode looks at one node; a problem is what is wrong with it.

@@ -95,7 +95,7 @@ func (t Tree) Lasting() []string {
 	for _, p := range []string{PartyAll, PartySources, PartyDests, PartyExt} {
 		nodes = append(nodes, t.Party(p))
 	}
-	return append(nodes, t.root+"/usedports", t.root+"/portmap", t.root+"/dests")
+	return append(nodes, t.root+"/usedports", t.root+"/portmap", t.root+"/dests", t.Keys())
 }
 
 // OfSession are the znodes that the clean-up removes, beside the watch node.
@@ -103,6 +103,6 @@ func (t Tree) OfSession() []string {
 	return []string{
 		t.DestQueue(), t.ExtDestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
 		t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
-		t.root + "/slots", t.Keys(), t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
+		t.root + "/slots", t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
 	}
 }
