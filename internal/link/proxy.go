@@ -29,6 +29,7 @@ type Proxy struct {
 	listener net.Listener
 	limit    *shaper // of all that is sent
 	sent     atomic.Int64
+	links    atomic.Int64 // at work
 
 	life   context.Context
 	cancel context.CancelFunc
@@ -70,6 +71,9 @@ func (p *Proxy) SetRate(bytes int64) { p.limit.set(bytes) }
 
 // Sent is how much all connections have sent together.
 func (p *Proxy) Sent() int64 { return p.sent.Load() }
+
+// Links is how many links carry something now.
+func (p *Proxy) Links() int { return int(p.links.Load()) }
 
 // Held is for how long connections have waited for the bound since the last call, all together.
 func (p *Proxy) Held() time.Duration { return p.limit.waited() }
@@ -175,6 +179,8 @@ func (p *Proxy) serve(conn *net.TCPConn) {
 		out.Close()
 		return
 	}
+	p.links.Add(1)
+	defer p.links.Add(-1)
 	if err := carry(c.ctx, conn, out, &c.Counters, p.limit, func() {}); err != nil && c.ctx.Err() == nil {
 		_ = c.fail(fmt.Errorf("cannot go on sending to %s: %w", c.target.Addr, err))
 	}

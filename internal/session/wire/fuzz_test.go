@@ -157,3 +157,15 @@ func FuzzNumber(f *testing.F) {
 	f.Add([]byte("-1"))
 	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeNumber), EncodeNumber) })
 }
+
+func FuzzUse(f *testing.F) {
+	f.Add(Use{Rate: 7, Links: 2, Held: true}.Encode())
+	f.Add([]byte(`{"rate":-1}`))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeUse), Use.Encode) })
+}
+
+func FuzzShares(f *testing.F) {
+	f.Add(Shares{Epoch: 7, Rates: map[string]int64{"h:1": 5}}.Encode())
+	f.Add([]byte("{}"))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeShares), Shares.Encode) })
+}

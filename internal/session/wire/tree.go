@@ -87,6 +87,10 @@ func (t Tree) Synced(whoami string) string { return t.AllSynced() + "/" + whoami
 func (t Tree) ExtDestQueue() string        { return t.root + "/extDestQueue" }
 func (t Tree) Keys() string                { return t.root + "/keys" }
 func (t Tree) Key(whoami string) string    { return t.Keys() + "/" + whoami }
+func (t Tree) BwLimit() string             { return t.root + "/bwlimit" }
+func (t Tree) Shares() string              { return t.root + "/shares" }
+func (t Tree) Rates() string               { return t.root + "/rates" }
+func (t Tree) Rate(whoami string) string   { return t.Rates() + "/" + whoami }
 func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami }
 
 // Lasting are the znodes that the clean-up leaves, but for those of single clients.
@@ -103,6 +107,6 @@ func (t Tree) OfSession() []string {
 	return []string{
 		t.DestQueue(), t.ExtDestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
 		t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
-		t.root + "/slots", t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
+		t.root + "/slots", t.BwLimit(), t.Shares(), t.Rates(), t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
 	}
 }

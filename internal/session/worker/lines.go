@@ -27,6 +27,8 @@ type Lines struct {
 
 func (l Lines) publish(context.Context, *member.Member) error { return nil }
 
+func (l Lines) shape(context.Context, *member.Member) {}
+
 // judge is satisfied with any destination that can be reached.
 func (l Lines) judge(*member.Member) pool.Judge {
 	return pool.Judge{

@@ -20,6 +20,8 @@ type Transport interface {
 	publish(context.Context, *member.Member) error
 	// judge says what is known of destinations that the protocol does not tell.
 	judge(*member.Member) pool.Judge
+	// shape keeps what is sent within this source's share of the bandwidth until ctx ends.
+	shape(context.Context, *member.Member)
 	// problem says why nothing can be sent now, nil if it can.
 	problem() error
 	// turns is an error if the source is away. Between two calls with the same number it was there all the

@@ -99,6 +99,8 @@ func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready
 		case <-waiting.Done():
 		}
 	})
+	var shaping sync.WaitGroup
+	defer shaping.Wait()
 	broken, end := context.WithCancel(ctx)
 	defer end()
 	m.Background(func() {
@@ -108,6 +110,7 @@ func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready
 		case <-broken.Done():
 		}
 	})
+	shaping.Go(func() { w.transport.shape(broken, m) })
 	flushed := make(chan struct{})
 	m.Background(func() {
 		defer close(flushed)
