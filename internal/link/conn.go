@@ -4,6 +4,7 @@ package link
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"sync"
@@ -69,10 +70,10 @@ const chunk = 256 << 10
 
 // carry moves bytes both ways until both directions have ended or one has failed, and closes both
 // connections. Each end that closes its writing has that passed on. Between TCP sockets the kernel moves
-// them (splice). ended is called when nothing more comes from the source.
-func carry(ctx context.Context, source, destination io.ReadWriteCloser, counters *Counters, limit *shaper, ended func()) error {
+// them (splice).
+func carry(ctx context.Context, source, destination io.ReadWriteCloser, counters *Counters, limit *shaper) error {
 	counters.touch()
-	stop := context.AfterFunc(ctx, func() { source.Close(); destination.Close() })
+	stop := context.AfterFunc(ctx, func() { abort(source); abort(destination) })
 	defer stop()
 	defer source.Close()
 	defer destination.Close()
@@ -87,10 +88,7 @@ func carry(ctx context.Context, source, destination io.ReadWriteCloser, counters
 			destination.Close()
 		}
 	}
-	wait.Go(func() {
-		one(0, destination, source, counters.sent, &counters.offered, limit)
-		ended()
-	})
+	wait.Go(func() { one(0, destination, source, counters.sent, &counters.offered, limit) })
 	wait.Go(func() { one(1, source, destination, counters.received, new(atomic.Int64), nil) })
 	wait.Wait()
 	if ctx.Err() != nil {
@@ -100,6 +98,17 @@ func carry(ctx context.Context, source, destination io.ReadWriteCloser, counters
 		return errs[0]
 	}
 	return errs[1]
+}
+
+// abort closes a connection in such a way that the other end notices at once, whatever it has not taken yet.
+func abort(conn io.Closer) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	conn.Close()
 }
 
 // pump moves bytes one way until their end. waits is since when some are being written.

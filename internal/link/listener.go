@@ -276,13 +276,20 @@ func (l *Listener) meetLink(conn *net.TCPConn, proven func()) {
 		l.cfg.Logger.Error(fmt.Sprintf("cannot serve a connection: %v", err), "error", err)
 		return
 	}
-	serving, end := context.WithCancel(ctx)
-	defer end()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		l.cfg.Logger.Error(fmt.Sprintf("cannot serve a connection: %v", err), "error", err)
+		return
+	}
+	copied := -1
+	if e := raw.Control(func(fd uintptr) { copied, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); e != nil || err != nil {
+		l.cfg.Logger.Error(fmt.Sprintf("cannot serve a connection: %v", errors.Join(e, err)), "error", errors.Join(e, err))
+		return
+	}
+	defer unix.Close(copied)
 	var carrying sync.WaitGroup
-	carrying.Go(func() {
-		_ = carry(ctx, secure, near, &Counters{}, nil, func() { time.AfterFunc(goodbye, end) })
-	})
-	l.serve(serving, far)
+	carrying.Go(func() { _ = carry(ctx, secure, near, &Counters{}, nil) })
+	l.serve(ctx, far, copied)
 	far.Close()
 	carrying.Wait()
 }
@@ -348,23 +355,7 @@ func (l *Listener) serveTCP(ctx context.Context, conn *net.TCPConn) {
 	defer file.Close()
 	_ = unix.SetNonblock(int(file.Fd()), false)
 	conn.Close() // the other copy is at work
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		l.cfg.Logger.Error(fmt.Sprintf("cannot serve a connection: %v", err), "error", err)
-		return
-	}
-	defer unix.Close(pipe[0])
-	serving, end := context.WithCancel(ctx)
-	defer end()
-	var watching sync.WaitGroup
-	defer watching.Wait()
-	defer unix.Close(pipe[1])
-	watching.Go(func() {
-		if awaitHangup(int(file.Fd()), pipe[0]) {
-			time.AfterFunc(goodbye, end)
-		}
-	})
-	l.serve(serving, file)
+	l.serve(ctx, file, int(file.Fd()))
 }
 
 // awaitHangup returns true when the other end of a connection is closed, false when that of stop is.
@@ -379,8 +370,25 @@ func awaitHangup(conn, stop int) bool {
 	}
 }
 
-func (l *Listener) serve(ctx context.Context, file *os.File) {
-	if err := l.cfg.Serve(ctx, file); err != nil && ctx.Err() == nil {
+// serve has a connection served until it ends, or the other end of conn is closed.
+func (l *Listener) serve(ctx context.Context, file *os.File, conn int) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		l.cfg.Logger.Error(fmt.Sprintf("cannot serve a connection: %v", err), "error", err)
+		return
+	}
+	defer unix.Close(pipe[0])
+	serving, end := context.WithCancel(ctx)
+	defer end()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer unix.Close(pipe[1])
+	watching.Go(func() {
+		if awaitHangup(conn, pipe[0]) {
+			time.AfterFunc(goodbye, end)
+		}
+	})
+	if err := l.cfg.Serve(serving, file); err != nil && serving.Err() == nil {
 		l.cfg.Logger.Debug(fmt.Sprintf("a connection has ended: %v", err), "error", err)
 	}
 }

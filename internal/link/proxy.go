@@ -116,12 +116,12 @@ func (c *Conn) Environ() string {
 	return fmt.Sprintf("RSYNC_PROXY=run:%s@%s", c.token, c.proxy.listener.Addr())
 }
 
-// Close cuts the link.
+// Close cuts the link, unless it ends by itself at once, as it does when its rsync has ended well.
 func (c *Conn) Close() {
 	c.proxy.mu.Lock()
 	delete(c.proxy.conns, c.token)
 	c.proxy.mu.Unlock()
-	c.cancel(nil)
+	time.AfterFunc(goodbye, func() { c.cancel(nil) })
 }
 
 // Err is why the link could not be made or has broken; nil if neither.
@@ -181,7 +181,7 @@ func (p *Proxy) serve(conn *net.TCPConn) {
 	}
 	p.links.Add(1)
 	defer p.links.Add(-1)
-	if err := carry(c.ctx, conn, out, &c.Counters, p.limit, func() {}); err != nil && c.ctx.Err() == nil {
+	if err := carry(c.ctx, conn, out, &c.Counters, p.limit); err != nil && c.ctx.Err() == nil {
 		_ = c.fail(fmt.Errorf("cannot go on sending to %s: %w", c.target.Addr, err))
 	}
 }

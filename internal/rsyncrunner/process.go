@@ -128,6 +128,7 @@ func (p *process) terminate() {
 	if !p.gone && !p.stopping {
 		p.stopping = true
 		p.kill(p.end.signal)
+		p.kill(syscall.SIGCONT) // one that was stopped tidies up, too
 	}
 }
 

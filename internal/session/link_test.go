@@ -70,7 +70,7 @@ func TestStrangersAtADestination(t *testing.T) {
 	for name, mode := range map[string]func(*Config){"tls": func(*Config) {}, "plain": plainLink} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			r.oneBig(600_000)
+			r.oneBig(2_000_000)
 			master := r.queued(bounded(200_000), depth1)
 			dest := r.destination(2, mode, func(c *Config) { c.Destination.Slots = 3 })
 			r.waitFor("Added destination")
@@ -130,6 +130,8 @@ func TestStrangersAtADestination(t *testing.T) {
 			if _, err := os.Lstat(inside); err == nil {
 				t.Error("a stranger has written")
 			}
+			_, err = r.zk().Set(t.Context(), r.tree().BwLimit(), []byte("0"), -1)
+			r.must(err)
 			r.finish(slave, dest, master)
 			r.identical()
 			r.logged("event=refused", "2 completed, 0 failed")
@@ -240,6 +242,7 @@ func TestUnfitDestinations(t *testing.T) {
 	if n := r.sent(""); n > 0 {
 		t.Errorf("%d paths were sent", n)
 	}
+	python.Close()
 	fit := r.destination(4)
 	r.finish(slave, fit, plain, master)
 	r.identical()
