@@ -68,7 +68,7 @@ func (c Config) checkDestination(ctx context.Context, whoami string) error {
 			return leader.BadValue("bind", c.Destination.Bind, err)
 		}
 		if err != nil {
-			return leader.BadValue("rsyncport", strconv.Itoa(c.Destination.Port), err)
+			return leader.BadValue("rsyncport", strconv.Itoa(c.Destination.Port), fmt.Errorf("cannot listen on port %d: %w", c.Destination.Port, err))
 		}
 		listener.Close()
 	}
