@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newIdentity(t *testing.T) *Identity {
+func newIdentity(t testing.TB) *Identity {
 	t.Helper()
 	id, err := NewIdentity()
 	if err != nil {
@@ -39,7 +39,7 @@ func newIdentity(t *testing.T) *Identity {
 
 // pair is a destination that lets one source in.
 type pair struct {
-	t        *testing.T
+	t        testing.TB
 	src, dst string
 	listener *Listener
 	proxy    *Proxy
@@ -67,7 +67,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-func newPair(t *testing.T, change func(*ListenerConfig)) *pair {
+func newPair(t testing.TB, change func(*ListenerConfig)) *pair {
 	t.Helper()
 	p := &pair{t: t, src: t.TempDir(), dst: t.TempDir(), source: newIdentity(t), known: &sync.Map{}, log: &buffer{}}
 	conf := filepath.Join(t.TempDir(), "rsyncd.conf")
@@ -155,7 +155,7 @@ func (p *pair) empty() {
 	}
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
