@@ -236,11 +236,16 @@ func (c *Client) WatchChildren(ctx context.Context, path string, fn func(names [
 	for first, last := true, ""; ; first = false {
 		turn := c.reconnected()
 		now, err := await(ctx, c, func() (s state, err error) {
-			s.names, s.w, err = c.childrenW(ctx, path)
-			if errors.Is(err, ErrNoNode) || errors.Is(err, ErrNoAuth) {
-				_, _, s.w, err = c.existsW(ctx, path)
+			for {
+				s.names, s.w, err = c.childrenW(ctx, path)
+				if !errors.Is(err, ErrNoNode) && !errors.Is(err, ErrNoAuth) {
+					return s, err
+				}
+				hidden, found := errors.Is(err, ErrNoAuth), false
+				if _, found, s.w, err = c.existsW(ctx, path); err != nil || !found || hidden {
+					return s, err
+				}
 			}
-			return s, err
 		}, nil)
 		if err != nil {
 			return c.fail("watch", path, err)
