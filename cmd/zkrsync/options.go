@@ -236,7 +236,7 @@ func (o *options) rsyncOptions(p *cli.Program) {
 	g.Int(&o.timeout, cli.Opt{Name: "timeout", Arg: "SECONDS",
 		Help: "End a transfer that moves nothing for so many seconds (rsync --timeout); 0 for no limit."})
 	g.Int(&o.stall, cli.Opt{Name: "stall", Arg: "SECONDS", Added: true,
-		Help: "End an rsync of this client in which nothing has moved for so long, neither a byte nor a system call, as below a file server that hangs, or one whose destination takes nothing; its paths are tried elsewhere. Less than 61 would end rsyncs that wait. 0 for no limit."})
+		Help: "End an rsync of this client in which nothing has moved for so long, neither a byte nor a system call, as below a file server that hangs; its paths are tried elsewhere. Less than 61 would end rsyncs that wait. 0 for no limit."})
 	g.Bool(&o.verbose, cli.Opt{Name: "verbose",
 		Help: "Have rsync name the files it transfers (rsync --verbose); they are logged with --info."})
 	g.Bool(&o.dropCache, cli.Opt{Name: "dropcache",

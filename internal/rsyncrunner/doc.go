@@ -172,8 +172,8 @@
 // went, or became a link, while the list was made.
 //
 // Without Options.Timeout rsync waits for a silent destination for ever. Sender.Stall ends one in which
-// nothing moves (ErrStalled); where Job.Far tells that the destination takes nothing, it is that which
-// stands still, and the result is 30.
+// nothing moves (ErrStalled); where Job.Far tells that bytes wait which the destination does not take, it
+// is that which stands still, and the result is 30. DaemonConfig.Stall does the same at the other end.
 //
 // # What receives
 //

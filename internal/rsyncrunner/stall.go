@@ -25,9 +25,10 @@ var errFarStalled = errors.New("the other end takes nothing")
 var ErrStalled = errors.New("nothing has moved in rsync")
 
 // watchStall returns a context that ends with ErrStalled when no process of the group has moved for
-// so long: none has read or written a byte, made a system call, or was given the processor. One that
-// waits for its other end wakes up every minute at least. If what is known of that, if anything is, says that
-// it takes nothing, it is errFarStalled. 0: no bound.
+// so long: none has read or written a byte, made a system call, or was given the processor, and nothing has
+// gone over its connection. One that waits for its other end wakes up every minute at least. If bytes wait that
+// the other end does not take, it is that which stands still: errFarStalled. Whether a destination that takes
+// nothing works, as one that deletes, is seen at the destination. 0: no bound.
 func (p *process) watchStall(ctx context.Context, stall time.Duration, far Far) (context.Context, func()) {
 	if stall <= 0 {
 		return ctx, func() {}
@@ -48,18 +49,17 @@ func (p *process) watchStall(ctx context.Context, stall time.Duration, far Far) 
 			case <-look.C:
 			}
 			now, states := movement(p.cmd.Process.Pid)
-			untaken := time.Duration(0)
 			if far != nil {
 				now += far.Moved().String()
-				untaken = far.Untaken()
 			}
 			switch {
-			case untaken >= stall:
-				cancel(fmt.Errorf("%w for %v", errFarStalled, stall))
-				return
 			case now != last:
 				last, since = now, time.Now()
-			case time.Since(since) >= stall:
+			case time.Since(since) < stall:
+			case far != nil && far.Untaken() >= stall/2:
+				cancel(fmt.Errorf("%w for %v", errFarStalled, stall))
+				return
+			default:
 				cancel(fmt.Errorf("%w for %v (state %s)", ErrStalled, stall, states))
 				return
 			}

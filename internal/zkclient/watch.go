@@ -227,13 +227,15 @@ func (c *Client) WatchData(ctx context.Context, path string, fn func(data []byte
 }
 
 // WatchChildren calls fn, in this goroutine, with the names of the children of path now and after each
-// change of these; there are none while there is no such node. For the rest as [Client.WatchData].
+// change of these, also if they are the same again: one may have been made anew. There are none while there
+// is no such node. For the rest as [Client.WatchData].
 func (c *Client) WatchChildren(ctx context.Context, path string, fn func(names []string)) error {
 	type state struct {
 		names []string
 		w     *watch
 	}
-	for first, last := true, ""; ; first = false {
+	var last *watch
+	for first, before := true, ""; ; first = false {
 		turn := c.reconnected()
 		now, err := await(ctx, c, func() (s state, err error) {
 			for {
@@ -251,8 +253,8 @@ func (c *Client) WatchChildren(ctx context.Context, path string, fn func(names [
 			return c.fail("watch", path, err)
 		}
 		slices.Sort(now.names)
-		if names := strings.Join(now.names, "/"); first || names != last || now.w.has() {
-			last = names
+		if names := strings.Join(now.names, "/"); first || names != before || now.w != last {
+			last, before = now.w, names
 			fn(now.names)
 		}
 		if err := c.wait(ctx, turn, nil, now.w, nil); err != nil {

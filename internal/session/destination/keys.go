@@ -5,6 +5,7 @@ package destination
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/zkclient"
 )
 
 // keys knows by which certificates the clients that are in the session now are known.
@@ -21,7 +23,9 @@ type keys struct {
 	mu    sync.Mutex
 	known map[string]string // the fingerprint, by whoami
 
-	looking sync.Mutex // one look at a time
+	reading sync.Mutex // one at a time, so that what was read first does not count last
+
+	looking sync.Mutex // one look for strangers at a time
 	began   time.Time  // the last one
 }
 
@@ -39,6 +43,9 @@ func (k *keys) has(fingerprint string) bool {
 	return false
 }
 
+// lookEvery is the least time between two looks for strangers, which may be many.
+const lookEvery = 300 * time.Millisecond
+
 // learn looks for who is there now. Many that ask at once share a look.
 func (k *keys) learn(ctx context.Context) {
 	asked := time.Now()
@@ -47,7 +54,12 @@ func (k *keys) learn(ctx context.Context) {
 	if k.began.After(asked) {
 		return
 	}
+	if zkclient.Sleep(ctx, lookEvery-time.Since(k.began)) != nil {
+		return
+	}
 	k.began = time.Now()
+	k.reading.Lock()
+	defer k.reading.Unlock()
 	names, err := k.m.Children(ctx, k.m.Tree.Keys())
 	if err == nil {
 		err = k.read(ctx, names, true)
@@ -60,15 +72,17 @@ func (k *keys) learn(ctx context.Context) {
 // follow keeps what is known true until ctx ends, and calls changed when it may be another.
 func (k *keys) follow(ctx context.Context, changed func()) error {
 	var failed error
+	var last []string
 	watching, end := context.WithCancel(ctx)
 	defer end()
 	err := k.m.ZK.WatchChildren(watching, k.m.Tree.Keys(), func(names []string) {
-		k.looking.Lock()
-		defer k.looking.Unlock()
-		if failed = k.read(watching, names, false); failed != nil {
+		k.reading.Lock()
+		defer k.reading.Unlock()
+		if failed = k.read(watching, names, slices.Equal(names, last)); failed != nil {
 			end()
 			return
 		}
+		last = names
 		changed()
 	})
 	if failed != nil {

@@ -220,7 +220,7 @@ func (t *Rsync) unfit(dest *pool.Held) string {
 func (t *Rsync) unprotected(dest *pool.Held) {
 	t.saidUnprotected.Do(func() {
 		t.cfg.Logger.Warn(fmt.Sprintf("Destination %s is of the Python version: what is sent to it is not protected, and nothing proves who it is. --link-only leaves such destinations out", dest.Dest.Whoami),
-			"event", "unprotected", "destination", dest.Dest.Whoami)
+			"event", "python-destination", "destination", dest.Dest.Whoami)
 	})
 }
 
