@@ -104,7 +104,7 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 	}
 	for _, path := range []string{
 		m.Tree.PathQueue(), m.Tree.ExtQueue(), m.Tree.CompletedQueue(),
-		m.Tree.FailedQueue(), m.Tree.OutputQueue(), m.Tree.DestQueue(),
+		m.Tree.FailedQueue(), m.Tree.OutputQueue(), m.Tree.DestQueue(), m.Tree.ExtDestQueue(),
 	} {
 		if err := m.ZK.Queue(path).Ensure(ctx); err != nil {
 			return err
@@ -122,6 +122,10 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 		zkclient.OpCreate(m.Tree.Ready(), []byte(wire.Start), zkclient.Persistent),
 		zkclient.OpCreate(m.Tree.Meta(), l.newMeta(m, 0).Encode(), zkclient.Persistent),
 		zkclient.OpCreate(m.Tree.Sync(), []byte(l.syncMode()), zkclient.Persistent),
+	}
+	if l.cfg.BwLimit > 0 { // sources wait until their shares are in it
+		ops = append(ops, zkclient.OpCreate(m.Tree.BwLimit(), wire.EncodeNumber(l.cfg.BwLimit), zkclient.Persistent),
+			zkclient.OpCreate(m.Tree.Shares(), wire.Shares{}.Encode(), zkclient.Persistent))
 	}
 	if l.cfg.Lines == 0 {
 		place, err := l.base.Describe()

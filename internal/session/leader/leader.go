@@ -35,16 +35,17 @@ type Leader struct {
 	id     string          // tells this leader's session from others
 	began  time.Time
 
-	ledger   *ledger
-	report   *report
-	clients  *clients
-	account  *account
-	survey   *survey
-	queues   queues
-	splitter *splitter
-	judge    *judge
-	list     *pathsFile // what PathsFrom holds; nil: not read yet
-	feed     *feed      // of this pass; nil before the session has begun
+	ledger    *ledger
+	report    *report
+	clients   *clients
+	bandwidth bandwidth
+	account   *account
+	survey    *survey
+	queues    queues
+	splitter  *splitter
+	judge     *judge
+	list      *pathsFile // what PathsFrom holds; nil: not read yet
+	feed      *feed      // of this pass; nil before the session has begun
 
 	pass      int             // walks that are done
 	walked    bool            // this pass is a walk
@@ -184,41 +185,47 @@ func (l *Leader) Resume(ctx context.Context, m *member.Member, ready *member.Rea
 // same: the other clients must not wait for it.
 func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready) error {
 	if l.counts == nil {
-		if err := l.ledger.settle(ctx, m); err != nil {
-			return l.unsettled(m, err)
-		}
-		working := l.employ(ctx, m, ready)
-		if l.broken == nil {
-			err := l.through(ctx, m, ready, working)
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if errors.Is(err, zkclient.ErrSessionLost) {
-				return err
-			}
-			if l.broken = err; err != nil {
-				l.log().Error(err.Error()+". The run ends here", "event", "broken", "error", err)
-				l.feed.close()
-				if err := l.ledger.settle(ctx, m); err != nil { // what it was about to queue may be there
-					return l.unsettled(m, err)
-				}
-			}
-		}
-		if l.broken == nil {
-			if err := l.account.durable.release(ctx, m); err != nil {
-				return err
-			}
-		}
-		if err := l.stop(ctx, m); err != nil {
-			return err
-		}
-		for range working { // what it has in hand
-		}
-		if err := l.waitAlone(ctx, m); err != nil {
+		if err := l.run(ctx, m, ready); err != nil || l.counts != nil {
 			return err
 		}
 	}
 	return l.cleanup(ctx, m, lock)
+}
+
+// run does the work of the session, and returns when all others have left.
+func (l *Leader) run(ctx context.Context, m *member.Member, ready *member.Ready) error {
+	if err := l.ledger.settle(ctx, m); err != nil {
+		return l.unsettled(m, err)
+	}
+	defer l.bandwidth.begin(ctx, m)()
+	working := l.employ(ctx, m, ready)
+	if l.broken == nil {
+		err := l.through(ctx, m, ready, working)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if errors.Is(err, zkclient.ErrSessionLost) {
+			return err
+		}
+		if l.broken = err; err != nil {
+			l.log().Error(err.Error()+". The run ends here", "event", "broken", "error", err)
+			l.feed.close()
+			if err := l.ledger.settle(ctx, m); err != nil { // what it was about to queue may be there
+				return l.unsettled(m, err)
+			}
+		}
+	}
+	if l.broken == nil {
+		if err := l.account.durable.release(ctx, m); err != nil {
+			return err
+		}
+	}
+	if err := l.stop(ctx, m); err != nil {
+		return err
+	}
+	for range working { // what it has in hand
+	}
+	return l.waitAlone(ctx, m)
 }
 
 // through does the work of the run until it is done, or until the run is to end before that.

@@ -84,7 +84,13 @@ func (t Tree) Ended() string               { return t.root + "/watch" }
 func (t Tree) Sync() string                { return t.root + "/sync" }
 func (t Tree) AllSynced() string           { return t.root + "/synced" }
 func (t Tree) Synced(whoami string) string { return t.AllSynced() + "/" + whoami }
-func (t Tree) Key(whoami string) string    { return t.root + "/keys/" + whoami }
+func (t Tree) ExtDestQueue() string        { return t.root + "/extDestQueue" }
+func (t Tree) Keys() string                { return t.root + "/keys" }
+func (t Tree) Key(whoami string) string    { return t.Keys() + "/" + whoami }
+func (t Tree) BwLimit() string             { return t.root + "/bwlimit" }
+func (t Tree) Shares() string              { return t.root + "/shares" }
+func (t Tree) Rates() string               { return t.root + "/rates" }
+func (t Tree) Rate(whoami string) string   { return t.Rates() + "/" + whoami }
 func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami }
 
 func (t Tree) AllLacks() string           { return t.root + "/lacks" }
@@ -96,14 +102,14 @@ func (t Tree) Lasting() []string {
 	for _, p := range []string{PartyAll, PartySources, PartyDests, PartyExt} {
 		nodes = append(nodes, t.Party(p))
 	}
-	return append(nodes, t.root+"/usedports", t.root+"/portmap", t.root+"/dests")
+	return append(nodes, t.root+"/usedports", t.root+"/portmap", t.root+"/dests", t.Keys())
 }
 
 // OfSession are the znodes that the clean-up removes, beside the watch node.
 func (t Tree) OfSession() []string {
 	return []string{
-		t.DestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
+		t.DestQueue(), t.ExtDestQueue(), t.PathQueue(), t.ExtQueue(), t.Stats(), t.CompletedQueue(), t.FailedQueue(),
 		t.AllLacks(), t.OutputQueue(), t.Results(), t.Links(), t.Claims(), t.Deletes(), t.Split(), t.Wanted(), t.Idle(),
-		t.root + "/slots", t.root + "/keys", t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
+		t.root + "/slots", t.BwLimit(), t.Shares(), t.Rates(), t.Sync(), t.AllSynced(), t.Meta(), t.Place(),
 	}
 }
