@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vsc-zk/internal/cli"
+	"vsc-zk/internal/link"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session"
 	"vsc-zk/internal/session/destination"
@@ -76,6 +77,7 @@ func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.
 		Jobs:     o.jobs,
 		Prefetch: o.prefetch,
 		Stall:    time.Duration(o.stall) * time.Second,
+		Link:     session.Link{Mode: link.Mode(o.link), Only: o.linkOnly},
 		Worker: worker.Config{
 			Batch:     o.batch,
 			BatchTime: time.Duration(o.batchSeconds) * time.Second,
@@ -91,17 +93,26 @@ func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.
 			NoSync:      o.noSync,
 			MaxFailures: o.maxFailures,
 			LateRetries: o.lateRetries,
+			BwLimit:     o.limit(),
 		},
 		Destination: destination.Config{
 			Slots:     o.slots,
 			FlushEach: time.Duration(o.syncInterval) * time.Second,
 			Port:      o.rsyncPort,
 			StartPort: o.startPort,
+			Bind:      o.bind,
+			Open:      o.openDaemon,
 		},
 
 		Stdout: stdout,
 		Output: log.Output(),
 	}
+}
+
+// limit is the bandwidth of the session, which problem has found good.
+func (o *options) limit() int {
+	rate, _ := parseRate(o.bwLimit)
+	return rate
 }
 
 // detaches tells whether the client goes into the background.

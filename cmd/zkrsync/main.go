@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"vsc-zk/internal/cli"
+	"vsc-zk/internal/link"
 	"vsc-zk/internal/session"
 	"vsc-zk/internal/session/wire"
 )
@@ -86,6 +87,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	cfg := o.config(log, stdout, detached)
 	cfg.Member.Ending = ctx
 	cfg.Given = func(option string) bool { _, given := parsed.Origin(option); return given }
+	cfg.Link.OnlyTLS = cfg.Given("link") && cfg.Link.Mode == link.TLS
 	return exitStatus(ctx, o.play(ctx, cfg, stdout), parsed, log.Logger())
 }
 

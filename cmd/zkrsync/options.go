@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"vsc-zk/internal/cli"
+	"vsc-zk/internal/link"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session"
 )
@@ -75,6 +76,13 @@ type options struct {
 	rsyncPort    int      // 0: search from startPort
 	startPort    int
 
+	// Link
+	link       string
+	linkOnly   bool
+	openDaemon bool
+	bind       string // "": all
+	bwLimit    string // bytes a second, as rsync writes sizes
+
 	// Client
 	host        string // "": ask the system
 	domain      string
@@ -116,6 +124,8 @@ func newProgram(o *options) *cli.Program {
 
 		prefetch:    32,
 		startPort:   4444,
+		link:        string(link.TLS),
+		bwLimit:     "0",
 		verifyPath:  true,
 		pidFile:     "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
 		logFile:     "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log",
@@ -130,6 +140,7 @@ func newProgram(o *options) *cli.Program {
 	o.sessionOptions(p)
 	o.pathOptions(p)
 	o.rsyncOptions(p)
+	o.linkOptions(p)
 	o.clientOptions(p)
 	o.logOptions(p)
 	addNotes(p)
@@ -248,17 +259,31 @@ func (o *options) rsyncOptions(p *cli.Program) {
 	g.Int(&o.timeout, cli.Opt{Name: "timeout", Arg: "SECONDS",
 		Help: "End a transfer that moves nothing for so many seconds (rsync --timeout); 0 for no limit."})
 	g.Int(&o.stall, cli.Opt{Name: "stall", Arg: "SECONDS", Added: true,
-		Help: "End an rsync of this source in which nothing has moved for so long, neither a byte nor a system call, as below a file server that hangs; its paths are tried elsewhere. 0 for no limit."})
+		Help: "End an rsync of this client in which nothing has moved for so long, neither a byte nor a system call, as below a file server that hangs; its paths are tried elsewhere. Less than 61 would end rsyncs that wait. 0 for no limit."})
 	g.Bool(&o.verbose, cli.Opt{Name: "verbose",
 		Help: "Have rsync name the files it transfers (rsync --verbose); they are logged with --info."})
 	g.Bool(&o.dropCache, cli.Opt{Name: "dropcache",
 		Help: "Keep transferred files out of the page cache (rsync --drop-cache); needs an rsync with that patch."})
 	g.EscapedStrings(&o.arbitOpts, cli.Opt{Name: "arbitopts", Arg: "LIST",
 		Help: `Further long options for the rsync of a source, separated by commas, without dashes: KEY or KEY:VALUE; \, is a comma in a value. Those that would do something else to a tree that is sent in pieces than in one rsync are refused, with the reason, as are those that are not known.`})
+}
+
+func (o *options) linkOptions(p *cli.Program) {
+	g := p.Group("Link", "How the bytes of the rsyncs travel, and who gets in at a destination: see zkrsync(7).")
+	g.String(&o.link, cli.Opt{Name: "link", Arg: "MODE", Choices: []string{string(link.TLS), string(link.Plain)}, Added: true,
+		Help: "For a destination: encrypt what sources send (tls), or only prove who both are and let it travel in clear (plain), in networks that nobody else reaches. A source to which tls is given does not use destinations that are plain; without the option it takes what each destination offers."})
+	g.Bool(&o.linkOnly, cli.Opt{Name: "link-only", Added: true,
+		Help: "For a source: do not use destinations of the Python version, which cannot prove who they are and to which everything travels in clear."})
+	g.Bool(&o.openDaemon, cli.Opt{Name: "open-daemon", Added: true,
+		Help: "For a destination: serve any rsync that reaches its port, as the Python version does. Sources of the Python version need that; so may everybody else read, write and delete in the base directory."})
+	g.String(&o.bind, cli.Opt{Name: "bind", Arg: "ADDRESS", Added: true,
+		Help: "For a destination: listen on this address only. It has to be one that its name leads to.", Note: "default: all addresses"})
+	g.String(&o.bwLimit, cli.Opt{Name: "bwlimit", Arg: "RATE", Added: true,
+		Help: "For the master: send at most so many bytes a second in the whole session, as 200M or 1.5G (as in rsync: K, M, G are powers of 1024, KB, MB, GB of 1000, a plain number counts KiB). What one source does not use others may. Sources of the Python version, and what goes to destinations of it, do not count. 0 for no limit."})
 	g.Int(&o.rsyncPort, cli.Opt{Name: "rsyncport", Arg: "PORT",
-		Help: "Port of the rsync daemon of a destination; it must be free. 0 to search one from --startport."})
+		Help: "Port on which a destination listens; it must be free. 0 to search one from --startport."})
 	g.Int(&o.startPort, cli.Opt{Name: "startport", Arg: "PORT",
-		Help: "First port that a destination tries for its rsync daemon."})
+		Help: "First port that a destination tries to listen on."})
 }
 
 func (o *options) clientOptions(p *cli.Program) {

@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 	want := options{
 		user: "root", passwd: "admin", session: "default", depth: 3, maxDelete: -1, startPort: 4444, excludeUser: "root",
 		excludeRe: regexp.MustCompile(`/\.snapshots(/.*|$)`), verifyPath: true, maxBytes: 104857600, backupCount: 5, logFormat: "text",
-		walkers: 8, slots: 1, batch: 500, batchSeconds: 5, syncInterval: 300, prefetch: 32, stall: 600,
+		walkers: 8, slots: 1, batch: 500, batchSeconds: 5, syncInterval: 300, prefetch: 32, stall: 600, link: "tls", bwLimit: "0",
 		logFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log", pidFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
 	}
 	got, warnings := parse(t, nil, nil)
@@ -114,6 +114,11 @@ func TestEveryOption(t *testing.T) {
 		{"dropcache", "yes", "", func(o *options) { o.dropCache = true }},
 		{"arbitopts", `a:b\,c\, d , e\f`, "", func(o *options) { o.arbitOpts = []string{"a:b,c, d", `e\f`} }},
 		{"arbitopts", "a,b:c", "", func(o *options) { o.arbitOpts = []string{"a", "b:c"} }},
+		{"link", "plain", "", func(o *options) { o.link = "plain" }},
+		{"link-only", "yes", "", func(o *options) { o.linkOnly = true }},
+		{"open-daemon", "yes", "", func(o *options) { o.openDaemon = true }},
+		{"bind", "10.0.0.1", "", func(o *options) { o.bind = "10.0.0.1" }},
+		{"bwlimit", "200M", "", func(o *options) { o.bwLimit = "200M" }},
 		{"rsyncport", "7", "", func(o *options) { o.rsyncPort = 7 }},
 		{"startport", "7", "", func(o *options) { o.startPort = 7 }},
 		{"host", "x", "", func(o *options) { o.host = "x" }},
@@ -248,6 +253,10 @@ func TestProblem(t *testing.T) {
 		{good + " --batch-seconds=0", "cannot use --batch-seconds=0: it must be between 1 and 86400"},
 		{good + " --walkers=0", "cannot use --walkers=0: it must be between 1 and 1024"},
 		{good + " --rsyncport=65536", "cannot use --rsyncport=65536: it must be between 0 and 65535"},
+		{good + " --bind=host", "cannot use --bind=host: give an IP address of this host"},
+		{good + " --bind=::1", ""},
+		{good + " --bwlimit=fast", "cannot use --bwlimit=fast: a rate is a number with K, M or G behind it, as 200M"},
+		{good + " --bwlimit=1K", "cannot use --bwlimit=1K: it has to be between 4K and 1048576G a second, or 0 for no limit"},
 		{good + " --startport=0", "cannot use --startport=0: it must be between 1 and 65535"},
 		{good + " --timeout=-1", "cannot use --timeout=-1: it must be between 0 and 2147483647"},
 		{good + " --max_bytes=-1", "cannot use --max_bytes=-1: it must be between 0 and 9223372036854775807"},
@@ -321,6 +330,19 @@ func TestPasswordStaysSecret(t *testing.T) {
 		var errs bytes.Buffer
 		if _, err := newProgram(&o).Parse(args, nil, &bytes.Buffer{}, &errs); err == nil || strings.Contains(errs.String(), "hunter2") {
 			t.Errorf("%q: %v %s", args, err, errs.String())
+		}
+	}
+}
+
+func TestRates(t *testing.T) {
+	for text, want := range map[string]int{"0": 0, "10": 10240, "200M": 200 << 20, "1.5g": 3 << 29, "5000B": 5000, "10kb": 10000, "2MiB": 2 << 20, "1t": 1 << 40} {
+		if got, err := parseRate(text); got != want || err != nil {
+			t.Errorf("%s is %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "-1", "M", "1X", "1 M", "1e9", "99999999999999T"} {
+		if got, err := parseRate(text); err == nil {
+			t.Errorf("%q is %d", text, got)
 		}
 	}
 }

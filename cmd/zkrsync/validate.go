@@ -5,6 +5,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
+	"net"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -44,6 +48,12 @@ func (o *options) problem() error {
 		return wrong("rsubpaths", "cannot use --rsubpaths with --depth=auto: give a depth, or leave the subpaths out")
 	case strings.Contains(o.sentinel, "/") || o.sentinel == "." || o.sentinel == "..":
 		return wrong("sentinel", "cannot use --sentinel=%s: give the name of a file that lies in the base directory", o.sentinel)
+	}
+	if _, err := parseRate(o.bwLimit); err != nil {
+		return wrong("bwlimit", "cannot use --bwlimit=%s: %w", o.bwLimit, err)
+	}
+	if o.bind != "" && net.ParseIP(o.bind) == nil {
+		return wrong("bind", "cannot use --bind=%s: give an IP address of this host", o.bind)
 	}
 	if why := badSession(o.session); why != "" {
 		return wrong("session", "cannot use the session name %q: it %s", o.session, why)
@@ -100,6 +110,37 @@ func traced(err error, parsed *cli.Parsed) string {
 		return fmt.Sprintf("%v (skipped, as it cannot be read: config file %s)", err, strings.Join(parsed.Skipped, ", "))
 	}
 	return err.Error()
+}
+
+var rateForm = regexp.MustCompile(`(?i)^(\d+(?:\.\d+)?)(b|[kmgt](?:b|ib)?)?$`)
+
+// parseRate reads a rate as rsync's --bwlimit has it, in bytes a second: K, M, G and T are powers of 1024, KB, MB and
+// so on of 1000, B is a byte, and a plain number counts units of 1024.
+func parseRate(text string) (int, error) {
+	found := rateForm.FindStringSubmatch(text)
+	if found == nil {
+		return 0, errors.New("a rate is a number with K, M or G behind it, as 200M")
+	}
+	number, err := strconv.ParseFloat(found[1], 64)
+	if err != nil {
+		return 0, err
+	}
+	unit, suffix := 1024.0, strings.ToLower(found[2])
+	switch {
+	case suffix == "b":
+		unit = 1
+	case suffix != "":
+		base := 1024.0
+		if strings.HasSuffix(suffix, "b") && !strings.HasSuffix(suffix, "ib") {
+			base = 1000
+		}
+		unit = math.Pow(base, float64(strings.IndexByte("kmgt", suffix[0])+1))
+	}
+	rate := number * unit
+	if rate > 1<<50 || number > 0 && rate < 4096 {
+		return 0, errors.New("it has to be between 4K and 1048576G a second, or 0 for no limit")
+	}
+	return int(rate), nil
 }
 
 // badSession says why a name cannot be that of a session, which is a znode, an rsync module and a

@@ -97,3 +97,34 @@ func TestUnverifiedGoDestination(t *testing.T) {
 	r.awaitState(d, "active")
 	r.end(m, d, r.slave(python, nil))
 }
+
+// Of a Go destination that is not open a Python slave knows nothing: it waits, and fails no path.
+func TestClosedDestination(t *testing.T) {
+	t.Parallel()
+	for _, leads := range []kind{golang, python} {
+		t.Run(string(leads)+" master", func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, plain(2))
+			m := r.begin(leads)
+			d := r.closed()
+			until(t, "the destination has offered itself", func() bool { return len(r.values("extDestQueue")) == 1 })
+			s := r.slave(python, nil)
+			if master, ok := m.(goMaster); ok {
+				master.Await("The Python sources wait")
+			} else {
+				s.(*Peer).Await("path returned")
+			}
+			if n := len(r.values("destQueue")); n != 0 {
+				t.Errorf("%d destinations for a Python slave", n)
+			}
+			clients := []client{d, s, r.slave(golang, nil)}
+			wantExit(t, m, 0)
+			for _, c := range clients {
+				wantExit(t, c, 0)
+			}
+			// A Python client does not clean up what it does not know.
+			ok(t, r.zk.DeleteTree(t.Context(), r.at("extDestQueue")))
+			r.end(m, clients...)
+		})
+	}
+}

@@ -119,6 +119,9 @@ var (
 		{"synced", "", "", "qdtcs"},
 		{"wanted", "", "", "qdtcs"},
 		{"idle", "", "", "qdtcs"},
+		{"extDestQueue", "", "", "qdtcs"},
+		{"extDestQueue/entries", "", "", "qdtcs"},
+		{"extDestQueue/taken", "", "", "qdtcs"},
 		{"extQueue", "", "", "qdtcs"},
 		{"extQueue/entries", "", "", "qdtcs"},
 		{"extQueue/taken", "", "", "qdtcs"},
@@ -144,11 +147,12 @@ var (
 		{"parties/ext/<uuid>__party__", "<slave>", "<slave>", "tc"},
 		{"parties/ext/<uuid>__party__", "<dest>", "<dest>", "dtc"},
 		{"parties/bases/base-<seq>", "<position>", "<slave>", "tc"},
+		{"keys", "", "", "dtcsz"},
 		{"keys/<dest>", "<key>", "<dest>", "dtc"},
+		{"keys/<slave>", "<key>", "<slave>", "tc"},
 		{"parties/bases/base-<seq>", "<position>", "<dest>", "dtc"},
 	}
 	goUnderGo = []sessionNode{
-		{"keys", "", "", "dtcs"},
 		{"synced/<dest>", "<zxids>", "", "dtcs"},
 		{"extQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
 		{"meta", metaWith(4, 0), "", "qdt"},
@@ -156,7 +160,6 @@ var (
 		{"meta", metaWith(4, 4, "done"), "", "s"},
 	}
 	goUnderPython = []sessionNode{
-		{"keys", "", "", "dtcsz"},
 		{"parties/bases", "", "", "dtcsz"},
 		{"parties/ext", "", "", "dtcsz"},
 	}

@@ -154,13 +154,19 @@ func (r *rig) slave(k kind, g *gate, args ...string) client {
 	return r.pyClient(r.src, append(args, "role", "slave")...)
 }
 
-// destination starts a destination.
+// destination starts a destination that serves sources of both kinds.
 func (r *rig) destination(k kind, args ...string) client {
 	r.t.Helper()
 	if k == golang {
-		return r.goClient("a Go destination", "", append([]string{"-D", "-r", r.dst}, args...)...)
+		return r.closed(append([]string{"--open-daemon"}, args...)...)
 	}
 	return r.pyClient(r.dst, append(args, "role", "destination")...)
+}
+
+// closed starts a Go destination, which serves only Go sources.
+func (r *rig) closed(args ...string) *program {
+	r.t.Helper()
+	return r.goClient("a Go destination", "", append([]string{"-D", "-r", r.dst}, args...)...)
 }
 
 // gate is an rsync that does not begin to send before it is opened.

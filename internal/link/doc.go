@@ -42,5 +42,7 @@
 //
 // A connection that cannot be made in 15 s, or is refused, is an error of the destination
 // ([Conn.Err]). A peer that is gone without a word is noticed after 30 s (keepalive, TCP_USER_TIMEOUT).
-// Counters are in bytes.
+// Counters are in bytes; [Counters.Untaken] tells whether it is the destination that stands still.
+//
+// [Proxy.SetRate] bounds what a process sends over all its links.
 package link

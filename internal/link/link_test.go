@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newIdentity(t *testing.T) *Identity {
+func newIdentity(t testing.TB) *Identity {
 	t.Helper()
 	id, err := NewIdentity()
 	if err != nil {
@@ -38,7 +39,7 @@ func newIdentity(t *testing.T) *Identity {
 
 // pair is a destination that lets one source in.
 type pair struct {
-	t        *testing.T
+	t        testing.TB
 	src, dst string
 	listener *Listener
 	proxy    *Proxy
@@ -66,7 +67,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-func newPair(t *testing.T, change func(*ListenerConfig)) *pair {
+func newPair(t testing.TB, change func(*ListenerConfig)) *pair {
 	t.Helper()
 	p := &pair{t: t, src: t.TempDir(), dst: t.TempDir(), source: newIdentity(t), known: &sync.Map{}, log: &buffer{}}
 	conf := filepath.Join(t.TempDir(), "rsyncd.conf")
@@ -154,7 +155,7 @@ func (p *pair) empty() {
 	}
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -395,5 +396,108 @@ func TestManInTheMiddle(t *testing.T) {
 	conn, err := p.send(p.proxy, Target{fmt.Sprintf("127.0.0.1:%d", listener.Port()), p.target.Fingerprint})
 	if err == nil || !errors.Is(conn.Err(), errStranger) {
 		t.Errorf("rsync says %v, the link %v", err, conn.Err())
+	}
+}
+
+// More strangers than there is room for do not keep a member out: the oldest has to go.
+func TestTooManyStrangers(t *testing.T) {
+	p := newPair(t, nil)
+	p.write("file", 10)
+	for range 3 * maxUnproven {
+		conn, err := net.Dial("tcp", p.target.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	if _, err := p.send(p.proxy, p.target); err != nil {
+		t.Error(err)
+	}
+	p.arrived()
+}
+
+// A newcomer is looked for before it is refused.
+func TestNewcomer(t *testing.T) {
+	var p *pair
+	p = newPair(t, func(c *ListenerConfig) {
+		c.Learn = func(context.Context) { p.known.Store(p.source.Fingerprint(), true) }
+	})
+	p.known.Clear()
+	p.write("file", 10)
+	if _, err := p.send(p.proxy, p.target); err != nil {
+		t.Error(err)
+	}
+	p.arrived()
+}
+
+// A destination may look after itself although all slots are taken and it is no member.
+func TestDestinationDialsItself(t *testing.T) {
+	for _, mode := range []Mode{TLS, Plain} {
+		t.Run(string(mode), func(t *testing.T) {
+			var own *Identity
+			p := newPair(t, func(c *ListenerConfig) { c.Mode, c.Slots, own = mode, 0, c.Identity })
+			conn, err := Dial(t.Context(), own, Target{p.listener.Addr(), own.Fingerprint()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if line, err := readLine(conn); err != nil || !strings.HasPrefix(line, "@RSYNCD: ") {
+				t.Errorf("it says %q, %v", line, err)
+			}
+		})
+	}
+}
+
+// What serves a connection ends soon after its source is gone, even if it never reads.
+func TestSourceIsGone(t *testing.T) {
+	for _, mode := range []Mode{TLS, Plain} {
+		t.Run(string(mode), func(t *testing.T) {
+			began, ended := make(chan bool), make(chan bool)
+			p := newPair(t, func(c *ListenerConfig) {
+				c.Mode = mode
+				c.Serve = func(ctx context.Context, _ *os.File) error { began <- true; <-ctx.Done(); ended <- true; return nil }
+			})
+			conn, err := Dial(t.Context(), p.source, p.target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-began
+			select {
+			case <-ended:
+				t.Error("ended while its source is there")
+			case <-time.After(3 * goodbye):
+			}
+			conn.Close()
+			<-ended
+		})
+	}
+}
+
+// Bytes that the destination does not take are seen to wait.
+func TestUntaken(t *testing.T) {
+	for _, mode := range []Mode{TLS, Plain} {
+		t.Run(string(mode), func(t *testing.T) {
+			serve := make(chan bool)
+			p := newPair(t, func(c *ListenerConfig) {
+				c.Mode = mode
+				inner := c.Serve
+				c.Serve = func(ctx context.Context, conn *os.File) error { <-serve; return inner(ctx, conn) }
+			})
+			conn := p.proxy.Open(p.target)
+			defer conn.Close()
+			local, err := net.Dial("tcp", p.proxy.listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer local.Close()
+			_, token, _ := strings.Cut(strings.TrimPrefix(conn.Environ(), "RSYNC_PROXY="), ":")
+			token, _, _ = strings.Cut(token, "@")
+			fmt.Fprintf(local, "CONNECT d:1 HTTP/1.0\r\nProxy-Authorization: Basic %s\r\n\r\n", base64.StdEncoding.EncodeToString([]byte("run:"+token)))
+			go func() { _, _ = io.Copy(local, rand.Reader) }()
+			eventually(t, "bytes wait", func() bool { return conn.Untaken() > 300*time.Millisecond })
+			local.Close()
+			close(serve)
+			conn.Close()
+		})
 	}
 }

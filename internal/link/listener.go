@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +23,8 @@ import (
 )
 
 // Serve serves one connection, which is a socket, until its end or that of ctx: then it ends at once all
-// that it has started. It closes nothing: the file is closed when it returns.
+// that it has started. ctx ends when the source has closed the link, too. It closes nothing: the file is
+// closed when it returns.
 type Serve func(ctx context.Context, conn *os.File) error
 
 // ListenerConfig is how a destination lets sources in.
@@ -32,7 +34,8 @@ type ListenerConfig struct {
 	Identity *Identity
 	Mode     Mode
 	Slots    int                           // connections served at once, links and plain clients together
-	Known    func(fingerprint string) bool // is that one of the session's members now?
+	Known    func(fingerprint string) bool // is that one of the session's members now? It does not wait
+	Learn    func(context.Context)         // called if one is not, before Known is asked again; nil: nothing
 	Open     bool                          // plain rsync clients are served, too
 	Refusal  string                        // what a plain client is told otherwise
 	Serve    Serve
@@ -52,20 +55,22 @@ type Listener struct {
 	life     context.Context
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
-	unproven chan struct{}
+	slots    chan struct{} // has a token for each that is taken
 	done     chan struct{}
 	err      error
 
-	mu      sync.Mutex
-	served  map[*served]bool
-	tickets map[string]ticket
-	told    map[string]bool // refusals that were logged, by peer and reason
+	mu       sync.Mutex
+	unproven []net.Conn // the oldest first
+	served   map[*served]bool
+	tickets  map[string]ticket
+	told     map[string]bool // refusals that were logged, by peer and reason
 }
 
 // served is a connection at work.
 type served struct {
 	fingerprint string // "": a plain client
 	cancel      context.CancelFunc
+	slot        bool // it has taken one
 }
 
 // ticket lets one connection in.
@@ -82,7 +87,7 @@ func Listen(cfg ListenerConfig) (*Listener, error) {
 		return nil, fmt.Errorf("cannot listen for sources: %w", err)
 	}
 	l := &Listener{
-		cfg: cfg, listener: listener.(*net.TCPListener), unproven: make(chan struct{}, maxUnproven), done: make(chan struct{}),
+		cfg: cfg, listener: listener.(*net.TCPListener), slots: make(chan struct{}, cfg.Slots), done: make(chan struct{}),
 		served: map[*served]bool{}, tickets: map[string]ticket{}, told: map[string]bool{},
 	}
 	l.life, l.cancel = context.WithCancel(context.Background())
@@ -92,6 +97,9 @@ func Listen(cfg ListenerConfig) (*Listener, error) {
 
 // Port is where the listener listens.
 func (l *Listener) Port() int { return l.listener.Addr().(*net.TCPAddr).Port }
+
+// Addr is the address of the listener, for this process itself.
+func (l *Listener) Addr() string { return l.listener.Addr().String() }
 
 // Done is closed when the listener has ended by itself, or by Stop.
 func (l *Listener) Done() <-chan struct{} { return l.done }
@@ -112,10 +120,15 @@ func (l *Listener) Check() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for s := range l.served {
-		if s.fingerprint != "" && !l.cfg.Known(s.fingerprint) {
+		if l.lost(s) {
 			s.cancel()
 		}
 	}
+}
+
+// lost tells whether a connection is that of a client which is no member any more.
+func (l *Listener) lost(s *served) bool {
+	return s.fingerprint != "" && !l.own(s.fingerprint) && !l.cfg.Known(s.fingerprint)
 }
 
 func (l *Listener) accept() {
@@ -132,13 +145,28 @@ func (l *Listener) accept() {
 			l.err = fmt.Errorf("cannot accept connections: %w", err)
 			return
 		}
-		select {
-		case l.unproven <- struct{}{}:
-			l.tasks.Go(func() { l.meet(conn) })
-		default:
-			l.refuse(conn, "too many connections at once that have not said who they are")
-			conn.Close()
-		}
+		l.tasks.Go(func() { l.meet(conn) })
+	}
+}
+
+// doubt counts a connection that has not said who it is, until the function that it gives is called. Of
+// too many the oldest is closed: who has a right to be here says so at once.
+func (l *Listener) doubt(conn net.Conn) (proven func()) {
+	l.mu.Lock()
+	l.unproven = append(l.unproven, conn)
+	var oldest net.Conn
+	if len(l.unproven) > maxUnproven {
+		oldest, l.unproven = l.unproven[0], l.unproven[1:]
+	}
+	l.mu.Unlock()
+	if oldest != nil {
+		l.refuse(oldest, "too many connections at once that have not said who they are")
+		oldest.Close()
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.unproven = slices.DeleteFunc(l.unproven, func(c net.Conn) bool { return c == conn })
 	}
 }
 
@@ -158,7 +186,7 @@ func (l *Listener) refuse(conn net.Conn, why string) {
 // meet finds out who has connected, and serves it.
 func (l *Listener) meet(conn *net.TCPConn) {
 	defer conn.Close()
-	proven := sync.OnceFunc(func() { <-l.unproven })
+	proven := l.doubt(conn)
 	defer proven()
 	stop := context.AfterFunc(l.life, func() { conn.Close() })
 	defer stop()
@@ -201,9 +229,26 @@ func peek(conn *net.TCPConn) (byte, error) {
 	return b[0], errors.Join(err, failed)
 }
 
+// known tells whether who has connected is a member of the session.
+func (l *Listener) known(fingerprint string) bool {
+	if l.own(fingerprint) || l.cfg.Known(fingerprint) {
+		return true
+	}
+	if l.cfg.Learn == nil {
+		return false
+	}
+	limited, cancel := context.WithTimeout(l.life, proveWithin)
+	defer cancel()
+	l.cfg.Learn(limited)
+	return l.cfg.Known(fingerprint)
+}
+
+// own tells whether it is this process, which may always look after itself.
+func (l *Listener) own(fingerprint string) bool { return fingerprint == l.cfg.Identity.Fingerprint() }
+
 // meetLink shakes hands.
 func (l *Listener) meetLink(conn *net.TCPConn, proven func()) {
-	secure := tls.Server(conn, l.cfg.Identity.config(l.cfg.Known))
+	secure := tls.Server(conn, l.cfg.Identity.config(l.known))
 	if err := secure.HandshakeContext(l.life); err != nil {
 		l.refuse(conn, err.Error())
 		return
@@ -213,7 +258,7 @@ func (l *Listener) meetLink(conn *net.TCPConn, proven func()) {
 	state := secure.ConnectionState()
 	slot, ctx := l.take(fingerprint(state.PeerCertificates[0].Raw))
 	if slot == nil {
-		fmt.Fprintf(secure, "no all %d slots are taken\n", l.cfg.Slots)
+		fmt.Fprintf(secure, "no %s\n", l.full())
 		secure.Close()
 		return
 	}
@@ -231,9 +276,20 @@ func (l *Listener) meetLink(conn *net.TCPConn, proven func()) {
 		l.cfg.Logger.Error(fmt.Sprintf("cannot serve a connection: %v", err), "error", err)
 		return
 	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		l.cfg.Logger.Error(fmt.Sprintf("cannot serve a connection: %v", err), "error", err)
+		return
+	}
+	copied := -1
+	if e := raw.Control(func(fd uintptr) { copied, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); e != nil || err != nil {
+		l.cfg.Logger.Error(fmt.Sprintf("cannot serve a connection: %v", errors.Join(e, err)), "error", errors.Join(e, err))
+		return
+	}
+	defer unix.Close(copied)
 	var carrying sync.WaitGroup
 	carrying.Go(func() { _ = carry(ctx, secure, near, &Counters{}, nil) })
-	l.serve(ctx, far)
+	l.serve(ctx, far, copied)
 	far.Close()
 	carrying.Wait()
 }
@@ -278,12 +334,12 @@ func (l *Listener) meetPlain(conn *net.TCPConn, proven func()) {
 		fmt.Fprintf(conn, "@ERROR: %s\n", l.cfg.Refusal)
 		return
 	}
-	proven()
 	slot, ctx := l.take("")
 	if slot == nil {
-		fmt.Fprintf(conn, "@ERROR: all %d slots are taken\n", l.cfg.Slots)
+		fmt.Fprintf(conn, "@ERROR: %s\n", l.full())
 		return
 	}
+	proven()
 	defer l.give(slot)
 	l.serveTCP(ctx, conn)
 }
@@ -299,34 +355,81 @@ func (l *Listener) serveTCP(ctx context.Context, conn *net.TCPConn) {
 	defer file.Close()
 	_ = unix.SetNonblock(int(file.Fd()), false)
 	conn.Close() // the other copy is at work
-	l.serve(ctx, file)
+	l.serve(ctx, file, int(file.Fd()))
 }
 
-func (l *Listener) serve(ctx context.Context, file *os.File) {
-	if err := l.cfg.Serve(ctx, file); err != nil && ctx.Err() == nil {
+// awaitHangup returns true when the other end of a connection is closed, false when that of stop is.
+func awaitHangup(conn, stop int) bool {
+	for {
+		watched := []unix.PollFd{{Fd: int32(conn), Events: unix.POLLRDHUP}, {Fd: int32(stop)}}
+		if _, err := unix.Poll(watched, -1); err == nil {
+			return watched[0].Revents != 0
+		} else if err != unix.EINTR {
+			return false
+		}
+	}
+}
+
+// serve has a connection served until it ends, or the other end of conn is closed.
+func (l *Listener) serve(ctx context.Context, file *os.File, conn int) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		l.cfg.Logger.Error(fmt.Sprintf("cannot serve a connection: %v", err), "error", err)
+		return
+	}
+	defer unix.Close(pipe[0])
+	serving, end := context.WithCancel(ctx)
+	defer end()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer unix.Close(pipe[1])
+	watching.Go(func() {
+		if awaitHangup(conn, pipe[0]) {
+			time.AfterFunc(goodbye, end)
+		}
+	})
+	if err := l.cfg.Serve(serving, file); err != nil && serving.Err() == nil {
 		l.cfg.Logger.Debug(fmt.Sprintf("a connection has ended: %v", err), "error", err)
 	}
 }
 
-// take takes a slot; nil if none is free.
+// take takes a slot; nil if none becomes free. This process itself needs none.
 func (l *Listener) take(fingerprint string) (*served, context.Context) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.served) >= l.cfg.Slots {
-		return nil, nil
+	s := &served{fingerprint: fingerprint, slot: !l.own(fingerprint)}
+	if s.slot {
+		timer := time.NewTimer(freeWithin)
+		defer timer.Stop()
+		select {
+		case l.slots <- struct{}{}:
+		case <-timer.C:
+			return nil, nil
+		case <-l.life.Done():
+			return nil, nil
+		}
 	}
-	ctx, cancel := context.WithCancel(l.life)
-	s := &served{fingerprint, cancel}
+	var ctx context.Context
+	ctx, s.cancel = context.WithCancel(l.life)
+	l.mu.Lock()
 	l.served[s] = true
+	l.mu.Unlock()
+	if l.lost(s) { // since it was met
+		s.cancel()
+	}
 	return s, ctx
 }
+
+// full is what one is told that gets no slot.
+func (l *Listener) full() string { return fmt.Sprintf("all %d slots are taken", l.cfg.Slots) }
 
 // give frees a slot.
 func (l *Listener) give(s *served) {
 	s.cancel()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	delete(l.served, s)
+	l.mu.Unlock()
+	if s.slot {
+		<-l.slots
+	}
 }
 
 // hand makes a ticket for a slot, which is free again if nobody comes with it.

@@ -16,8 +16,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // ErrDestination is matched by errors that are the destination's fault: it cannot be reached, or does not
@@ -29,7 +27,9 @@ type Proxy struct {
 	identity *Identity
 	onlyTLS  bool
 	listener net.Listener
-	limit    *rate.Limiter // of all that is sent
+	limit    *shaper // of all that is sent
+	sent     atomic.Int64
+	links    atomic.Int64 // at work
 
 	life   context.Context
 	cancel context.CancelFunc
@@ -52,7 +52,7 @@ func NewProxy(cfg ProxyConfig) (*Proxy, error) {
 		return nil, fmt.Errorf("cannot listen for this client's own rsyncs: %w", err)
 	}
 	p := &Proxy{
-		identity: cfg.Identity, onlyTLS: cfg.OnlyTLS, listener: listener, limit: rate.NewLimiter(rate.Inf, chunk), conns: map[string]*Conn{},
+		identity: cfg.Identity, onlyTLS: cfg.OnlyTLS, listener: listener, limit: newShaper(), conns: map[string]*Conn{},
 	}
 	p.life, p.cancel = context.WithCancel(context.Background())
 	p.tasks.Go(p.accept)
@@ -66,15 +66,17 @@ func (p *Proxy) Close() {
 	p.tasks.Wait()
 }
 
-// SetRate bounds what all connections send together, in bytes a second; 0: no bound.
-func (p *Proxy) SetRate(bytes int64) {
-	if bytes <= 0 {
-		p.limit.SetLimit(rate.Inf)
-		return
-	}
-	p.limit.SetBurst(int(min(max(bytes/10, 4<<10), chunk))) // a tenth of a second
-	p.limit.SetLimit(rate.Limit(bytes))
-}
+// SetRate bounds what all connections send together, in bytes a second; 0: no bound. It counts at once.
+func (p *Proxy) SetRate(bytes int64) { p.limit.set(bytes) }
+
+// Sent is how much all connections have sent together.
+func (p *Proxy) Sent() int64 { return p.sent.Load() }
+
+// Links is how many links carry something now.
+func (p *Proxy) Links() int { return int(p.links.Load()) }
+
+// Held is for how long connections have waited for the bound since the last call, all together.
+func (p *Proxy) Held() time.Duration { return p.limit.waited() }
 
 // Target is a destination.
 type Target struct {
@@ -101,6 +103,7 @@ type Conn struct {
 func (p *Proxy) Open(target Target) *Conn {
 	c := &Conn{proxy: p, token: rand.Text(), target: target}
 	c.ctx, c.cancel = context.WithCancelCause(p.life)
+	c.total = &p.sent
 	c.touch()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,12 +116,12 @@ func (c *Conn) Environ() string {
 	return fmt.Sprintf("RSYNC_PROXY=run:%s@%s", c.token, c.proxy.listener.Addr())
 }
 
-// Close cuts the link.
+// Close cuts the link, unless it ends by itself at once, as it does when its rsync has ended well.
 func (c *Conn) Close() {
 	c.proxy.mu.Lock()
 	delete(c.proxy.conns, c.token)
 	c.proxy.mu.Unlock()
-	c.cancel(nil)
+	time.AfterFunc(goodbye, func() { c.cancel(nil) })
 }
 
 // Err is why the link could not be made or has broken; nil if neither.
@@ -176,6 +179,8 @@ func (p *Proxy) serve(conn *net.TCPConn) {
 		out.Close()
 		return
 	}
+	p.links.Add(1)
+	defer p.links.Add(-1)
 	if err := carry(c.ctx, conn, out, &c.Counters, p.limit); err != nil && c.ctx.Err() == nil {
 		_ = c.fail(fmt.Errorf("cannot go on sending to %s: %w", c.target.Addr, err))
 	}
@@ -203,21 +208,41 @@ func (p *Proxy) claim(request *http.Request) *Conn {
 	return c
 }
 
-// dial connects to the destination and proves who both are.
+// dial is Dial for the link of a run.
 func (c *Conn) dial() (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(c.ctx, dialWithin)
+	conn, mode, err := dial(c.ctx, c.proxy.identity, c.target, c.proxy.onlyTLS)
+	if err != nil {
+		return nil, err
+	}
+	c.Mode.Store(mode)
+	return conn, nil
+}
+
+// Dial connects to a destination as a proxy does, for something else than an rsync. Errors match
+// ErrDestination unless ctx has ended.
+func Dial(ctx context.Context, identity *Identity, target Target) (net.Conn, error) {
+	conn, _, err := dial(ctx, identity, target, false)
+	return conn, err
+}
+
+// dial connects to the destination and proves who both are.
+func dial(all context.Context, identity *Identity, target Target, onlyTLS bool) (net.Conn, Mode, error) {
+	ctx, cancel := context.WithTimeout(all, dialWithin)
 	defer cancel()
 	blame := func(err error) error {
-		if c.ctx.Err() != nil {
-			return context.Cause(c.ctx)
+		if all.Err() != nil {
+			return context.Cause(all)
 		}
-		return fmt.Errorf("cannot connect to %s: %w: %w", c.target.Addr, ErrDestination, err)
+		if ctx.Err() != nil {
+			err = fmt.Errorf("it has not answered for %v", dialWithin)
+		}
+		return fmt.Errorf("cannot connect to %s: %w: %w", target.Addr, ErrDestination, err)
 	}
-	tcp, err := dialTCP(ctx, c.target.Addr)
+	tcp, err := dialTCP(ctx, target.Addr)
 	if err != nil {
-		return nil, blame(err)
+		return nil, "", blame(err)
 	}
-	secure := tls.Client(tcp, c.proxy.identity.config(func(fingerprint string) bool { return fingerprint == c.target.Fingerprint }))
+	secure := tls.Client(tcp, identity.config(func(fingerprint string) bool { return fingerprint == target.Fingerprint }))
 	stop := context.AfterFunc(ctx, func() { tcp.Close() })
 	defer stop()
 	answer, err := greet(ctx, secure)
@@ -229,17 +254,15 @@ func (c *Conn) dial() (net.Conn, error) {
 			err = context.Cause(ctx)
 			break
 		}
-		c.Mode.Store(TLS)
-		return secure, nil
-	case word == "ticket" && c.proxy.onlyTLS:
+		return secure, TLS, nil
+	case word == "ticket" && onlyTLS:
 		err = errors.New("it offers a plain link, and this client takes only tls")
 	case word == "ticket":
 		secure.Close()
-		plain, e := dialTCP(ctx, c.target.Addr)
+		plain, e := dialTCP(ctx, target.Addr)
 		if e == nil {
 			if _, e = fmt.Fprintf(plain, "%s%s\n", ticketPrefix, rest); e == nil {
-				c.Mode.Store(Plain)
-				return plain, nil
+				return plain, Plain, nil
 			}
 			plain.Close()
 		}
@@ -250,7 +273,7 @@ func (c *Conn) dial() (net.Conn, error) {
 		err = fmt.Errorf("it answers %q", answer)
 	}
 	secure.Close()
-	return nil, blame(err)
+	return nil, "", blame(err)
 }
 
 func dialTCP(ctx context.Context, addr string) (*net.TCPConn, error) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -151,24 +152,16 @@ func TestDaemonSaysThatItEnds(t *testing.T) {
 	wants(t, <-ended, Destination, 20)
 }
 
-// receiver is the process that writes, of the two that serve a transfer: the one that is no child
-// of the listener.
-func receiver(t *testing.T, daemon *Daemon) int {
+// receiver is the process that writes, of the two that serve a transfer: the child of the other.
+func receiver(t *testing.T, daemon *served) int {
 	t.Helper()
-	listener := daemon.process.cmd.Process.Pid
-	names, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, name := range names {
-		stat, err := os.ReadFile(name)
-		if err != nil {
-			continue
-		}
+	pids := daemon.workers()
+	for _, pid := range pids {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		var state string
-		var parent, group int
-		if _, err := fmt.Sscan(rest, &state, &parent, &group); err != nil || group != listener || parent == listener || state == "Z" {
-			continue
-		}
-		if pid, _ := strconv.Atoi(strings.Split(name, "/")[2]); pid != listener {
+		var parent int
+		if _, err := fmt.Sscan(rest, &state, &parent); err == nil && slices.Contains(pids, parent) {
 			return pid
 		}
 	}
@@ -181,7 +174,11 @@ func TestDestinationStallsInTheMiddle(t *testing.T) {
 	destination := t.TempDir()
 	daemon, url := serve(t, destination)
 	ended := transferring(t, Options{Timeout: 1}, destination, url)
-	daemon.process.kill(syscall.SIGSTOP)
+	for _, pid := range daemon.workers() {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
 	wants(t, <-ended, Destination, 30)
 }
 

@@ -18,75 +18,52 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"vsc-zk/internal/slowfs"
 )
 
 func TestDaemonLife(t *testing.T) {
-	port, dir, out := freePort(t), t.TempDir(), &buffer{}
-	daemon, err := StartDaemon(t.Context(), DaemonConfig{Module: "zkrs-s", Path: t.TempDir(), Port: port, TempDir: dir, Output: out})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer daemon.Stop()
+	dir, out := t.TempDir(), &buffer{}
+	daemon, url := serveAs(t, DaemonConfig{Path: t.TempDir(), TempDir: dir, Output: out})
 	for _, host := range []string{"127.0.0.1", "::1", "localhost"} {
-		if err := Probe(t.Context(), net.JoinHostPort(host, strconv.Itoa(port)), "zkrs-s"); err != nil {
+		if err := Probe(t.Context(), net.JoinHostPort(host, strconv.Itoa(daemon.port)), "zkrs-test"); err != nil {
 			t.Error(err)
 		}
 	}
-	err = Probe(t.Context(), net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), "zkrs-other")
+	err := Probe(t.Context(), net.JoinHostPort("127.0.0.1", strconv.Itoa(daemon.port)), "zkrs-other")
 	if err == nil || !strings.Contains(err.Error(), "zkrs-other") {
 		t.Errorf("unknown module: %v", err)
 	}
 	if info, err := os.Stat(daemon.config.name); err != nil || info.Mode() != 0o600 || filepath.Dir(filepath.Dir(daemon.config.name)) != dir {
 		t.Errorf("config file %s %v: %v", daemon.config.name, info, err)
 	}
-	if daemon.Err() != nil || PortFree(port) == nil {
-		t.Error("it does not run")
-	}
-	ended := make(chan struct{})
-	for range 2 {
-		go func() { daemon.Stop(); ended <- struct{}{} }()
-	}
-	<-ended
-	<-ended
+	send(t, Options{}, wholeJob(t.TempDir(), url))
 	daemon.Stop()
-	<-daemon.Done()
-	if err := daemon.Err(); err != nil {
-		t.Error(err)
-	}
 	if files, _ := os.ReadDir(dir); len(files) != 0 {
 		t.Errorf("%v left", files)
 	}
-	if err := PortFree(port); err != nil {
-		t.Error(err)
-	}
-	if text := out.String(); !strings.Contains(text, "starting, listening on port") || !strings.Contains(text, "module-list request") {
+	if text := out.String(); !strings.Contains(text, "rsync allowed access on module zkrs-test") || !strings.Contains(text, "module-list request") {
 		t.Errorf("log %q", text)
 	}
 }
 
 // A cleaner of temporary files takes the config file away, with the directory, or something writes another.
 func TestDaemonKeepsItsConfig(t *testing.T) {
-	source, destination, dir := t.TempDir(), t.TempDir(), t.TempDir()+"/made"
+	source, dir := t.TempDir(), t.TempDir()+"/made"
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	write(t, source, "file", "x")
-	port := freePort(t)
-	daemon, err := StartDaemon(t.Context(), DaemonConfig{Module: "m", Path: destination, Port: port, TempDir: dir, Output: t.Output(), lookEvery: 10 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer end(daemon)
+	daemon, url := serveAs(t, DaemonConfig{Path: t.TempDir(), TempDir: dir})
 	for what, harm := range map[string]func() error{
 		"removed":                    func() error { return os.Remove(daemon.config.name) },
 		"removed with its directory": func() error { return os.RemoveAll(dir) },
 		"emptied":                    func() error { return os.Truncate(daemon.config.name, 0) },
 	} {
 		if err := harm(); err != nil {
-			t.Fatal(err)
+			t.Fatal(what, err)
 		}
-		eventually(t, "the config is back that was "+what, func() bool { return Probe(t.Context(), net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), "m") == nil })
-		send(t, Options{}, wholeJob(source, URL("127.0.0.1", port, "m")))
+		send(t, Options{}, wholeJob(source, url))
 	}
 	if info, err := os.Stat(daemon.config.name); err != nil || info.Mode() != 0o600 {
 		t.Errorf("config file %v: %v", info, err)
@@ -97,7 +74,7 @@ func TestDaemonKeepsItsConfig(t *testing.T) {
 	}
 }
 
-func TestDaemonTriesItself(t *testing.T) {
+func TestEnter(t *testing.T) {
 	destination := t.TempDir() + "/base"
 	if err := os.Mkdir(destination, 0o755); err != nil {
 		t.Fatal(err)
@@ -107,10 +84,15 @@ func TestDaemonTriesItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	daemon, _ := serve(t, destination)
-	if err := os.Remove(daemon.config.name); err != nil {
-		t.Fatal(err)
+	enter := func(module string) error {
+		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(daemon.port)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return Enter(t.Context(), conn, module)
 	}
-	if err := daemon.Try(t.Context()); err != nil {
+	if err := enter("zkrs-test"); err != nil {
 		t.Error(err)
 	}
 	files, err := os.ReadDir(destination)
@@ -118,10 +100,13 @@ func TestDaemonTriesItself(t *testing.T) {
 	if err := errors.Join(err, err2); err != nil || len(files) != 0 || !info.ModTime().Equal(old) {
 		t.Errorf("%v left, time %v, %v", files, info.ModTime(), err)
 	}
+	if err := enter("other"); err == nil || !strings.Contains(err.Error(), "Unknown module") {
+		t.Error(err)
+	}
 	if err := os.Remove(destination); err != nil {
 		t.Fatal(err)
 	}
-	if err := daemon.Try(t.Context()); err == nil || !strings.Contains(err.Error(), "chdir") && !strings.Contains(err.Error(), "chroot") {
+	if err := enter("zkrs-test"); err == nil || !strings.Contains(err.Error(), "chdir") && !strings.Contains(err.Error(), "chroot") {
 		t.Errorf("error %v, want one that says that the path is gone", err)
 	}
 }
@@ -141,23 +126,6 @@ func TestCheckVersion(t *testing.T) {
 	}
 	if err := CheckVersion(t.Context()); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestDaemonEndsWithContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	dir := t.TempDir()
-	daemon, err := StartDaemon(ctx, DaemonConfig{Module: "m", Path: dir, Port: freePort(t), TempDir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	<-daemon.Done()
-	if daemon.Err() != nil || groupRuns(daemon.process.cmd.Process.Pid) {
-		t.Errorf("%v", daemon.Err())
-	}
-	if files, _ := os.ReadDir(dir); len(files) != 0 {
-		t.Errorf("%v left", files)
 	}
 }
 
@@ -223,14 +191,13 @@ func TestModulePath(t *testing.T) {
 }
 
 func TestModuleConfig(t *testing.T) {
-	head := "reverse lookup = no\nlisten backlog = 128\npath = %ZKRS_MODULE_PATH%\nread only = no\n"
-	const modules = "[zkrs-s]\ncomment = c\n[hidden]\nlist = no\n"
+	head := "reverse lookup = no\npath = %ZKRS_MODULE_PATH%\nread only = no\n"
 	for may, want := range map[privilege]string{
-		{root: true, chroot: true}: head + "uid = 0\ngid = 0\nuse chroot = yes\n" + modules,
-		{root: true}:               head + "uid = 0\ngid = 0\nuse chroot = no\nmunge symlinks = no\n" + modules,
-		{}:                         head + "use chroot = no\nmunge symlinks = no\n" + modules,
+		{root: true, chroot: true}: head + "uid = 0\ngid = 0\nuse chroot = yes\n[zkrs-s]\n",
+		{root: true}:               head + "uid = 0\ngid = 0\nuse chroot = no\nmunge symlinks = no\n[zkrs-s]\n",
+		{}:                         head + "use chroot = no\nmunge symlinks = no\n[zkrs-s]\n",
 	} {
-		if got := moduleConfig("zkrs-s", "hidden", "c", may); got != want {
+		if got := moduleConfig("zkrs-s", may); got != want {
 			t.Errorf("%+v:\n%s\nwant\n%s", may, got, want)
 		}
 	}
@@ -260,20 +227,16 @@ func TestModuleNames(t *testing.T) {
 	write(t, source, "dir/file", "x")
 	for _, module := range []string{"zkrs-default", "zkrs-a b", "zkrs-a@b:c", "zkrs-*?", "zkrs-ümläut", "zkrs-=x;#", "zkrs-" + strings.Repeat("n", 100)} {
 		t.Run(module, func(t *testing.T) {
-			port, destination := freePort(t), t.TempDir()
-			daemon, err := StartDaemon(t.Context(), DaemonConfig{Module: module, Path: destination, Port: port, TempDir: t.TempDir(), Output: t.Output()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer end(daemon)
-			send(t, Options{}, Job{Base: source, Names: []string{"dir"}, Kind: Recursive, URL: URL("localhost", port, module)})
+			destination := t.TempDir()
+			_, url := serveAs(t, DaemonConfig{Module: module, Path: destination})
+			send(t, Options{}, Job{Base: source, Names: []string{"dir"}, Kind: Recursive, URL: url})
 			if tree(t, destination)["./dir/file"] == "" {
 				t.Error("the file is missing")
 			}
 		})
 	}
 	for _, module := range []string{"", "global", "a/b", "a]", "[a", "#list", " a", "a ", "a  b", "a\nb", "a\tb", `a\`, "a\x00", "%HOME%"} {
-		_, err := StartDaemon(t.Context(), DaemonConfig{Module: module, Path: "/", Port: freePort(t)})
+		_, err := NewDaemon(t.Context(), DaemonConfig{Module: module, Path: "/"})
 		if err == nil || !strings.HasPrefix(err.Error(), "cannot name an rsync module") {
 			t.Errorf("%q: %v", module, err)
 		}
@@ -303,15 +266,8 @@ func TestDaemonAndLinks(t *testing.T) {
 	}
 	write(t, source, "dir/file", "x")
 	age(t, source)
-	port := freePort(t)
-	daemon, err := StartDaemon(t.Context(), DaemonConfig{
-		Module: "m", Path: destination, Port: port, TempDir: t.TempDir(), Output: t.Output(), Logger: slog.New(slog.NewTextHandler(log, nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer daemon.Stop()
-	send(t, Options{}, Job{Base: source, Names: []string{""}, Kind: Recursive, URL: URL("localhost", port, "m")})
+	_, url := serveAs(t, DaemonConfig{Path: destination, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	send(t, Options{}, wholeJob(source, url))
 	want, got := tree(t, source), tree(t, destination)
 	warnings := strings.Count(log.String(), "level=WARN")
 	if privileges().chroot {
@@ -410,120 +366,34 @@ func stranger(conn net.Conn) {
 	_, _ = io.WriteString(conn, "other          \tcomment\n@RSYNCD: EXIT\n")
 }
 
-// The daemon binds what it can and lives on. Neither the look before the start nor the one after it
-// may take that for success, as the port can be lost in between.
-func TestPortTakenInOneFamily(t *testing.T) {
-	for family, network := range map[string]string{"127.0.0.1": "tcp4", "::1": "tcp6"} {
-		for what, serve := range map[string]func(net.Conn){"daemon": stranger, "silent": func(net.Conn) {}} {
-			t.Run(family+" "+what, func(t *testing.T) {
-				port := freePort(t)
-				occupy(t, network, net.JoinHostPort(family, strconv.Itoa(port)), serve)
-				if err := PortFree(port); err == nil {
-					t.Error("PortFree found it free")
-				}
-				cfg := DaemonConfig{Module: "m", Path: t.TempDir(), Port: port, TempDir: t.TempDir(), Output: t.Output()}
-				if _, err := StartDaemon(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), strconv.Itoa(port)) {
-					t.Errorf("StartDaemon: %v", err)
-				}
-				daemon, err := launch(t.Context(), cfg)
-				if err == nil {
-					daemon.Stop()
-				}
-				if err == nil || !strings.HasPrefix(err.Error(), "cannot start the rsync daemon on port") || !errors.Is(err, ErrStranger) {
-					t.Errorf("launch: %v", err)
-				}
-				if files, _ := os.ReadDir(cfg.TempDir); len(files) != 0 {
-					t.Errorf("%v left", files)
-				}
-			})
-		}
-	}
-}
-
-// Another address of this host is taken, where sources would arrive.
-func TestPortTakenOnOtherAddress(t *testing.T) {
-	port := freePort(t)
-	occupy(t, "tcp4", net.JoinHostPort("127.0.0.2", strconv.Itoa(port)), func(net.Conn) {})
-	if err := PortFree(port); err == nil {
-		t.Error("PortFree found it free")
-	}
-	daemon, err := launch(t.Context(), DaemonConfig{Module: "m", Path: t.TempDir(), Port: port, TempDir: t.TempDir(), Output: t.Output()})
-	if err == nil {
-		daemon.Stop()
-		t.Error("it started")
-	}
-}
-
-// The daemon of an earlier run, same module and port, is not ours.
-func TestPortTakenByDaemonOfSameModule(t *testing.T) {
-	port := freePort(t)
-	cfg := DaemonConfig{Module: "m", Path: t.TempDir(), Port: port, TempDir: t.TempDir(), Output: t.Output()}
-	first, err := StartDaemon(t.Context(), cfg)
+func TestDaemonEndsEarly(t *testing.T) {
+	daemon, err := NewDaemon(t.Context(), DaemonConfig{program: script(t, "printf 'no such thing' >&2; exit 3"), Module: "m", Path: "/", TempDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer first.Stop()
-	second, err := launch(t.Context(), cfg)
-	if err == nil {
-		second.Stop()
-		t.Fatal("two daemons on one port")
+	defer daemon.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if first.Err() != nil {
-		t.Error(first.Err())
+	defer null.Close()
+	if err := daemon.Serve(t.Context(), null); err == nil || !strings.Contains(err.Error(), "exit status 3 (") || !strings.Contains(err.Error(), "no such thing") {
+		t.Error(err)
+	}
+	daemon.cfg.program = "/no/such/rsync"
+	if err := daemon.Serve(t.Context(), null); err == nil || !strings.HasPrefix(err.Error(), "cannot start /no/such/rsync") {
+		t.Error(err)
 	}
 }
 
-func TestDaemonEndsEarly(t *testing.T) {
-	cfg := DaemonConfig{program: script(t, "printf 'no such thing' >&2; exit 3"), Module: "m", Path: "/", Port: freePort(t), TempDir: t.TempDir()}
-	_, err := StartDaemon(t.Context(), cfg)
-	if err == nil || !strings.Contains(err.Error(), "exit status 3 (") || !strings.Contains(err.Error(), "no such thing") {
-		t.Error(err)
-	}
-	if files, _ := os.ReadDir(cfg.TempDir); len(files) != 0 {
-		t.Errorf("%v left", files)
-	}
-}
-
-func TestDaemonNeverAnswers(t *testing.T) {
-	out := &buffer{}
-	cfg := DaemonConfig{
-		program: script(t, "echo pid $$; exec sleep 60"), Module: "m", Path: "/", Port: freePort(t), TempDir: t.TempDir(),
-		startTimeout: 300 * time.Millisecond,
-	}
-	_, err := StartDaemon(t.Context(), cfg)
-	if err == nil || !strings.HasPrefix(err.Error(), "cannot start the rsync daemon on port") {
-		t.Error(err)
-	}
-
-	ctx, cancel := context.WithCancelCause(t.Context())
-	defer cancel(nil)
-	lost := errors.New("lost")
-	cfg.startTimeout, cfg.Output = time.Hour, out
-	ended := make(chan error, 1)
-	go func() {
-		_, err := StartDaemon(ctx, cfg)
-		ended <- err
-	}()
-	pid := pids(t, out, 1)[0]
-	cancel(lost)
-	if err := <-ended; !errors.Is(err, lost) {
-		t.Error(err)
-	}
-	if alive(pid) {
-		t.Error("it is alive")
-	}
-}
-
-func TestDaemonCannotBeStarted(t *testing.T) {
+func TestDaemonCannotBeMade(t *testing.T) {
 	dir := t.TempDir()
 	for want, cfg := range map[string]DaemonConfig{
-		"cannot start /no/such/rsync":                      {program: "/no/such/rsync", Module: "m", Path: "/", Port: freePort(t), TempDir: dir},
-		"cannot write the rsync daemon's config file":      {Module: "m", Path: "/", Port: freePort(t), TempDir: dir + "/none"},
-		"cannot listen on port 0":                          {Module: "m", Path: "/", TempDir: dir},
-		"cannot serve \"rel\"":                             {Module: "m", Path: "rel", Port: freePort(t), TempDir: dir},
-		"cannot drop the page cache: rsync has no --drop-": {Module: "m", Path: "/", Port: freePort(t), TempDir: dir, DropCache: true},
+		"cannot write the rsync daemon's config file":      {Module: "m", Path: "/", TempDir: dir + "/none"},
+		"cannot serve \"rel\"":                             {Module: "m", Path: "rel", TempDir: dir},
+		"cannot drop the page cache: rsync has no --drop-": {Module: "m", Path: "/", TempDir: dir, DropCache: true},
 	} {
-		if _, err := StartDaemon(t.Context(), cfg); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := NewDaemon(t.Context(), cfg); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
@@ -567,8 +437,8 @@ func TestStopEndsTransfers(t *testing.T) {
 	daemon, url := serve(t, destination)
 	ended := transfer(t, url, destination)
 	daemon.Stop()
-	if groupRuns(daemon.process.cmd.Process.Pid) {
-		t.Error("a process of its group is alive")
+	if pids := daemon.workers(); len(pids) > 0 {
+		t.Errorf("%v are alive", pids)
 	}
 	if temporary(destination) != 0 {
 		t.Error("a temporary file stays")
@@ -578,51 +448,45 @@ func TestStopEndsTransfers(t *testing.T) {
 	}
 }
 
-// So does the death of the daemon itself.
-func TestDaemonDies(t *testing.T) {
+// So does the death of one of the two processes of a transfer.
+func TestWorkerDies(t *testing.T) {
 	destination := t.TempDir()
 	daemon, url := serve(t, destination)
 	ended := transfer(t, url, destination)
-	if err := daemon.process.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
+	other := receiver(t, daemon)
+	for _, pid := range daemon.workers() {
+		if pid != other {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
-	select {
-	case <-daemon.Done():
-	case <-time.After(time.Minute):
-		t.Fatal("nobody noticed")
-	}
-	if err := daemon.Err(); err == nil || !strings.Contains(err.Error(), "killed by signal 9") {
-		t.Error(err)
-	}
-	if groupRuns(daemon.process.cmd.Process.Pid) || temporary(destination) != 0 {
-		t.Error("something is left")
-	}
-	if _, err := os.Stat(daemon.config.name); err == nil {
-		t.Error("the config file is left")
+	eventually(t, "the other is gone", func() bool { return len(daemon.workers()) == 0 })
+	if temporary(destination) != 0 {
+		t.Error("a temporary file stays")
 	}
 	if result := <-ended; result.Class() == Fine {
 		t.Error("the client reports success")
 	}
-	daemon.Stop()
-	if daemon.Err() == nil {
-		t.Error("Stop hid the reason")
-	}
 }
 
-// A group that ignores SIGTERM and whose leader does not.
+// A group that ignores its signal and whose leader does not.
 func TestStopKillsStubbornWorkers(t *testing.T) {
 	out := &buffer{}
-	daemon := &Daemon{config: &configFile{removed: true}, stop: make(chan struct{}), done: make(chan struct{})}
-	err := daemon.start(DaemonConfig{Output: out, stopGrace: 300 * time.Millisecond, program: script(t, `
-sh -c 'trap "" TERM; echo pid $$; while :; do sleep 60; done' &
-trap 'exit 0' TERM
+	daemon, url := serveAs(t, DaemonConfig{Path: "/", Output: out, program: script(t, `
+sh -c 'trap "" USR1; echo pid $$; while :; do sleep 60; done' &
+trap 'exit 0' USR1
 echo pid $$
 while :; do sleep 0.01; done
-`)}, "/")
+`)})
+	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(url, "rsync://"), "/zkrs-test"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	go daemon.own(t.Context())
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "@RSYNCD: 31.0\n"); err != nil {
+		t.Fatal(err)
+	}
 	found := pids(t, out, 2)
 	daemon.Stop()
 	for _, pid := range found {
@@ -633,8 +497,7 @@ while :; do sleep 0.01; done
 }
 
 func TestDaemonDiesWithProgram(t *testing.T) {
-	port, dir := freePort(t), t.TempDir()
-	holder := exec.Command(os.Args[0], strconv.Itoa(port), dir)
+	holder := exec.Command(os.Args[0], t.TempDir(), script(t, "echo pid $$; exec sleep 600"))
 	holder.Env = append(os.Environ(), helperVariable+"=hold daemon")
 	out := &buffer{}
 	holder.Stdout = out
@@ -642,12 +505,96 @@ func TestDaemonDiesWithProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := pids(t, out, 1)
-	if err := Probe(t.Context(), net.JoinHostPort("::1", strconv.Itoa(port)), "m"); err != nil {
-		t.Error(err)
-	}
 	_ = holder.Process.Kill()
 	_ = holder.Wait()
-	eventually(t, "the daemon is gone", func() bool { return !alive(found[0]) && PortFree(port) == nil })
+	eventually(t, "the daemon is gone", func() bool { return !alive(found[0]) })
+}
+
+// slowly shows a directory behind a file system that forgets every name at once and calls sleep
+// whenever it is asked for one.
+func slowly(t *testing.T, dir string, sleep func(time.Duration)) (at string, mounted *slowfs.FS) {
+	t.Helper()
+	at = t.TempDir()
+	mounted, err := slowfs.Mount(dir, at, slowfs.Options{Delay: 2 * time.Millisecond, Keep: time.Nanosecond, Sleep: sleep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := mounted.Unmount(); err != nil {
+			t.Error(err)
+		}
+	})
+	return at, mounted
+}
+
+// Whoever deletes looks at its connection only when it is done.
+func TestDeletionsEndWithTheirSource(t *testing.T) {
+	t.Parallel()
+	const files = 5_000
+	const first = "old999" // the last in order: rsync begins there
+	for name, one := range map[string]struct {
+		sig  syscall.Signal
+		when string
+	}{
+		"killed":            {syscall.SIGKILL, "--delete-during"},
+		"ended":             {syscall.SIGTERM, "--delete-delay"},
+		"killed before all": {syscall.SIGKILL, "--delete-before"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source, destination := t.TempDir(), t.TempDir()
+			write(t, source, "dir/keep", "x")
+			if err := os.Mkdir(destination+"/dir", 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for i := range files {
+				if err := syscall.Mknod(fmt.Sprintf("%s/dir/old%d", destination, i), syscall.S_IFREG|0o644, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			count := func() int {
+				names, err := readNames(destination + "/dir")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return len(names)
+			}
+			// Once they have begun, the deletions take longer than anybody waits here.
+			at, _ := slowly(t, destination, func(time.Duration) {
+				if _, err := os.Lstat(destination + "/dir/" + first); err != nil {
+					time.Sleep(50 * time.Millisecond)
+				}
+			})
+			daemon, url := serve(t, at)
+			client := exec.Command("rsync", "--delete", one.when, "-r", source+"/", url)
+			client.Stdout, client.Stderr = t.Output(), t.Output()
+			if err := client.Start(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it deletes", func() bool { return count() < files })
+			_ = client.Process.Signal(one.sig)
+			_ = client.Wait()
+			eventually(t, "the receivers are gone", func() bool { return len(daemon.workers()) == 0 })
+			if count() < 2 {
+				t.Error("they went because nothing was left to delete")
+			}
+		})
+	}
+}
+
+// A receiver in which nothing moves is ended.
+func TestReceiverStalls(t *testing.T) {
+	t.Parallel()
+	destination, log := t.TempDir(), &buffer{}
+	daemon, url := serveAs(t, DaemonConfig{Path: destination, Stall: time.Second, Output: log})
+	ended := transfer(t, url, destination)
+	for _, pid := range daemon.workers() {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wants(t, <-ended, Destination, 10, 12, 30)
+	eventually(t, "nothing is left", func() bool { return len(daemon.workers()) == 0 })
 }
 
 func TestProbe(t *testing.T) {
@@ -687,32 +634,4 @@ func TestProbe(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func TestPortFree(t *testing.T) {
-	for _, port := range []int{-1, 0, 65536} {
-		if err := PortFree(port); err == nil {
-			t.Errorf("%d is free", port)
-		}
-	}
-	port := freePort(t)
-	occupy(t, "tcp", ":"+strconv.Itoa(port), func(net.Conn) {})
-	if err := PortFree(port); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), strconv.Itoa(port)) {
-		t.Error(err)
-	}
-}
-
-// The hidden module is served, and known only to who was told its name.
-func TestHiddenModule(t *testing.T) {
-	daemon, _ := serveAs(t, DaemonConfig{Hidden: "zkrs-s-SECRET", Path: t.TempDir()})
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(daemon.cfg.Port))
-	if err := ProbeHidden(t.Context(), addr, "zkrs-s-SECRET"); err != nil {
-		t.Error(err)
-	}
-	if err := ProbeHidden(t.Context(), addr, "zkrs-s-OTHER"); !errors.Is(err, ErrStranger) {
-		t.Errorf("error %v, want ErrStranger", err)
-	}
-	if err := Probe(t.Context(), addr, "zkrs-s-SECRET"); !errors.Is(err, ErrStranger) {
-		t.Errorf("error %v: it is in the list", err)
-	}
 }

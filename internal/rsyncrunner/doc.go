@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// Package rsyncrunner runs rsync: the client that sends paths (Sender) and the daemon that receives
-// them (Daemon). In a test run without files LineSender and Netcat stand in for the two: they send
+// Package rsyncrunner runs rsync: the client that sends paths (Sender) and those that receive them, one for
+// each connection (Daemon). In a test run without files LineSender and Netcat stand in for the two: they send
 // and print a line for each path. The package knows nothing of ZooKeeper.
 //
 // # Child processes
@@ -11,27 +11,28 @@
 // program without a controlling terminal can neither ask for a password there nor be stopped for
 // trying.
 //
-// A child is ended by SIGTERM to its group, a wait of StopGrace at most, and SIGKILL to the group.
-// rsync itself takes 0.4 s for SIGTERM. When the leader has gone the rest of the group is killed
-// too, before the leader is reaped, so that the group's number cannot have passed to somebody else.
-// A daemon's transfers get SIGTERM and their time first, or their temporary files would stay. A
-// call returns when all that is over.
+// A child is ended by a signal to its group, a grace, and SIGKILL to the group; one that was stopped is
+// continued. A sender gets SIGTERM, for which rsync takes 0.4 s. What receives gets SIGUSR1, with which
+// rsync's processes end each other: temporary files are removed, and deletions stop at once. At SIGTERM
+// the receiving side goes on deleting until it reads or writes. When the leader has gone the rest of
+// the group is killed too, before the leader is reaped, so that the group's number cannot have passed
+// to somebody else; of what receives it has signal and grace first. A call returns when all that is over.
 //
 // The kernel kills a child whose zkrsync was killed (PR_SET_PDEATHSIG). That signal is tied to the
 // thread that made the child, so the goroutine that starts a child keeps its thread until the child
-// has ended: one thread for a child. The signal does not reach the processes that an rsync daemon
-// makes, one for every connection. So after a SIGKILL of zkrsync the transfers under way end with
-// their connections, and nothing new is accepted.
+// has ended: one thread for a child. The signal does not reach the second process of an rsync that
+// receives, which ends with the first.
 //
-// A child inherits no descriptors but 0, 1 and 2, and the environment with these changes:
+// A child inherits no descriptors but 0, 1 and 2 (one that receives has its log as 3), and the
+// environment with these changes:
 //   - LC_ALL=C, and no other LC_ variable nor LANGUAGE: statistics and error lines can be read,
 //     file names in them are escaped.
 //   - Every RSYNC_ variable is dropped, so that all nodes of a session run the same command
 //     (RSYNC_ICONV would rename files, RSYNC_CHECKSUM_LIST could switch verification off,
 //     RSYNC_PARTIAL_DIR, RSYNC_OLD_ARGS and RSYNC_PROTECT_ARGS change what an option means,
-//     RSYNC_PASSWORD is for daemons that are not ours, RSYNC_CONNECT_PROG runs a program, and
-//     RSYNC_PROXY would show all data to somebody else).
-//   - Every ZKRSYNC_ and ZKINITREE_ variable is dropped: they may hold passwords.
+//     RSYNC_PASSWORD is for daemons that are not ours, RSYNC_CONNECT_PROG is a command that
+//     runs with a host's name in it). So is every ZKRSYNC_ and ZKINITREE_ one: passwords are among them.
+//     Job.Environ is added: the RSYNC_PROXY of a link.
 //
 // # What a sender runs
 //
@@ -173,47 +174,30 @@
 // Partial, not Fatal, when the other side found a path in the list without the directory above it: that
 // went, or became a link, while the list was made.
 //
-// Without Options.Timeout rsync waits for a silent destination for ever.
+// Without Options.Timeout rsync waits for a silent destination for ever. Sender.Stall ends one in which
+// nothing moves (ErrStalled); where Job.Far tells that bytes wait which the destination does not take, it
+// is that which stands still, and the result is 30. DaemonConfig.Stall does the same at the other end.
 //
-// # The daemon
+// # What receives
 //
-// One module in a config file of mode 0600, in a directory of mode 0700 below TempDir, where nobody else can
-// exchange it (package private), which rsync reads again for each connection. So it
-// stays until the end, and is written again, with a WARNING, within LookEvery after a cleaner of temporary
-// files has removed it, or somebody has changed it. (No file without a name could take its place: rsync
-// 3.5 resolves links to its config file by itself.) The module's path is handed
-// over in the environment (path = %ZKRS_MODULE_PATH%), because the file's own
-// syntax cannot carry every name: rsync has no way to write a percent sign
-// there, and trims blanks.
+// [Daemon.Serve] has one rsync --daemon serve one connection, a socket, as its standard input. The
+// connection was accepted, and whose it is was found out, by others (package link). Serve ends the
+// rsync with all its processes when its context ends: one that deletes looks at its connection only
+// when it reads or writes, and while it deletes it does neither.
+//
+// There is one module in a config file of mode 0600, in a directory of mode 0700 below TempDir, where nobody
+// else can exchange it (package private). It is looked at before each connection, and written again, with a WARNING, if a cleaner of temporary files has removed it, or somebody has
+// changed it. (No file without a name could take its place: rsync 3.5 resolves links to its config file
+// by itself.) The module's path is handed over in the environment (path = %ZKRS_MODULE_PATH%), because
+// the file's own syntax cannot carry every name: rsync has no way to write a percent sign there, and
+// trims blanks.
 //
 // As root with CAP_SYS_CHROOT the module is served in a chroot, and symbolic links arrive
 // unchanged. Otherwise rsync confines paths itself and rewrites absolute link targets and those
 // that lead out of the module; one WARNING says so.
 //
-// rsync notices that its peer is gone only when it reads or writes, and while it deletes it does
-// neither: the receiving side of a client that was killed went on for 8 s, while another source
-// could be given the same path. --delete-delay changes nothing, and a low --timeout would also end
-// healthy transfers that wait for a slow file system. So the Daemon looks at the processes of its
-// group every 200 ms. One that has a connection, but none that is established, in two looks in a
-// row gets SIGUSR1, and SIGKILL after a second more. rsync's processes end each other with SIGUSR1;
-// at SIGTERM the server side goes on deleting until it reads or writes. Deletions stop with the
-// signal, that is 0.4 s and one system call at most after the client's connection was closed. The
-// processes are gone 0.1 s later, or 1.2 s later if only SIGKILL ends them. A process that hangs in
-// the kernel stays until the kernel lets it go. A WARNING says what was ended: "receiver of HOST
-// ended: its source is gone", HOST being the address.
-//
-// A connection is closed when this host's kernel knows it. A source whose host dies or is cut off
-// sends nothing, and its receiver works on until it has to wait; then Options.Timeout ends it. The
-// Daemon looks at /proc: stat, fd and net/tcp (proc(5)), and the extended attribute
-// system.sockprotoname of a descriptor, for sockets that are reset are in no table. Where these
-// cannot be read nothing is ended.
-//
-// A daemon counts as started when it answers rsync's own handshake on the loopback addresses and
-// lists the module with a comment that only this daemon knows. So neither a stranger on the port
-// nor the daemon of an earlier run is taken for it.
-//
-// [Daemon.Try] enters its module as a transfer does, with its config file, chroot and path, and leaves
-// again before anything is sent.
+// [Enter] asks for the module as a transfer does, and leaves before anything is sent. [Probe] asks a
+// daemon that others have started for its modules.
 //
 // # Errors
 //

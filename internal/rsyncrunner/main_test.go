@@ -4,8 +4,11 @@ package rsyncrunner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -20,6 +23,8 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"vsc-zk/internal/link"
 )
 
 // helperVariable makes the test binary do something else than test: what it says is done by helper.
@@ -42,14 +47,12 @@ func helper(what string) {
 		_, err := sender.Run(ctx, Job{Base: "/", Names: []string{""}, URL: "rsync://localhost:1/m"})
 		fmt.Println(err)
 	case "hold daemon":
-		port, _ := strconv.Atoi(os.Args[1])
-		daemon, err := StartDaemon(ctx, DaemonConfig{Module: "m", Path: os.Args[2], TempDir: os.Args[2], Port: port})
+		daemon, err := NewDaemon(ctx, DaemonConfig{Module: "m", Path: os.Args[1], TempDir: os.Args[1], program: os.Args[2], Output: os.Stdout})
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
-		fmt.Println("pid", daemon.process.cmd.Process.Pid)
-		<-daemon.Done()
+		fmt.Println(daemon.Serve(ctx, os.Stdin))
 	case "tell":
 		for fd := 3; fd < 256; fd++ {
 			if inherited(fd) {
@@ -125,22 +128,59 @@ func freePort(t *testing.T) int {
 	return 0
 }
 
-// serve starts a real daemon on path and returns it and the URL of its module.
-func serve(t *testing.T, path string) (*Daemon, string) {
+// served is a daemon with a port.
+type served struct {
+	*Daemon
+	listener *link.Listener
+	port     int
+}
+
+// Stop ends the daemon and all its transfers.
+func (s *served) Stop() {
+	s.listener.Stop()
+	s.Close()
+}
+
+// workers are the processes that serve the daemon's connections.
+func (s *served) workers() (pids []int) {
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, name := range names {
+		line, _ := os.ReadFile(name)
+		if pid, _ := strconv.Atoi(strings.Split(name, "/")[2]); strings.Contains(string(line), s.config.name) && running(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// serve serves a path with a real daemon and returns it and the URL of its module.
+func serve(t *testing.T, path string) (*served, string) {
 	t.Helper()
 	return serveAs(t, DaemonConfig{Path: path})
 }
 
 // serveAs is serve for a daemon that is special in some way.
-func serveAs(t *testing.T, cfg DaemonConfig) (*Daemon, string) {
+func serveAs(t *testing.T, cfg DaemonConfig) (*served, string) {
 	t.Helper()
-	cfg.Module, cfg.Port, cfg.TempDir, cfg.Output, cfg.stopGrace = "zkrs-test", freePort(t), t.TempDir(), t.Output(), time.Minute
-	daemon, err := StartDaemon(t.Context(), cfg)
+	cfg.Module, cfg.TempDir, cfg.Output = cmp.Or(cfg.Module, "zkrs-test"), cmp.Or(cfg.TempDir, t.TempDir()), cmp.Or[io.Writer](cfg.Output, t.Output())
+	daemon, err := NewDaemon(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { end(daemon) })
-	return daemon, URL("127.0.0.1", cfg.Port, cfg.Module)
+	identity, err := link.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := link.Listen(link.ListenerConfig{
+		Identity: identity, Mode: link.TLS, Slots: 100, Known: func(string) bool { return false }, Open: true,
+		Serve: daemon.Serve, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &served{daemon, listener, listener.Port()}
+	t.Cleanup(s.Stop)
+	return s, URL("127.0.0.1", s.port, cfg.Module)
 }
 
 // startPlainDaemon starts an rsync daemon with module m that is not ours, and returns what ends it.
@@ -155,14 +195,11 @@ func startPlainDaemon(t *testing.T, program, config string, port int) func() {
 	return func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
 }
 
-// end kills a daemon, to save the 0.4 s that rsync waits at a SIGTERM.
-func end(daemon *Daemon) {
-	daemon.process.mu.Lock()
-	if !daemon.process.gone {
-		daemon.process.kill(syscall.SIGKILL)
+// end kills what a daemon has made.
+func end(daemon *served) {
+	for _, pid := range daemon.workers() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	daemon.process.mu.Unlock()
-	<-daemon.Done()
 }
 
 // send runs a job with the real rsync, which has to succeed.

@@ -12,17 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// member is a process. Its start tells it from a later one with the same number.
-type member struct {
-	pid   int
-	start string // in clock ticks since the machine started
-}
-
 // members returns the processes of a group that run. Zombies do not count: whoever inherited them
 // may reap them late, or never.
-func members(group int) []member {
+func members(group int) []int {
 	names, _ := readNames("/proc")
-	var found []member
+	var found []int
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil {
@@ -31,25 +25,22 @@ func members(group int) []member {
 		if of, err := unix.Getpgid(pid); err != nil || of != group {
 			continue
 		}
-		if m, ok := running(pid, group); ok {
-			found = append(found, m)
+		if running(pid) {
+			found = append(found, pid)
 		}
 	}
 	return found
 }
 
-// running returns a process of a group; false if it has ended.
-func running(pid, group int) (member, bool) {
+// running tells whether a process has not ended.
+func running(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return member{}, false
+		return false
 	}
-	// pid (command) state ppid pgrp ... start, the 22nd, ...; the command may have any byte in it.
+	// pid (command) state ...; the command may have any byte in it.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 20 || fields[2] != strconv.Itoa(group) || fields[0] == "Z" || fields[0] == "X" {
-		return member{}, false
-	}
-	return member{pid: pid, start: fields[19]}, true
+	return len(fields) > 0 && fields[0] != "Z" && fields[0] != "X"
 }
 
 // readNames returns the names in a directory, unsorted, without looking at what they name.

@@ -79,12 +79,10 @@ type privilege struct {
 	chroot bool
 }
 
-// moduleConfig returns the daemon's config file. comment tells this daemon from any other. The hidden
-// module, if there is one, is not in the daemon's list.
-func moduleConfig(module, hidden, comment string, may privilege) string {
+// moduleConfig returns the daemon's config file.
+func moduleConfig(module string, may privilege) string {
 	lines := []string{
 		"reverse lookup = no",
-		"listen backlog = 128", // with rsync's own 5, 52 of 60 connections at once took a second
 		"path = %" + modulePathVariable + "%",
 		"read only = no",
 	}
@@ -96,11 +94,7 @@ func moduleConfig(module, hidden, comment string, may privilege) string {
 	} else {
 		lines = append(lines, "use chroot = no", "munge symlinks = no")
 	}
-	lines = append(lines, "["+module+"]", "comment = "+comment)
-	if hidden != "" {
-		lines = append(lines, "["+hidden+"]", "list = no")
-	}
-	return strings.Join(lines, "\n") + "\n"
+	return strings.Join(append(lines, "["+module+"]"), "\n") + "\n"
 }
 
 // configFile is the daemon's config file.

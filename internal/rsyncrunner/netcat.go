@@ -29,12 +29,9 @@ type Netcat struct {
 	err      error
 }
 
-// StartNetcat listens on port, on all addresses, until Stop or until ctx ends.
-func StartNetcat(ctx context.Context, port int, out io.Writer, logger *slog.Logger) (*Netcat, error) {
-	if err := PortFree(port); err != nil {
-		return nil, err
-	}
-	listener, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+// StartNetcat listens on port, on one address or, if that is "", on all, until Stop or until ctx ends.
+func StartNetcat(ctx context.Context, address string, port int, out io.Writer, logger *slog.Logger) (*Netcat, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on port %d: %w", port, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"vsc-zk/internal/getent"
@@ -191,7 +192,7 @@ func ask(ctx context.Context, name string, args ...string) (said, problem string
 	cmd := exec.Command(name, args...)
 	cmd.Env = childEnviron(os.Environ())
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	p, err := startProcess(cmd, false, defaultStopGrace)
+	p, err := startProcess(cmd, ending{signal: syscall.SIGTERM})
 	if err != nil {
 		return "", "", startError(name, err)
 	}

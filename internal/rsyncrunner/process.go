@@ -5,10 +5,8 @@ package rsyncrunner
 import (
 	"context"
 	"errors"
-	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -16,36 +14,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultStopGrace is how long a group may take to end after SIGTERM.
+// defaultStopGrace is how long a group may take to end after its first signal.
 const defaultStopGrace = 2 * time.Second
+
+// ending is how a group is ended.
+type ending struct {
+	signal   syscall.Signal // the first one
+	grace    time.Duration  // until SIGKILL; 0: 2 s
+	together bool           // what the leader leaves behind gets signal and grace, too
+}
 
 // process is a running child and the group it leads.
 type process struct {
-	cmd     *exec.Cmd
-	setUp   func() (undo func(), err error) // changes the thread that starts the child, which then ends with it; nil: nothing does
-	workers bool                            // the leader makes others, whose work deserves a proper end
-	grace   time.Duration
-	done    chan struct{} // closed when the group is gone and its output was read
+	cmd   *exec.Cmd
+	setUp func() (undo func(), err error) // changes the thread that starts the child, which then ends with it; nil: nothing does
+	end   ending
+	done  chan struct{} // closed when the group is gone and its output was read
 
 	mu       sync.Mutex
-	stopping bool // SIGTERM has been sent
+	stopping bool // the first signal has been sent
 	gone     bool // the leader has exited and its group was killed: signal no more
 }
 
-// startProcess starts cmd as the leader of a session. grace bounds the wait after SIGTERM, and the
-// wait for output that a stray descendant keeps open.
-func startProcess(cmd *exec.Cmd, workers bool, grace time.Duration) (*process, error) {
-	return startSetUp(cmd, nil, workers, grace)
-}
+// startProcess starts cmd as the leader of a session. The grace of its end bounds the wait for output, too,
+// that a stray descendant keeps open.
+func startProcess(cmd *exec.Cmd, end ending) (*process, error) { return startSetUp(cmd, nil, end) }
 
 // startSetUp is startProcess in a thread that setUp has changed.
-func startSetUp(cmd *exec.Cmd, setUp func() (undo func(), err error), workers bool, grace time.Duration) (*process, error) {
-	if grace <= 0 {
-		grace = defaultStopGrace
+func startSetUp(cmd *exec.Cmd, setUp func() (undo func(), err error), end ending) (*process, error) {
+	if end.grace <= 0 {
+		end.grace = defaultStopGrace
 	}
 	cmd.SysProcAttr = mergeSysProcAttr(cmd.SysProcAttr)
-	cmd.WaitDelay = grace
-	p := &process{cmd: cmd, setUp: setUp, workers: workers, grace: grace, done: make(chan struct{})}
+	cmd.WaitDelay = end.grace
+	p := &process{cmd: cmd, setUp: setUp, end: end, done: make(chan struct{})}
 	started := make(chan error)
 	go p.own(started)
 	if err := <-started; err != nil {
@@ -59,8 +61,7 @@ func mergeSysProcAttr(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 		attr = &syscall.SysProcAttr{}
 	}
 	attr.Setsid = true
-	// It is SIGKILL because neither a sending client nor a listening daemon has anything to tidy
-	// up, and nothing can hold SIGKILL back.
+	// It is SIGKILL because nothing can hold that back.
 	attr.Pdeathsig = syscall.SIGKILL
 	return attr
 }
@@ -87,9 +88,8 @@ func (p *process) own(started chan<- error) {
 	started <- nil
 
 	awaitExit(p.cmd.Process.Pid)
-	if p.workers {
-		// rsync's listener ends before the processes that receive files, and these have to remove
-		// their temporary files.
+	if p.end.together && len(members(p.cmd.Process.Pid)) > 0 {
+		// Who receives files has to remove the temporary ones.
 		p.terminate()
 		p.awaitGroup()
 	}
@@ -117,7 +117,7 @@ func awaitExit(pid int) {
 // awaitGroup waits until nothing of the group runs any more. The wait is bounded: some processes
 // ignore SIGTERM, and one that hangs in the kernel (a dead file server) cannot even be killed.
 func (p *process) awaitGroup() {
-	end := time.Now().Add(p.grace)
+	end := time.Now().Add(p.end.grace)
 	for groupRuns(p.cmd.Process.Pid) && time.Now().Before(end) {
 		time.Sleep(time.Millisecond)
 	}
@@ -128,63 +128,27 @@ func groupRuns(group int) bool {
 	return syscall.Kill(-group, 0) == nil && len(members(group)) > 0
 }
 
-// othersRun reports whether a process of a group beside its leader still runs.
-func othersRun(group int) bool {
-	return slices.ContainsFunc(members(group), func(m member) bool { return m.pid != group })
-}
-
 // kill signals the whole group.
 func (p *process) kill(sig syscall.Signal) {
 	_ = syscall.Kill(-p.cmd.Process.Pid, sig) // ESRCH: nobody is left
 }
 
-// signal signals one member of the group and reports whether it did. It does nothing to a group
-// that is being ended as a whole.
-func (p *process) signal(m member, sig syscall.Signal) bool {
-	// The handle comes before the look, so that the signal cannot reach a later process with this
-	// number.
-	handle, err := os.FindProcess(m.pid)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = handle.Release() }()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopping || p.gone {
-		return false
-	}
-	if now, ok := running(m.pid, p.cmd.Process.Pid); !ok || now != m {
-		return false
-	}
-	return handle.Signal(sig) == nil
-}
-
-// terminate asks the group to end, once: a second SIGTERM can make rsync skip a step of its
+// terminate asks the group to end, once: a second signal can make rsync skip a step of its
 // tidying.
 func (p *process) terminate() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.gone && !p.stopping {
 		p.stopping = true
-		p.kill(syscall.SIGTERM)
+		p.kill(p.end.signal)
+		p.kill(syscall.SIGCONT) // one that was stopped tidies up, too
 	}
 }
 
-// stop ends the group and returns when it is gone. A daemon that serves nobody has nothing to tidy
-// up and is killed at once, which saves the 0.4 s that rsync takes for SIGTERM.
+// stop ends the group and returns when it is gone.
 func (p *process) stop() {
-	if p.workers && !othersRun(p.cmd.Process.Pid) {
-		p.mu.Lock()
-		if !p.gone {
-			p.stopping = true
-			p.kill(syscall.SIGKILL)
-		}
-		p.mu.Unlock()
-		<-p.done
-		return
-	}
 	p.terminate()
-	timer := time.NewTimer(p.grace)
+	timer := time.NewTimer(p.end.grace)
 	defer timer.Stop()
 	select {
 	case <-p.done:
@@ -198,7 +162,7 @@ func (p *process) stop() {
 	p.mu.Unlock()
 	// One that hangs in the kernel, below a dead file server, dies when it comes out of there, and does
 	// nothing before. Nobody can wait for that.
-	timer.Reset(p.grace + killed)
+	timer.Reset(p.end.grace + killed)
 	select {
 	case <-p.done:
 	case <-timer.C:

@@ -15,6 +15,7 @@ const (
 	codePartial   = 23
 	codeVanished  = 24
 	codeMaxDelete = 25
+	codeTimeout   = 30
 )
 
 // Result is how one run of rsync ended.
@@ -33,6 +34,9 @@ type Result struct {
 	// would be; -1 when rsync has not said it.
 	Deleted        int
 	DeletesStopped bool // Job.MaxDelete left some undeleted, whatever Code is
+
+	// FarStalled says that rsync was ended because the destination took nothing for too long. Code is 30.
+	FarStalled bool
 
 	fault              fault // the worst that the destination has said
 	endedByDestination bool  // the rsync at the other end gave up
@@ -94,7 +98,7 @@ func exitText(code int) string {
 		return "some source files vanished before they were transferred"
 	case codeMaxDelete:
 		return "the --max-delete limit stopped the deletions"
-	case 30:
+	case codeTimeout:
 		return "no data came or went for too long"
 	case 35:
 		return "the daemon did not answer in time"

@@ -5,6 +5,7 @@ package rsyncrunner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"vsc-zk/internal/private"
@@ -40,6 +42,8 @@ type Job struct {
 	Rules     []string     // further filter rules, as --filter takes them
 	MaxDelete *int         // how many may be deleted; 0 or less: none; nil: any number
 	URL       string       // of the module, see URL
+	Environ   []string     // added to that of rsync
+	Far       Far          // what is known of the destination; nil: nothing
 	Changes   func(Change) // gets each change as it comes, in turn, and holds rsync up; nil: nobody
 }
 
@@ -88,7 +92,7 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	if job.Dir != nil {
 		cmd.Dir = fmt.Sprintf("/proc/self/fd/%d", job.Dir.Fd()) // as the child has it until it becomes rsync
 	}
-	cmd.Env = childEnviron(os.Environ())
+	cmd.Env = append(childEnviron(os.Environ()), job.Environ...)
 	cmd.Stdin = bytes.NewReader(list)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	logger.Debug(runLine(cmd.Args, job))
@@ -104,16 +108,20 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 			return func() { kept.Close() }, moved
 		}
 	}
-	p, err := startSetUp(cmd, setUp, false, s.StopGrace)
+	p, err := startSetUp(cmd, setUp, ending{signal: syscall.SIGTERM, grace: s.StopGrace})
 	if moved != nil {
 		return Result{}, moved
 	}
 	if err != nil {
 		return Result{}, startError(program, err)
 	}
-	watched, unwatch := p.watchStall(ctx, s.Stall)
+	watched, unwatch := p.watchStall(ctx, s.Stall, job.Far)
 	defer unwatch()
-	if err := p.wait(watched); err != nil {
+	err = p.wait(watched)
+	if errors.Is(err, errFarStalled) {
+		return Result{Code: codeTimeout, FarStalled: true, Errors: []string{err.Error()}, Deleted: -1, Duration: time.Since(start)}, nil
+	}
+	if err != nil {
 		return Result{}, fmt.Errorf("cannot finish sending to %s: %w", job.URL, err)
 	}
 	stdout.flush()
@@ -125,7 +133,7 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 
 // Try reports whether an rsync with the same options ends well that has nothing to send: one that does
 // not is not to blame on what it sent. It changes nothing at the destination.
-func (s *Sender) Try(ctx context.Context, url string) (Result, error) {
+func (s *Sender) Try(ctx context.Context, url string, environ []string) (Result, error) {
 	dir, err := private.TempDir("", "zkrsync-try-")
 	if err != nil {
 		return Result{}, fmt.Errorf("cannot try rsync: %w", err)
@@ -133,7 +141,7 @@ func (s *Sender) Try(ctx context.Context, url string) (Result, error) {
 	defer os.RemoveAll(dir)
 	try := *s
 	try.Options.DryRun, try.Options.Delete = true, false
-	return try.Run(ctx, Job{Kind: Shallow, Base: dir, Names: []string{""}, URL: url})
+	return try.Run(ctx, Job{Kind: Shallow, Base: dir, Names: []string{""}, URL: url, Environ: environ})
 }
 
 // noDelay is the option of a socket without which a run of small files takes three times as long.

@@ -46,14 +46,14 @@ func TestTry(t *testing.T) {
 	_, url := serve(t, destination)
 	before := tree(t, destination)
 	sender := Sender{Options: Options{Delete: true}, Output: t.Output()}
-	if result, err := sender.Try(t.Context(), url); err != nil || result.Class() != Fine {
+	if result, err := sender.Try(t.Context(), url, nil); err != nil || result.Class() != Fine {
 		t.Errorf("%v, %v", result, err)
 	}
 	if after := tree(t, destination); len(after) != len(before) {
 		t.Errorf("the try has changed the destination: %v", after)
 	}
 	sender.Options.Extra = []string{"no-such-option"}
-	if result, err := sender.Try(t.Context(), url); err != nil || result.Class() != Fatal {
+	if result, err := sender.Try(t.Context(), url, nil); err != nil || result.Class() != Fatal {
 		t.Errorf("%v, %v", result, err)
 	}
 }

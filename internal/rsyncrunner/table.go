@@ -204,7 +204,7 @@ var table = []option{
 		why: "the directories that it leaves out would be sent nevertheless where they are paths of their own: give a pattern for each (exclude:.git/, exclude:.svn/, …)"},
 
 	// The connection.
-	{names: "bwlimit=RATE no-bwlimit", use: fine, local: true, why: "it bounds each run: a source has as many at once as it has jobs"},
+	{names: "bwlimit=RATE no-bwlimit", use: fine, local: true, why: "it bounds each run: a source has as many at once as it has jobs; --bwlimit of zkrsync bounds the whole session"},
 	{names: "timeout=SECONDS no-timeout", use: fine, local: true, ours: "timeout", why: "it is about each connection"},
 	{names: "contimeout=SECONDS no-contimeout", use: fine, local: true, why: "it is about each connection"},
 	{names: "address=ADDRESS", use: fine, local: true, why: "it is about each connection"},

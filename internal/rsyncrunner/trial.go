@@ -4,33 +4,11 @@ package rsyncrunner
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"regexp"
 	"strconv"
 	"strings"
 )
-
-// Try enters the daemon's module as a transfer does, and returns why that does not work, nil if it does: the
-// daemon then answers, has read its config file, which is repaired first, has done its chroot and is in
-// the module's path. Only what rsync itself writes is not tried.
-func (d *Daemon) Try(ctx context.Context) error {
-	if _, err := d.config.keep(); err != nil {
-		return err
-	}
-	var last error
-	for _, f := range families() { // it need not listen in all
-		last = enter(ctx, net.JoinHostPort(f.loopback, strconv.Itoa(d.cfg.Port)), d.cfg.Module)
-		if last == nil {
-			return nil
-		}
-		if errors.As(last, new(refusal)) {
-			break
-		}
-	}
-	return fmt.Errorf("cannot use the rsync daemon of this destination on port %d: %w", d.cfg.Port, last)
-}
 
 // oldest is the first version of rsync that this package works with: those before do not report what
 // is read back.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"vsc-zk/internal/link"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/destination"
 	"vsc-zk/internal/session/guard"
@@ -27,6 +28,13 @@ type OptionError = leader.OptionError
 
 // AutoDepth stands for a depth that is found by looking at the tree.
 const AutoDepth = leader.AutoDepth
+
+// Link is how bytes travel between sources and destinations.
+type Link struct {
+	Mode    link.Mode // of a destination; "": TLS
+	OnlyTLS bool      // a source does not use destinations to which they travel in clear
+	Only    bool      // a source does not use destinations that cannot prove who they are
+}
 
 // Config is all that a client needs to know: what concerns each client, what all sources of a session have to
 // agree on, and a part for each role. It is not changed after the start.
@@ -56,8 +64,9 @@ type Config struct {
 
 	Jobs        int // runs at once; 0: one, and none beside leading
 	Worker      worker.Config
-	Stall       time.Duration // an rsync in which nothing moves for so long is ended; 0: it is not
-	Prefetch    int           // names looked at before rsync does, at once; 0: none
+	Stall       time.Duration // an rsync of this client in which nothing moves for so long is ended; 0: it is not
+	Link        Link
+	Prefetch    int // names looked at before rsync does, at once; 0: none
 	Leader      leader.Config
 	Destination destination.Config
 

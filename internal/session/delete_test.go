@@ -155,7 +155,7 @@ func TestMaxDeleteOfDestinationThatGoes(t *testing.T) {
 				found, err := filepath.Glob(filepath.Join(r.dst, "dir000/.file000.*"))
 				return err == nil && len(found) > 0
 			})
-			r.signal(r.daemons(r.port(3)), signal)
+			r.signal(r.daemons(), signal)
 			others := []*running{dest}
 			if signal == syscall.SIGSTOP {
 				r.must(r.zk().Delete(t.Context(), r.tree().PortMap(dest127(3))))

@@ -26,28 +26,19 @@ func (r *rig) port(n int) string {
 	return string(data)
 }
 
-// daemons are the processes of the rsync daemon of this process on a port.
-func (r *rig) daemons(port string) (pids []int) {
+// daemons are the processes that serve connections at the destinations of this session.
+func (r *rig) daemons() []int { return r.rsyncs("--config=" + filepath.Dir(filepath.Dir(r.src)) + "/") }
+
+// rsyncs are the processes of rsync that have a text in their command lines.
+func (r *rig) rsyncs(with string) (pids []int) {
 	r.t.Helper()
-	ours := map[int]bool{os.Getpid(): true}
-	for grown := true; grown; {
-		grown = false
-		files, err := filepath.Glob("/proc/[0-9]*/stat")
-		r.must(err)
-		for _, file := range files {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	r.must(err)
+	for _, file := range files {
+		command, err := os.ReadFile(file)
+		if err == nil && strings.HasPrefix(string(command), "rsync\x00") && strings.Contains(string(command), with) {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-			stat, err := os.ReadFile(file)
-			if err != nil || ours[pid] {
-				continue // it has ended
-			}
-			fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-			parent, err := strconv.Atoi(fields[1])
-			r.must(err)
-			command, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
-			if err == nil && ours[parent] && strings.Contains(string(command), "--port="+port+"\x00") {
-				ours[pid], grown = true, true
-				pids = append(pids, pid)
-			}
+			pids = append(pids, pid)
 		}
 	}
 	return pids
@@ -56,7 +47,9 @@ func (r *rig) daemons(port string) (pids []int) {
 func (r *rig) signal(pids []int, signal syscall.Signal) {
 	r.t.Helper()
 	for _, pid := range pids {
-		r.must(syscall.Kill(pid, signal))
+		if err := syscall.Kill(pid, signal); err != syscall.ESRCH { // one may have ended with another
+			r.must(err)
+		}
 	}
 }
 
@@ -81,13 +74,12 @@ func TestDestinationThatFallsSilent(t *testing.T) {
 	master := r.queued(deleting, func(c *Config) { c.Leader.Report = report; c.Leader.Depth = 1 })
 	silent := r.destination(2)
 	r.waitFor("Added destination")
-	port := r.port(2)
 	slave := r.source(3, deleting, slow) // a receiver that is killed leaves its temporary file
 	r.until("the file is on its way", func() bool {
 		found, err := filepath.Glob(filepath.Join(r.dst, ".file000.*"))
 		return err == nil && len(found) > 0
 	})
-	pids := r.daemons(port)
+	pids := r.daemons()
 	if len(pids) < 2 {
 		t.Fatalf("processes %v, want the daemon and those of the transfer", pids)
 	}
@@ -107,8 +99,8 @@ func TestDestinationThatFallsSilent(t *testing.T) {
 	}
 }
 
-// A daemon that dies is no failure of the path either.
-func TestDestinationWhoseDaemonDies(t *testing.T) {
+// An rsync of the destination that dies is no failure of the path either.
+func TestDestinationWhoseRsyncDies(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(testtree.TreeOptions{Fanout: []int{1}, Files: 1, Size: 300_000})
 	report := filepath.Join(t.TempDir(), "report")
@@ -120,8 +112,7 @@ func TestDestinationWhoseDaemonDies(t *testing.T) {
 		found, err := filepath.Glob(filepath.Join(r.dst, ".file000.*"))
 		return err == nil && len(found) > 0
 	})
-	r.signal(r.daemons(r.port(2)), syscall.SIGKILL)
-	r.waitFor("event=serve-again")
+	r.signal(r.daemons(), syscall.SIGKILL)
 	r.finish(slave, dest, master)
 	r.identical()
 	for path, n := range r.attempts(report) {
@@ -161,7 +152,7 @@ func TestStrangerOnThePort(t *testing.T) {
 	}
 	_, err = zk.CreatePath(t.Context(), r.tree().PortMap("127.0.0.1:1"), strconv.AppendInt(nil, int64(port), 10), zkclient.Ephemeral)
 	r.must(err)
-	r.must(zk.Queue(r.tree().DestQueue()).Put(t.Context(), zkclient.DefaultPriority, wire.Dest{Port: port, Whoami: "127.0.0.1:1"}.Encode()))
+	r.must(zk.Queue(r.tree().ExtDestQueue()).Put(t.Context(), zkclient.DefaultPriority, wire.Dest{Port: port, Whoami: "127.0.0.1:1"}.Encode()))
 
 	slave := r.source(2, quick)
 	aside := "event=set-aside destination=127.0.0.1:1 seconds=2"
@@ -171,7 +162,7 @@ func TestStrangerOnThePort(t *testing.T) {
 	if took := time.Since(begin); took < pause-200*time.Millisecond {
 		t.Errorf("tried again after %v, want a pause of %v", took, pause)
 	}
-	r.logged("Added destination 127.0.0.1:1 to queue", "another program answers there")
+	r.logged("Added destination 127.0.0.1:1 to queue", "is no rsync daemon's greeting")
 	dest := r.destination(3) // takes over
 	r.waitFor("Progress: 0 of")
 	zk.Close()
@@ -310,7 +301,7 @@ func TestDestinationOffersItselfAgain(t *testing.T) {
 	master := r.queued()
 	dest := r.destination(2, func(c *Config) { c.Member.Timing.SetAside = 300 * time.Millisecond })
 	r.waitFor("Added destination")
-	entry, err := r.zk().Queue(r.tree().DestQueue()).Take(t.Context())
+	entry, err := r.zk().Queue(r.tree().ExtDestQueue()).Take(t.Context())
 	r.must(err)
 	begin := time.Now()
 	r.must(entry.Consume(t.Context()))
@@ -338,7 +329,7 @@ func TestSlaveWithoutRsync(t *testing.T) {
 	master := r.queued()
 	dest := r.destination(2)
 	r.waitFor("Added destination")
-	held, err := r.zk().Queue(r.tree().DestQueue()).Take(t.Context())
+	held, err := r.zk().Queue(r.tree().ExtDestQueue()).Take(t.Context())
 	r.must(err)
 	slave := r.source(3)
 	r.waitFor("event=no-destination")

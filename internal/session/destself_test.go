@@ -309,7 +309,7 @@ func TestNoRoomForSomePaths(t *testing.T) {
 	dests := []*running{r.start(Destination, r.config(2, narrow))}
 	slave := r.source(4, oneByOne)
 	r.until("the slave holds it", func() bool {
-		stat, _, err := r.zk().Exists(t.Context(), r.tree().DestQueue()+"/taken")
+		stat, _, err := r.zk().Exists(t.Context(), r.tree().ExtDestQueue()+"/taken")
 		return err == nil && stat.NumChildren == 1
 	})
 	dests = append(dests, r.destination(3))
@@ -374,31 +374,4 @@ func TestDestinationOnLoopback(t *testing.T) {
 	if n := r.count("event=loopback"); n != 1 {
 		t.Errorf("warned %d times", n)
 	}
-}
-
-// A daemon that dies now and then is started again each time; one that dies at once again and again is not.
-func TestDaemonThatDiesAgain(t *testing.T) {
-	r := newRig(t)
-	r.makeTree(smallTree)
-	master := r.queued()
-	const unsteady = 2 * time.Second
-	dest := r.destination(2, func(c *Config) { c.Member.Timing.Unsteady = unsteady })
-	kill := func(times int) {
-		t.Helper()
-		r.until("it serves", func() bool {
-			return r.count("was activated")+r.count("Added destination") > 0 && len(r.daemons(r.port(2))) > 0
-		})
-		for _, pid := range r.daemons(r.port(2)) {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != syscall.ESRCH { // a child of its may have ended
-				r.must(err)
-			}
-		}
-		r.until("it is started again", func() bool { return r.count("event=serve-again") == times })
-	}
-	for times := 1; times <= 4; times++ {
-		kill(times)
-		time.Sleep(unsteady)
-	}
-	r.finish(r.source(3), dest, master)
-	r.identical()
 }

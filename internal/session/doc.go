@@ -18,7 +18,8 @@
 // # Losing ZooKeeper
 //
 // A role runs inside one ZooKeeper session. When that is lost, children are stopped before anybody else can
-// have been given their path (the receiver of a stopped rsync is ended by its destination), and the role
+// have been given their path (the receiver of a stopped rsync is ended by its destination, when the link is
+// closed, or when the source's key has gone from S/keys), and the role
 // starts again in a new session: a leader goes on where S/meta says it is.
 //
 // # Terms

@@ -247,7 +247,7 @@ func TestDestinationOfAnotherZookeeper(t *testing.T) {
 	o.waitFor("Added destination")
 	gone := r.zk()
 	whoami := wire.Whoami("127.0.0.3", 1)
-	key := r.tree().NewKey(strings.Repeat("A", 26))
+	key := wire.Key{Fingerprint: strings.Repeat("0a", 32), Mode: "tls"}
 	for node, data := range map[string]string{
 		r.tree().PortMap(whoami): string(wire.EncodeNumber(port)), r.tree().Key(whoami): string(key.Encode()),
 		r.tree().Party(wire.PartyExt) + "/gone__party__": whoami,
@@ -255,7 +255,7 @@ func TestDestinationOfAnotherZookeeper(t *testing.T) {
 		_, err := gone.CreatePath(t.Context(), node, []byte(data), zkclient.Ephemeral)
 		r.must(err)
 	}
-	r.must(gone.Queue(r.tree().DestQueue()).Put(t.Context(), zkclient.DefaultPriority, wire.Dest{Port: port, Whoami: whoami}.Encode()))
+	r.must(gone.Queue(r.tree().ExtDestQueue()).Put(t.Context(), zkclient.DefaultPriority, wire.Dest{Port: port, Whoami: whoami}.Encode()))
 	slave := r.source(2, deletes, func(c *Config) { c.Member.Timing.SetAside = time.Hour })
 	r.waitFor("event=set-aside destination=" + whoami)
 	gone.Close()

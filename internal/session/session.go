@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 
+	"vsc-zk/internal/link"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/destination"
 	"vsc-zk/internal/session/guard"
@@ -37,7 +38,11 @@ func Destination(ctx context.Context, cfg Config) error {
 		return err
 	}
 	role := cfg.Destination
-	role.DropCache, role.Output = cfg.Rsync.DropCache, cfg.Output
+	role.DropCache, role.Output, role.Stall = cfg.Rsync.DropCache, cfg.Output, cfg.Stall
+	role.Mode = cmp.Or(cfg.Link.Mode, link.TLS)
+	if role.Identity, err = link.NewIdentity(); err != nil {
+		return err
+	}
 	if log := cfg.Member.Logger; log != nil {
 		role.Logger = log.With("logger", daemonLogger)
 	}

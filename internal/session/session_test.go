@@ -231,7 +231,7 @@ func TestDestinationWhoseBasePathGoesAway(t *testing.T) {
 		return err == nil && string(data) == wire.Disabled
 	})
 	r.until("it is out of the queue of destinations", func() bool {
-		n, err := r.zk().Queue(r.tree().DestQueue()).Len(t.Context())
+		n, err := r.zk().Queue(r.tree().ExtDestQueue()).Len(t.Context())
 		return err == nil && n == 0
 	})
 	if err := os.Rename(away, r.dst); err != nil {
@@ -291,7 +291,7 @@ func TestTwoDestinationsOfOneHostTakeTwoPorts(t *testing.T) {
 	master := r.source(1)
 	one, two := r.destination(2), r.destination(3)
 	r.until("both are queued", func() bool {
-		n, err := r.zk().Queue(r.tree().DestQueue()).Len(t.Context())
+		n, err := r.zk().Queue(r.tree().ExtDestQueue()).Len(t.Context())
 		return err == nil && n == 2
 	})
 	zk := r.zk()

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vsc-zk/internal/link"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/leader"
@@ -38,12 +39,20 @@ func Source(ctx context.Context, cfg Config) error {
 		return err
 	}
 	s.life, s.client = ctx, client
+	if s.identity, err = link.NewIdentity(); err != nil {
+		return err
+	}
 	if !cfg.Inherit {
 		if err := s.settle(ctx); err != nil {
 			return err
 		}
 	}
 	defer s.close()
+	defer func() {
+		if s.proxy != nil {
+			s.proxy.Close()
+		}
+	}()
 	// PartySources comes last, once the role is known: a source that is there and not in PartyExt is a
 	// Python one, and one that has other options than the leader must not be counted as a worker.
 	return client.Run(ctx, []string{wire.PartyAll, wire.PartyExt}, s.play)
@@ -55,6 +64,9 @@ type source struct {
 	client *member.Client
 	base   *guard.Base
 	cfg    Config
+
+	identity *link.Identity // what this process is known by to destinations
+	proxy    *link.Proxy    // of all its rsyncs; nil: none has been run yet
 
 	leader atomic.Pointer[leader.Leader] // set once it leads
 	worker *worker.Worker                // set once it works, beside leading or not
@@ -401,8 +413,13 @@ func (s *source) transport() (worker.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.proxy == nil {
+		if s.proxy, err = link.NewProxy(link.ProxyConfig{Identity: s.identity, OnlyTLS: s.cfg.Link.OnlyTLS}); err != nil {
+			return nil, err
+		}
+	}
 	return worker.NewRsync(guarded, worker.RsyncConfig{
-		Options: s.cfg.Rsync, Prefetch: s.cfg.Prefetch, Lookup: s.client.Timing.Lookup, Stall: s.cfg.Stall,
+		Options: s.cfg.Rsync, Module: s.client.Tree.Module(), Identity: s.identity, Proxy: s.proxy, OnlyTLS: s.cfg.Link.OnlyTLS, OnlyLink: s.cfg.Link.Only, Prefetch: s.cfg.Prefetch, Lookup: s.client.Timing.Lookup, Stall: s.cfg.Stall,
 		Groups: cmp.Or(s.cfg.Leader.Groups, leader.Groups), Stdout: s.cfg.Stdout, Output: s.cfg.Output, Logger: s.client.Log,
 	}), nil
 }

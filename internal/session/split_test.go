@@ -328,7 +328,7 @@ func TestSlots(t *testing.T) {
 	master := r.queued()
 	dest := r.destination(2, jobs(3))
 	zk := r.zk()
-	queue := zk.Queue(r.tree().DestQueue())
+	queue := zk.Queue(r.tree().ExtDestQueue())
 	slots := func() int {
 		n, err := queue.Len(t.Context())
 		r.must(err)

@@ -5,13 +5,15 @@ package session
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
+	"syscall"
 
 	"vsc-zk/internal/getent"
 	"vsc-zk/internal/private"
-	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/leader"
 	"vsc-zk/internal/session/wire"
@@ -60,10 +62,16 @@ func (c Config) checkDestination(ctx context.Context, whoami string) error {
 		}
 		break
 	}
-	if c.Destination.Port != 0 {
-		if err := rsyncrunner.PortFree(c.Destination.Port); err != nil {
-			return leader.BadValue("rsyncport", strconv.Itoa(c.Destination.Port), err)
+	// The port is tried again later; what is wrong with it then may pass, what is wrong now will not.
+	if c.Destination.Port != 0 || c.Destination.Bind != "" {
+		listener, err := net.Listen("tcp", net.JoinHostPort(c.Destination.Bind, strconv.Itoa(c.Destination.Port)))
+		if err != nil && (c.Destination.Port == 0 || errors.Is(err, syscall.EADDRNOTAVAIL)) {
+			return leader.BadValue("bind", c.Destination.Bind, err)
 		}
+		if err != nil {
+			return leader.BadValue("rsyncport", strconv.Itoa(c.Destination.Port), fmt.Errorf("cannot listen on port %d: %w", c.Destination.Port, err))
+		}
+		listener.Close()
 	}
 	dir, err := private.TempDir(c.Destination.TempDir, "zkrsync-")
 	if err != nil {

@@ -184,6 +184,56 @@ func TestWatchData(t *testing.T) {
 }
 
 // The watch is lost, the slow poll finds out.
+func TestWatchChildren(t *testing.T) {
+	c, p := proxied(t)
+	other := direct(t)
+	path := base(t, other) + "/keys"
+	states := make(chan string, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.WatchChildren(ctx, path, func(names []string) { states <- strings.Join(names, " ") })
+	}()
+	// Changes that follow each other quickly may show as one, or twice.
+	await := func(want string) {
+		t.Helper()
+		for got := ""; ; {
+			select {
+			case got = <-states:
+			case <-time.After(time.Minute):
+				t.Fatalf("the last is %q, want %q", got, want)
+			}
+			if got == want {
+				return
+			}
+		}
+	}
+	create := func(name string) {
+		t.Helper()
+		_, err := other.CreatePath(t.Context(), path+"/"+name, nil, zkclient.Persistent)
+		check(t, err)
+	}
+	await("")
+	create("b")
+	await("b")
+	create("a")
+	await("a b")
+	check(t, other.Delete(t.Context(), path+"/b"))
+	await("a")
+	check(t, other.DeleteTree(t.Context(), path))
+	await("")
+	create("c")
+	await("c")
+	p.Cut()
+	create("d")
+	p.Heal()
+	await("c d")
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 func TestWatchDataPolls(t *testing.T) {
 	c, p := polling(t)
 	other := direct(t)

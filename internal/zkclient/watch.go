@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-zookeeper/zk"
@@ -217,6 +219,43 @@ func (c *Client) WatchData(ctx context.Context, path string, fn func(data []byte
 			} else {
 				fn(nil, Stat{}, false)
 			}
+		}
+		if err := c.wait(ctx, turn, nil, now.w, nil); err != nil {
+			return c.fail("watch", path, err)
+		}
+	}
+}
+
+// WatchChildren calls fn, in this goroutine, with the names of the children of path now and after each
+// change of these, also if they are the same again: one may have been made anew. There are none while there
+// is no such node. For the rest as [Client.WatchData].
+func (c *Client) WatchChildren(ctx context.Context, path string, fn func(names []string)) error {
+	type state struct {
+		names []string
+		w     *watch
+	}
+	var last *watch
+	for first, before := true, ""; ; first = false {
+		turn := c.reconnected()
+		now, err := await(ctx, c, func() (s state, err error) {
+			for {
+				s.names, s.w, err = c.childrenW(ctx, path)
+				if !errors.Is(err, ErrNoNode) && !errors.Is(err, ErrNoAuth) {
+					return s, err
+				}
+				hidden, found := errors.Is(err, ErrNoAuth), false
+				if _, found, s.w, err = c.existsW(ctx, path); err != nil || !found || hidden {
+					return s, err
+				}
+			}
+		}, nil)
+		if err != nil {
+			return c.fail("watch", path, err)
+		}
+		slices.Sort(now.names)
+		if names := strings.Join(now.names, "/"); first || names != before || now.w != last {
+			last, before = now.w, names
+			fn(now.names)
 		}
 		if err := c.wait(ctx, turn, nil, now.w, nil); err != nil {
 			return c.fail("watch", path, err)

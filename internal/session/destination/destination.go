@@ -5,13 +5,13 @@ package destination
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"time"
 
+	"vsc-zk/internal/link"
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/pool"
@@ -27,11 +27,16 @@ const attempts = 3
 type Config struct {
 	Port      int // 0: the first free one from StartPort
 	StartPort int
-	Slots     int // jobs served at once, 0: one
+	Bind      string // the address to listen on; "": all
+	Slots     int    // jobs served at once, 0: one
 	DropCache bool
-	FlushEach time.Duration // between two flushes of the base's file system at the most, 0: 5 min
-	TempDir   string        // the daemon's configurations
-	Output    io.Writer     // of the daemon, as it comes; nil: none
+	Identity  *link.Identity // what this process is known by to sources
+	Mode      link.Mode      // how bytes travel
+	Open      bool           // any rsync that reaches the port is served
+	Stall     time.Duration  // an rsync in which nothing moves for so long is ended; 0: it is not
+	FlushEach time.Duration  // between two flushes of the base's file system at the most, 0: 5 min
+	TempDir   string         // the daemon's configurations
+	Output    io.Writer      // of the daemon, as it comes; nil: none
 	Logger    *slog.Logger
 }
 
@@ -40,7 +45,6 @@ type Destination struct {
 	client  *member.Client
 	base    *guard.Base // nil: lines are received, into no base
 	cfg     Config
-	key     wire.Key // tells this process from others
 	health  *health
 	flusher *flusher
 	failed  []time.Time // when starts have failed, of a daemon or of its announcement
@@ -57,7 +61,7 @@ func New(client *member.Client, base *guard.Base, cfg Config) *Destination {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Destination{client: client, base: base, cfg: cfg, key: client.Tree.NewKey(rand.Text()), health: &health{base: base}, flusher: newFlusher(base)}
+	return &Destination{client: client, base: base, cfg: cfg, health: &health{base: base}, flusher: newFlusher(base)}
 }
 
 // daemon is what serves the sources: rsync, or the netcat test.
@@ -88,8 +92,19 @@ func (d *Destination) Play(ctx context.Context, m *member.Member) error {
 		m.Background(func() { d.flusher.run(ctx, m, d.cfg.FlushEach) })
 		defer d.flusher.leave(ctx, m)
 	}
+	if d.base != nil {
+		if err := d.publishKey(ctx, m); err != nil {
+			return err
+		}
+	}
 	m.Background(func() { warnOfLoopback(ctx, m) })
 	return d.persist(ctx, m, ready)
+}
+
+// publishKey tells sources by what they know this destination, and how bytes travel to it.
+func (d *Destination) publishKey(ctx context.Context, m *member.Member) error {
+	key := wire.Key{Fingerprint: d.cfg.Identity.Fingerprint(), Mode: string(d.cfg.Mode)}
+	return m.PublishKey(ctx, key)
 }
 
 // persist serves, again and again over failures, until the session is over. A daemon that dies now and
@@ -164,7 +179,7 @@ func (d *Destination) serve(ctx context.Context, m *member.Member, ready *member
 	if problem != nil && !problem.waits && !d.served {
 		return fmt.Errorf("%w: %w", errUnfit, problem)
 	}
-	offer, err := pool.NewOffer(ctx, m, port, d.cfg.Slots, d.key)
+	offer, err := pool.NewOffer(ctx, m, port, d.cfg.Slots, d.cfg.Open || d.base == nil)
 	if err != nil {
 		return err
 	}

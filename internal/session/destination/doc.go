@@ -2,19 +2,27 @@
 
 // Package destination serves one base path to the workers of a session.
 //
-// A destination waits for the session to begin, reserves a port under S/portlock, starts a daemon on it,
-// and offers itself (package pool). While the daemon lives it watches its base and keeps its state true:
-// active when data can be received, paused when not. It ends when the session does.
+// A destination waits for the session to begin, publishes its key, reserves a port under S/portlock, listens
+// on it (package link), and offers itself (package pool). While it listens it watches its base and keeps its
+// state true: active when data can be received, paused when not. It ends when the session does.
+//
+// # Who gets in
+//
+// The clients whose keys are in S/keys, in nodes of ZooKeeper sessions that live. One that is not known is
+// looked for before it is refused, as it may be new. When a key goes, its links are cut, and what served them
+// is ended at once: its source has lost its ZooKeeper session, and others may have been given its path. A
+// destination that is open serves any rsync beside these, and stands in S/destQueue, where Python sources
+// look; any other in S/extDestQueue.
 //
 // # What it tests
 //
 // Every look (Timing.PathCheck) asks whether the base is what it was (package guard), and, in a session that
 // writes, whether its file system is writable and has room. The first look, then one in each
 // Timing.SelfTest, and all while something is wrong, also write a file without a name into the base and
-// enter the daemon's own module, as a transfer does. What is found before the destination has offered
+// enter the daemon's own module over a link of its own, as a transfer does. What is found before the destination has offered
 // itself ends it, so that who has started it hears of it, unless it is a base that is away: that may come
 // back. Later the destination pauses, says so once, and goes on by itself. With --verifypath nothing of
-// this is looked at. A daemon that dies is started again; the third time within Timing.Unsteady ends the
+// this is looked at. A listener that fails is started again; the third time within Timing.Unsteady ends the
 // destination.
 //
 // # What it flushes

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"vsc-zk/internal/rsyncrunner"
@@ -18,106 +19,105 @@ import (
 // errPortReserved: --rsyncport names a port another destination has.
 var errPortReserved = errors.New("the port is reserved by another destination of this session on this host")
 
-// collisions bounds how often a port may be lost to another program between the
-// look at it and the daemon's start. Destinations of several sessions that start
-// together on one host all try the same ports.
-const collisions = 50
-
-// listen starts a daemon on a port that it has reserved.
+// listen begins to serve on a port that it reserves: the given one, or the first that no destination of the
+// session has reserved on this host and no program has open.
 func (d *Destination) listen(ctx context.Context, m *member.Member) (server daemon, port int, err error) {
-	first := d.cfg.StartPort
-	for range collisions {
-		if port, err = d.reservePort(ctx, m, first); err != nil {
-			return nil, 0, err
-		}
-		if server, err = d.startDaemon(ctx, port); err == nil {
-			return server, port, nil
-		}
-		if e := d.freePort(ctx, m, port); e != nil {
-			return nil, 0, errors.Join(err, e)
-		}
-		if ctx.Err() != nil || d.cfg.Port != 0 || rsyncrunner.PortFree(port) == nil && !errors.Is(err, rsyncrunner.ErrStranger) {
-			return nil, 0, err // not for the port
-		}
-		d.client.Log.Debug(fmt.Sprintf("%v; trying the next port", err))
-		first = port + 1
+	start, undo, err := d.prepare(ctx, m)
+	if err != nil {
+		return nil, 0, err
 	}
-	return nil, 0, err
-}
-
-func (d *Destination) startDaemon(ctx context.Context, port int) (daemon, error) {
-	log := d.cfg.Logger.With("logger", "RunDestination")
-	if d.base == nil {
-		return rsyncrunner.StartNetcat(ctx, port, d.cfg.Output, log)
-	}
-	return rsyncrunner.StartDaemon(ctx, rsyncrunner.DaemonConfig{
-		Module: d.client.Tree.Module(), Hidden: d.key.Module, Path: d.base.Dir, Port: port, DropCache: d.cfg.DropCache,
-		TempDir: d.cfg.TempDir, Output: d.cfg.Output, Logger: log,
-	})
-}
-
-// reservePort takes a port for this destination: the given one, or the first
-// that no destination of the session has reserved on this host and no program
-// has open.
-func (d *Destination) reservePort(ctx context.Context, m *member.Member, from int) (int, error) {
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
 	if d.cfg.Port == 0 {
-		return d.tryReserve(ctx, m, from)
+		return d.tryListen(ctx, m, start)
 	}
 	// The node of a lost session of ours may be there for a while.
 	patience := m.ZK.SessionTimeout()
 	for end := time.Now().Add(patience * 3 / 2); ; {
-		port, err := d.tryReserve(ctx, m, d.cfg.Port)
+		server, port, err := d.tryListen(ctx, m, start)
 		if !errors.Is(err, errPortReserved) || time.Now().After(end) {
-			return port, err
+			return server, port, err
 		}
 		if err := zkclient.Sleep(ctx, d.client.Timing.Poll); err != nil {
-			return 0, err
+			return nil, 0, err
 		}
 	}
 }
 
-func (d *Destination) tryReserve(ctx context.Context, m *member.Member, from int) (port int, err error) {
+func (d *Destination) tryListen(ctx context.Context, m *member.Member, start starter) (server daemon, port int, err error) {
 	lock := m.ZK.Lock(m.Tree.PortLock(), d.client.Whoami)
 	if err := lock.Acquire(ctx); err != nil {
-		return 0, err
+		return nil, 0, err
 	}
-	defer func() { err = errors.Join(err, m.Unlock(ctx, lock)) }()
-	if port, err = d.choosePort(ctx, m, from); err != nil {
-		return 0, err
+	defer func() {
+		if e := m.Unlock(ctx, lock); e != nil {
+			err = errors.Join(err, e)
+		}
+		if err != nil && server != nil {
+			server.Stop()
+		}
+	}()
+	if server, port, err = d.choosePort(ctx, m, start); err != nil {
+		return nil, 0, err
 	}
 	if err := pool.PublishPort(ctx, m, port); err != nil {
-		return 0, errors.Join(err, d.freePort(ctx, m, port))
+		return server, 0, errors.Join(err, d.freePort(ctx, m, port))
 	}
-	return port, nil
+	return server, port, nil
 }
 
-func (d *Destination) choosePort(ctx context.Context, m *member.Member, from int) (int, error) {
+func (d *Destination) choosePort(ctx context.Context, m *member.Member, start starter) (daemon, int, error) {
 	host := wire.HostOf(d.client.Whoami)
-	last := 65535
+	first, last := d.cfg.StartPort, 65535
 	if d.cfg.Port != 0 {
-		last = from
+		first, last = d.cfg.Port, d.cfg.Port
 	}
-	for port := from; port <= last; port++ {
-		// Reserved first, tried then: a try on the port of another destination could get
-		// into the way of its daemon's start.
+	for port := first; port <= last; port++ {
 		_, err := m.ZK.CreatePath(ctx, m.Tree.UsedPort(host, port), nil, zkclient.Ephemeral)
 		if errors.Is(err, zkclient.ErrNodeExists) {
 			continue
 		}
 		if err != nil {
-			return 0, err
+			return nil, 0, err
 		}
-		if d.cfg.Port != 0 || rsyncrunner.PortFree(port) == nil {
-			return port, nil
+		server, err := start(port)
+		if err == nil {
+			return server, port, nil
 		}
-		if err := d.freePort(ctx, m, port); err != nil {
-			return 0, err
+		if e := d.freePort(ctx, m, port); e != nil {
+			return nil, 0, errors.Join(err, e)
+		}
+		if d.cfg.Port != 0 || !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, 0, err
 		}
 	}
 	if d.cfg.Port != 0 {
-		return 0, fmt.Errorf("cannot use port %d (--rsyncport): %w", d.cfg.Port, errPortReserved)
+		return nil, 0, fmt.Errorf("cannot use port %d (--rsyncport): %w", d.cfg.Port, errPortReserved)
 	}
-	return 0, fmt.Errorf("cannot find a free port from %d on (--startport)", from)
+	return nil, 0, fmt.Errorf("cannot find a free port from %d on (--startport)", first)
+}
+
+// starter begins to serve on a port.
+type starter func(port int) (daemon, error)
+
+// prepare makes what is needed whatever port it will be; undo takes that back.
+func (d *Destination) prepare(ctx context.Context, m *member.Member) (start starter, undo func(), err error) {
+	if d.base == nil {
+		return func(port int) (daemon, error) {
+			return rsyncrunner.StartNetcat(ctx, d.cfg.Bind, port, d.cfg.Output, d.cfg.Logger)
+		}, func() {}, nil
+	}
+	rsync, err := rsyncrunner.NewDaemon(ctx, rsyncrunner.DaemonConfig{
+		Module: d.client.Tree.Module(), Path: d.base.Dir, DropCache: d.cfg.DropCache, Stall: d.cfg.Stall,
+		TempDir: d.cfg.TempDir, Output: d.cfg.Output, Logger: d.cfg.Logger,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(port int) (daemon, error) { return d.newServer(ctx, m, rsync, port) }, rsync.Close, nil
 }
 
 func (d *Destination) freePort(ctx context.Context, m *member.Member, port int) error {

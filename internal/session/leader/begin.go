@@ -107,7 +107,7 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 	}
 	for _, path := range []string{
 		m.Tree.PathQueue(), m.Tree.ExtQueue(), m.Tree.CompletedQueue(),
-		m.Tree.FailedQueue(), m.Tree.OutputQueue(), m.Tree.DestQueue(),
+		m.Tree.FailedQueue(), m.Tree.OutputQueue(), m.Tree.DestQueue(), m.Tree.ExtDestQueue(),
 	} {
 		if err := m.ZK.Queue(path).Ensure(ctx); err != nil {
 			return err
@@ -133,6 +133,10 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 		zkclient.OpCreate(m.Tree.Meta(), meta.Encode(), zkclient.Persistent),
 		zkclient.OpCreate(m.Tree.Sync(), []byte(l.syncMode()), zkclient.Persistent),
 		zkclient.OpCreate(m.Tree.Parts()+"/part-", wire.Part{Who: m.Client.Whoami, Report: wire.Text(l.cfg.Report)}.Encode(), zkclient.Sequential),
+	}
+	if l.cfg.BwLimit > 0 { // sources wait until their shares are in it
+		ops = append(ops, zkclient.OpCreate(m.Tree.BwLimit(), wire.EncodeNumber(l.cfg.BwLimit), zkclient.Persistent),
+			zkclient.OpCreate(m.Tree.Shares(), wire.Shares{}.Encode(), zkclient.Persistent))
 	}
 	if l.cfg.Lines == 0 {
 		place, err := l.base.Describe()

@@ -25,6 +25,7 @@ type clients struct {
 	python    []string    // who looked like a Python source at the last look
 	met       bool        // there was a Python source
 	warned    bool        // it was said what they do not know
+	waiting   bool        // it was said that no destination serves them
 	goSources atomic.Bool // at the last look there was a Go source that works
 }
 
@@ -34,8 +35,11 @@ type clients struct {
 func (c *clients) look(ctx context.Context, m *member.Member) (others bool, err error) {
 	before := c.who
 	changed, err := c.changed(ctx, m)
-	if err != nil || !changed {
+	if err != nil {
 		return false, err
+	}
+	if !changed {
+		return false, c.lookForOpen(ctx, m)
 	}
 	others = c.who != before && before != ""
 	sources, err := m.Party(wire.PartySources).Members(ctx)
@@ -62,6 +66,26 @@ func (c *clients) look(ctx context.Context, m *member.Member) (others bool, err 
 		}
 	}
 	return others, nil
+}
+
+// lookForOpen says once that Python sources, which have been seen twice, wait while all destinations serve only
+// Go ones.
+func (c *clients) lookForOpen(ctx context.Context, m *member.Member) error {
+	if c.waiting || len(c.python) == 0 {
+		return nil
+	}
+	open, err := m.ZK.Queue(m.Tree.DestQueue()).Len(ctx)
+	if err != nil || open > 0 {
+		return err
+	}
+	others, err := m.ZK.Queue(m.Tree.ExtDestQueue()).Len(ctx)
+	if err != nil || others == 0 {
+		return err
+	}
+	c.waiting = true
+	c.log.Warn(fmt.Sprintf("The Python sources wait, %s for one: no destination serves them. Start one with --open-daemon", c.python[0]),
+		"event", "no-open-destination", "source", c.python[0])
+	return nil
 }
 
 // changed tells whether clients have come or gone since the last look, without asking each who it is;
@@ -92,6 +116,7 @@ func (l *Leader) unknownToPython() []string {
 		{l.asked.Rsync.Delete, "the guards of --delete (unmounted or empty sources)"},
 		{l.asked.MaxDelete >= 0, "--max-delete"},
 		{l.base.Config.Sentinel != "", "--sentinel"},
+		{l.cfg.BwLimit > 0, "--bwlimit"},
 		{l.base.Config.ExcludeBelow, "--exclude-below"},
 		{l.asked.Rsync.HardLinks, "hard links between paths"},
 	} {

@@ -34,6 +34,8 @@ type Config struct {
 
 	MaxFailures int // the session ends when so many paths have failed; 0: it goes on
 
+	BwLimit int // what the session sends in a second at the most, in bytes; 0: any amount
+
 	Groups int  // most groups of hard links that are remembered, 0: Groups
 	NoSync bool // results count before their destinations have flushed them
 	Lines  int  // number of made-up paths of the netcat test; 0: it is none

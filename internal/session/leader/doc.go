@@ -46,10 +46,17 @@
 // over differ only in what is found. A leader that has lost its ZooKeeper session gives way to one that
 // has taken over. The fence of zkclient keeps it from writing anything after that.
 //
+// # Bandwidth
+//
+// Who sends less than its share of S/bwlimit keeps what it needs, the others divide the rest by their links
+// (bandwidth.go). The shares are never more than the bound together; a source without work has only what
+// it takes to begin.
+//
 // # Other clients
 //
 // The leader's own jobs are a function that the session lends it: this package does not know the
-// workers. It says once what a Python source does not know of what was asked for. Paths in S/extQueue
+// workers. It says once what a Python source does not know of what was asked for, and that Python sources
+// wait where no destination is open. Paths in S/extQueue
 // with sources connected, and no Go source among them, are warned of, and given up when nothing else has
 // been left for long: sources that can do nothing must not hold a session up for ever. With no source
 // connected at all they wait without a limit, as every other path does. A Python client that dies between

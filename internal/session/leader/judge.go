@@ -69,7 +69,7 @@ func (j *judge) without(m *member.Member, left member.Backlog) member.Backlog {
 
 // look judges the nodes of all queues.
 func (j *judge) look(ctx context.Context, m *member.Member) error {
-	for _, queue := range []string{m.Tree.PathQueue(), m.Tree.ExtQueue(), m.Tree.DestQueue()} {
+	for _, queue := range []string{m.Tree.PathQueue(), m.Tree.ExtQueue(), m.Tree.DestQueue(), m.Tree.ExtDestQueue()} {
 		if err := j.holders(ctx, m, queue); err != nil {
 			return err
 		}
@@ -199,7 +199,7 @@ func (j *judge) replace(ctx context.Context, m *member.Member, node, queue, why 
 		return err
 	}
 	known := err == nil
-	destination := queue == m.Tree.DestQueue()
+	destination := queue == m.Tree.DestQueue() || queue == m.Tree.ExtDestQueue()
 	if destination {
 		_, err := wire.DecodeDest(data)
 		known = known && err == nil

@@ -32,16 +32,17 @@ type Leader struct {
 	id     string          // tells this leader from others
 	began  time.Time       // when the session did
 
-	ledger   *ledger
-	report   *report
-	clients  *clients
-	account  *account
-	survey   *survey
-	queues   queues
-	splitter *splitter
-	judge    *judge
-	list     *pathsFile // what PathsFrom holds; nil: not read yet
-	feed     *feed      // of this phase; nil: it is not begun
+	ledger    *ledger
+	report    *report
+	clients   *clients
+	bandwidth bandwidth
+	account   *account
+	survey    *survey
+	queues    queues
+	splitter  *splitter
+	judge     *judge
+	list      *pathsFile // what PathsFrom holds; nil: not read yet
+	feed      *feed      // of this phase; nil: it is not begun
 
 	over      bool            // what is left is given up
 	notes     map[string]bool // of hard links, that cannot be read and were told of
@@ -215,46 +216,7 @@ func (l *Leader) replaced(ctx context.Context, m *member.Member) error {
 // same: the other clients must not wait for it.
 func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready, working <-chan error) error {
 	if l.counts == nil {
-		if err := l.ledger.settle(ctx, m); err != nil {
-			return l.unsettled(m, err)
-		}
-		if l.ledger.now().Lead != l.id {
-			return errors.Join(ErrLives, m.Unlock(ctx, lock))
-		}
-		if l.broken == nil && l.ledger.now().End == "" {
-			err := l.through(ctx, m, ready, working)
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			if errors.Is(err, zkclient.ErrSessionLost) {
-				return err
-			}
-			if err != nil && l.ending.Err() != nil {
-				if handed, err := l.handOver(ctx, m); handed || err != nil {
-					return err
-				}
-			}
-			if l.broken = err; err != nil {
-				l.log().Error(err.Error()+". The run ends here", "event", "broken", "error", err)
-				if l.feed != nil {
-					l.feed.close()
-				}
-				if err := l.ledger.settle(ctx, m); err != nil { // what it was about to queue may be there
-					return l.unsettled(m, err)
-				}
-			}
-		}
-		if l.broken == nil {
-			if err := l.account.durable.release(ctx, m); err != nil {
-				return err
-			}
-		}
-		if err := l.stop(ctx, m); err != nil {
-			return err
-		}
-		for range working { // what it has in hand
-		}
-		if err := l.waitAlone(ctx, m); err != nil {
+		if err := l.run(ctx, m, lock, ready, working); err != nil || l.counts != nil {
 			return err
 		}
 		if l.broken != nil && l.ending.Err() != nil {
@@ -262,6 +224,51 @@ func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock
 		}
 	}
 	return l.cleanup(ctx, m, lock)
+}
+
+// run does the work of the session, and returns when all others have left.
+func (l *Leader) run(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready, working <-chan error) error {
+	if err := l.ledger.settle(ctx, m); err != nil {
+		return l.unsettled(m, err)
+	}
+	if l.ledger.now().Lead != l.id {
+		return errors.Join(ErrLives, m.Unlock(ctx, lock))
+	}
+	defer l.bandwidth.begin(ctx, m)()
+	if l.broken == nil && l.ledger.now().End == "" {
+		err := l.through(ctx, m, ready, working)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if errors.Is(err, zkclient.ErrSessionLost) {
+			return err
+		}
+		if err != nil && l.ending.Err() != nil {
+			if handed, err := l.handOver(ctx, m); handed || err != nil {
+				return err
+			}
+		}
+		if l.broken = err; err != nil {
+			l.log().Error(err.Error()+". The run ends here", "event", "broken", "error", err)
+			if l.feed != nil {
+				l.feed.close()
+			}
+			if err := l.ledger.settle(ctx, m); err != nil { // what it was about to queue may be there
+				return l.unsettled(m, err)
+			}
+		}
+	}
+	if l.broken == nil {
+		if err := l.account.durable.release(ctx, m); err != nil {
+			return err
+		}
+	}
+	if err := l.stop(ctx, m); err != nil {
+		return err
+	}
+	for range working { // what it has in hand
+	}
+	return l.waitAlone(ctx, m)
 }
 
 // through does the work of the run until it is done, or until the run is to end before that.

@@ -29,10 +29,11 @@ type scene struct {
 // look returns nil as long as enough paths wait.
 func (s *splitter) look(ctx context.Context, m *member.Member) (*scene, error) {
 	queues := []string{m.Tree.PathQueue(), m.Tree.ExtQueue()}
-	counts := make([]int, 6)
+	counts := make([]int, 7)
 	group, limited := errgroup.WithContext(ctx)
 	for i, path := range []string{
-		queues[0] + "/entries", queues[1] + "/entries", queues[0] + "/taken", queues[1] + "/taken", m.Tree.DestQueue() + "/entries", m.Tree.Idle(),
+		queues[0] + "/entries", queues[1] + "/entries", queues[0] + "/taken", queues[1] + "/taken", m.Tree.Idle(),
+		m.Tree.DestQueue() + "/entries", m.Tree.ExtDestQueue() + "/entries",
 	} {
 		group.Go(func() error {
 			stat, _, err := m.ZK.Exists(limited, path)
@@ -43,7 +44,7 @@ func (s *splitter) look(ctx context.Context, m *member.Member) (*scene, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	now := &scene{jobs: max(counts[4], 1), idle: counts[5]}
+	now := &scene{jobs: max(counts[5]+counts[6], 1), idle: counts[4]}
 	entries, taken := counts[0]+counts[1], counts[2]+counts[3]
 	if entries == 0 || entries-taken >= 2*now.jobs {
 		clear(s.seen)

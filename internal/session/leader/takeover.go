@@ -195,7 +195,6 @@ func (l *Leader) claim(ctx context.Context, m *member.Member) error {
 		ops = append(ops, zkclient.OpCreate(m.Tree.Parts()+"/part-", part.Encode(), zkclient.Sequential))
 	}
 	surplus := l.ledger.surplus
-	before := now.Lead
 	if err := l.ledger.update(ctx, m, func(meta *wire.Meta) {
 		meta.Lead, meta.Timeout = l.id, own.Timeout
 		meta.Queued += surplus
@@ -212,7 +211,7 @@ func (l *Leader) claim(ctx context.Context, m *member.Member) error {
 		l.log().Warn(fmt.Sprintf("%d paths are in the queue that had ended already: they are sent once more", surplus), "event", "surplus", "paths", surplus)
 	}
 	l.log().Warn(fmt.Sprintf("This source is the master from now on: %d of %d paths are left in the queue", len(l.ledger.missing()), now.Paths()),
-		"event", "took-over", "source", m.Client.Whoami, "remaining", len(l.ledger.missing()), "queued", now.Paths(), "previous", before != "")
+		"event", "took-over", "source", m.Client.Whoami, "remaining", len(l.ledger.missing()), "queued", now.Paths())
 	return nil
 }
 

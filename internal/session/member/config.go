@@ -52,6 +52,7 @@ type Timing struct {
 	Leave      time.Duration // (30 s) until the leader names the clients it waits for
 	NeedGo     time.Duration // (30 s) until the leader says that no source can take some paths
 	GiveUp     time.Duration // (10 min) until it ends without such paths, once they are all that is left
+	Share      time.Duration // (1 s) between two divisions of the bandwidth
 	Ending     time.Duration // (30 s) a client that is asked to end tries to reach ZooKeeper
 	Ghost      time.Duration // (2 min) until the leader no longer waits for who does not leave, or holds an entry and is no client
 }
@@ -81,6 +82,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.Leave, 30 * time.Second},
 		{&t.NeedGo, 30 * time.Second},
 		{&t.GiveUp, 10 * time.Minute},
+		{&t.Share, time.Second},
 		{&t.Ending, 30 * time.Second},
 		{&t.Ghost, 2 * time.Minute},
 	} {

@@ -159,6 +159,39 @@ func (m *Member) Read(ctx context.Context, path string) (data []byte, stat zkcli
 	return data, stat, err == nil, err
 }
 
+// Publish sets the content of an ephemeral node of this ZooKeeper session. One of the client's lost
+// session is replaced in one transaction: a Python worker crashes when it finds no port.
+func (m *Member) Publish(ctx context.Context, path string, data []byte) error {
+	for {
+		stat, found, err := m.ZK.Exists(ctx, path)
+		switch {
+		case err != nil:
+			return err
+		case found && stat.EphemeralOwner == m.ZK.SessionID():
+			_, err = m.ZK.Set(ctx, path, data, -1)
+		case found:
+			ours := func(ctx context.Context) (bool, error) {
+				stat, found, err := m.ZK.Exists(ctx, path)
+				return found && stat.EphemeralOwner == m.ZK.SessionID(), err
+			}
+			err = m.ZK.Settle(ctx, ours, zkclient.OpDelete(path), zkclient.OpCreate(path, data, zkclient.Ephemeral))
+		default:
+			_, err = m.ZK.CreatePath(ctx, path, data, zkclient.Ephemeral)
+		}
+		if !errors.Is(err, zkclient.ErrNoNode) && !errors.Is(err, zkclient.ErrNodeExists) {
+			return err
+		}
+	}
+}
+
+// PublishKey says by what this client is known at the other end of a link.
+func (m *Member) PublishKey(ctx context.Context, key wire.Key) error {
+	if err := m.Publish(ctx, m.Tree.Key(m.Client.Whoami), key.Encode()); err != nil {
+		return fmt.Errorf("cannot publish the key of this client: %w", err)
+	}
+	return nil
+}
+
 // Unlock releases a lock, also when ctx has just ended: others wait for it.
 func (m *Member) Unlock(ctx context.Context, lock *zkclient.Lock) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

@@ -3,10 +3,13 @@
 // Package pool is the protocol by which workers get destinations, both sides of it.
 //
 // A destination reserves a port, publishes it in S/portmap, says in S/dests that it is active, and puts
-// itself into S/destQueue as often as it has slots ([Offer]). A job locks one of these entries and
+// itself into S/destQueue, or S/extDestQueue if it serves only Go sources, as often as it has slots ([Offer]).
+// Go sources take from both. A job locks one of these entries and
 // keeps it as long as that destination is fine ([Holder]): connected, on the port of the entry, and
 // not paused. An entry whose destination is not fine is consumed; the destination adds what is missing
 // when it is fine again.
+//
+// A destination that a worker does not want to use ([Judge]) it gives back for others, and says so once.
 //
 // A destination that fails is put behind the others, so that the next attempt meets another one if
 // there is any. One that does not answer, or has failed at several paths in a row, is set aside by

@@ -9,8 +9,8 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"time"
 
-	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zkclient"
@@ -19,19 +19,26 @@ import (
 // ErrLost is the cause of the end of Held.Lost.
 var ErrLost = errors.New("the destination has left")
 
+// Judge is what a worker knows of destinations that the protocol does not.
+type Judge struct {
+	Unfit func(*Held) string                 // why this worker does not use a destination; "": it does
+	Probe func(context.Context, *Held) error // whether one answers
+}
+
 // Pool is what the jobs of a worker share in one ZooKeeper session.
 type Pool struct {
 	m       *member.Member
 	record  *Record
-	queue   *zkclient.Queue
+	queues  []*zkclient.Queue // the first one that has something is taken from
+	judge   Judge
 	waiting context.Context // ends when the session is over
 	noDest  func()          // says, once, that a job waits for a destination
 }
 
 // New makes the pool of a worker. Waiting ends when nobody needs a destination any more.
-func New(m *member.Member, record *Record, waiting context.Context) *Pool {
+func New(m *member.Member, record *Record, judge Judge, waiting context.Context) *Pool {
 	return &Pool{
-		m: m, record: record, queue: m.ZK.Queue(m.Tree.DestQueue()), waiting: waiting,
+		m: m, record: record, queues: []*zkclient.Queue{m.ZK.Queue(m.Tree.ExtDestQueue()), m.ZK.Queue(m.Tree.DestQueue())}, judge: judge, waiting: waiting,
 		noDest: sync.OnceFunc(func() {
 			m.Log.Warn("No free destination, waiting for one (each job of a source needs a destination of its own)", "event", "no-destination")
 		}),
@@ -40,11 +47,13 @@ func New(m *member.Member, record *Record, waiting context.Context) *Pool {
 
 // Held is a destination that a job has locked.
 type Held struct {
-	Dest   wire.Dest
-	Module string          // by which it is asked for its rsync module
-	Lost   context.Context // ends, with ErrLost, when the destination leaves or takes another port
+	Dest wire.Dest
+	Go   bool            // it knows the extensions
+	Key  *wire.Key       // of a Go destination; nil: it has published none that is good
+	Lost context.Context // ends, with ErrLost, when the destination leaves or takes another port
 
 	entry *zkclient.Entry
+	queue *zkclient.Queue
 	drop  func() // ends the watch for that
 }
 
@@ -64,21 +73,26 @@ func (p *Pool) Holder() *Holder { return &Holder{pool: p} }
 // Holds tells whether there is a destination.
 func (h *Holder) Holds() bool { return h.held != nil }
 
-// Get returns a destination that is connected, active and has the right port; it waits for one until
-// ctx ends.
+// Get returns a destination that is connected, active, has the right port, and is fit for this worker; it
+// waits for one until ctx ends.
 func (h *Holder) Get(ctx context.Context) (*Held, error) {
+	var unfit []*Held // kept until another is found, not to be met again at once
+	defer func() { h.pool.giveBack(unfit) }()
 	for {
 		if h.held == nil {
-			entry, err := h.take(ctx)
+			held, err := h.take(ctx, len(unfit) > 0)
 			if err != nil {
 				return nil, err
 			}
-			dest, err := wire.DecodeDest(entry.Value)
-			held := &Held{Dest: dest, entry: entry}
-			if err != nil {
-				h.pool.m.Log.Error(err.Error(), "error", err)
+			if held == nil {
+				h.pool.giveBack(unfit)
+				unfit = nil
+				if err := zkclient.Sleep(ctx, h.pool.m.Client.Timing.Retry); err != nil {
+					return nil, err
+				}
+				continue
 			}
-			if err != nil || h.pool.record.isAside(dest.Whoami) { // the second: another of its slots
+			if held.Dest.Whoami == "" || h.pool.record.isAside(held.Dest.Whoami) { // the second: another of its slots
 				if err := consume(ctx, held); err != nil {
 					return nil, err
 				}
@@ -87,32 +101,91 @@ func (h *Holder) Get(ctx context.Context) (*Held, error) {
 			h.hold(held)
 		}
 		usable, err := h.pool.usable(ctx, h.held)
-		if err == nil && usable && h.held.Module == "" {
-			h.held.Module, err = h.pool.module(ctx, h.held.Dest.Whoami)
-		}
 		if err != nil {
 			return nil, err
 		}
-		if usable {
-			if h.held.Lost.Err() != nil { // it was away, and is back as it was
-				h.hold(h.held)
+		if !usable {
+			h.letGo()
+			continue
+		}
+		if h.held.Lost.Err() != nil { // it was away, and is back as it was
+			if err := h.pool.know(ctx, h.held); err != nil {
+				return nil, err
 			}
+			h.hold(h.held)
+		}
+		why := h.pool.judge.Unfit(h.held)
+		if why == "" {
 			return h.held, nil
 		}
-		h.letGo()
+		held := h.letGo()
+		if h.pool.record.unfit(held.Dest.Whoami, why) {
+			h.pool.m.Log.Warn(fmt.Sprintf("Destination %s is not used by this source: %s", held.Dest.Whoami, why),
+				"event", "unfit-destination", "destination", held.Dest.Whoami, "error", why)
+		}
+		unfit = append(unfit, held)
 	}
 }
 
-// take waits for an entry, saying once if that takes long.
-func (h *Holder) take(ctx context.Context) (*zkclient.Entry, error) {
-	short, cancel := context.WithTimeout(ctx, h.pool.m.Client.Timing.Retry)
-	defer cancel()
-	entry, err := h.pool.queue.Take(short)
-	if err == nil || short.Err() == nil || ctx.Err() != nil {
-		return entry, err
+// giveBack lets others have destinations.
+func (p *Pool) giveBack(held []*Held) {
+	for _, h := range held {
+		if err := h.entry.Release(p.waiting); err != nil && !errors.Is(err, zkclient.ErrNotHeld) && p.waiting.Err() == nil {
+			p.m.Log.Warn(err.Error(), "destination", h.Dest.Whoami, "error", err)
+		}
 	}
-	h.pool.noDest()
-	return h.pool.queue.Take(ctx)
+}
+
+// take waits for an entry, saying once if that takes long; with try it does not wait, and gives nil if there is
+// none. Nobody's name is that of an entry that cannot be read.
+func (h *Holder) take(ctx context.Context, try bool) (*Held, error) {
+	say := time.AfterFunc(h.pool.m.Client.Timing.Retry, h.pool.noDest)
+	defer say.Stop()
+	for {
+		held, err := h.pool.tryTake(ctx)
+		if held != nil || err != nil || try {
+			return held, err
+		}
+		if err := h.pool.await(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// tryTake takes an entry that is free now; nil if none is.
+func (p *Pool) tryTake(ctx context.Context) (*Held, error) {
+	for _, queue := range p.queues {
+		entries, err := queue.TryTakeSome(ctx, 1, nil)
+		if err != nil {
+			return nil, err
+		}
+		if len(entries) == 0 {
+			continue
+		}
+		held := &Held{entry: entries[0], queue: queue}
+		if held.Dest, err = wire.DecodeDest(entries[0].Value); err != nil {
+			p.m.Log.Error(err.Error(), "error", err)
+			return held, nil
+		}
+		return held, p.know(ctx, held)
+	}
+	return nil, nil
+}
+
+// await waits until something is in one of the queues.
+func (p *Pool) await(ctx context.Context) error {
+	limited, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan error, len(p.queues))
+	for _, queue := range p.queues {
+		go func() { results <- queue.Await(limited) }()
+	}
+	first := <-results
+	cancel()
+	for range len(p.queues) - 1 {
+		<-results
+	}
+	return first
 }
 
 // hold begins to watch a destination.
@@ -147,10 +220,7 @@ func (h *Holder) letGo() *Held {
 // Release gives the held destination to others.
 func (h *Holder) Release() {
 	if held := h.letGo(); held != nil {
-		err := held.entry.Release(h.pool.waiting)
-		if err != nil && !errors.Is(err, zkclient.ErrNotHeld) && h.pool.waiting.Err() == nil {
-			h.pool.m.Log.Warn(err.Error(), "destination", held.Dest.Whoami, "error", err)
-		}
+		h.pool.giveBack([]*Held{held})
 	}
 }
 
@@ -162,20 +232,20 @@ func (h *Holder) Served() {
 }
 
 // Fault says that the held destination has failed at a path, and lets go of it. It goes behind the
-// others, or is set aside. Answers is false if the path cannot have been at fault.
-func (h *Holder) Fault(ctx context.Context, path string) (answers bool, err error) {
+// others, or is set aside. Problem is why it cannot be used at all, if that is known. Answers is false if the
+// path cannot have been at fault.
+func (h *Holder) Fault(ctx context.Context, path string, problem error) (answers bool, err error) {
 	held := h.letGo()
 	if held == nil {
 		return true, nil
 	}
 	p, pause := h.pool, h.pool.m.Client.Timing.SetAside
-	problem := rsyncrunner.Probe(ctx, held.Addr(), p.m.Tree.Module())
-	if problem == nil && held.Module != p.m.Tree.Module() {
-		problem = rsyncrunner.ProbeHidden(ctx, held.Addr(), held.Module)
+	if problem == nil {
+		problem = p.judge.Probe(ctx, held)
 	}
 	faults := p.record.fault(held.Dest.Whoami, path)
 	if problem == nil && faults < faultsInRow && !p.record.isAside(held.Dest.Whoami) {
-		return true, consume(ctx, held, p.queue.PutOp(held.entry.Value, zkclient.DefaultPriority))
+		return true, consume(ctx, held, held.queue.PutOp(held.entry.Value, zkclient.DefaultPriority))
 	}
 	if !p.record.isAside(held.Dest.Whoami) {
 		why := fmt.Sprintf("failed at %d paths in a row", faults)
@@ -203,30 +273,23 @@ func (h *Holder) Exchange(ctx context.Context, tried func(whoami string) bool) (
 	}
 	p := h.pool
 	defer func() {
-		err = errors.Join(err, consume(ctx, held, p.queue.PutOp(held.entry.Value, zkclient.DefaultPriority)))
+		err = errors.Join(err, consume(ctx, held, held.queue.PutOp(held.entry.Value, zkclient.DefaultPriority)))
 	}()
-	var others []*zkclient.Entry // back into their places
-	defer func() {
-		if len(others) > 0 {
-			if e := p.queue.ReleaseAll(ctx, others); e != nil && !errors.Is(e, zkclient.ErrNotHeld) {
-				err = errors.Join(err, e)
-			}
-		}
-	}()
+	var others []*Held // back into their places
+	defer func() { p.giveBack(others) }()
 	for range exchanges {
-		entries, err := p.queue.TryTakeSome(ctx, 1, nil)
+		other, err := p.tryTake(ctx)
 		if err != nil {
 			return false, false, err
 		}
-		if len(entries) == 0 {
+		if other == nil {
 			break
 		}
-		dest, err := wire.DecodeDest(entries[0].Value)
-		if err == nil && !tried(dest.Whoami) && !p.record.isAside(dest.Whoami) {
-			h.hold(&Held{Dest: dest, entry: entries[0]})
+		if whoami := other.Dest.Whoami; whoami != "" && !tried(whoami) && !p.record.isAside(whoami) && p.judge.Unfit(other) == "" {
+			h.hold(other)
 			return true, true, nil // Get looks whether it is fine
 		}
-		others = append(others, entries[0])
+		others = append(others, other)
 	}
 	untried, err = p.untried(ctx, tried)
 	return untried, false, err
@@ -278,7 +341,7 @@ func (p *Pool) putBack(held *Held) {
 			if err != nil {
 				return err
 			}
-			return offer(ctx, p.m, held.Dest, slots)
+			return offer(ctx, p.m, held.queue.Path(), held.Dest, slots)
 		})
 	}
 	if err != nil && ctx.Err() == nil {

@@ -14,5 +14,5 @@ func PublishLack(ctx context.Context, m *member.Member, lack wire.Lack) error {
 	if lack == wire.LacksNothing {
 		return nil
 	}
-	return publish(ctx, m, m.Tree.Lacks(m.Client.Whoami), lack.Encode())
+	return m.Publish(ctx, m.Tree.Lacks(m.Client.Whoami), lack.Encode())
 }

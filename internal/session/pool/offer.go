@@ -15,49 +15,28 @@ import (
 // Offer is a destination's side: what it has published of itself.
 type Offer struct {
 	m     *member.Member
+	queue string
 	dest  wire.Dest
 	slots int
 }
 
-// NewOffer publishes the key of this client, and how many slots it has, if that is more than one:
-// whoever sets a destination aside has to know how many entries there should be. The port is published
-// already.
-func NewOffer(ctx context.Context, m *member.Member, port, slots int, key wire.Key) (*Offer, error) {
-	o := &Offer{m, wire.Dest{Port: port, Whoami: m.Client.Whoami}, slots}
-	if err := publish(ctx, m, m.Tree.Key(m.Client.Whoami), key.Encode()); err != nil || slots == 1 {
-		return o, err
+// NewOffer publishes how many slots this client has, if that is more than one: whoever sets a destination
+// aside has to know how many entries there should be. Port and key are published already. One that is open
+// serves sources of the Python version, too.
+func NewOffer(ctx context.Context, m *member.Member, port, slots int, open bool) (*Offer, error) {
+	o := &Offer{m, m.Tree.ExtDestQueue(), wire.Dest{Port: port, Whoami: m.Client.Whoami}, slots}
+	if open {
+		o.queue = m.Tree.DestQueue()
 	}
-	return o, publish(ctx, m, m.Tree.Slots(m.Client.Whoami), wire.EncodeNumber(slots))
-}
-
-// publish sets the content of an ephemeral node of this ZooKeeper session. One of the client's lost
-// session is replaced in one transaction: a Python worker crashes when it finds no port.
-func publish(ctx context.Context, m *member.Member, path string, data []byte) error {
-	for {
-		stat, found, err := m.ZK.Exists(ctx, path)
-		switch {
-		case err != nil:
-			return err
-		case found && stat.EphemeralOwner == m.ZK.SessionID():
-			_, err = m.ZK.Set(ctx, path, data, -1)
-		case found:
-			ours := func(ctx context.Context) (bool, error) {
-				stat, found, err := m.ZK.Exists(ctx, path)
-				return found && stat.EphemeralOwner == m.ZK.SessionID(), err
-			}
-			err = m.ZK.Settle(ctx, ours, zkclient.OpDelete(path), zkclient.OpCreate(path, data, zkclient.Ephemeral))
-		default:
-			_, err = m.ZK.CreatePath(ctx, path, data, zkclient.Ephemeral)
-		}
-		if !errors.Is(err, zkclient.ErrNoNode) && !errors.Is(err, zkclient.ErrNodeExists) {
-			return err
-		}
+	if slots == 1 {
+		return o, nil
 	}
+	return o, m.Publish(ctx, m.Tree.Slots(m.Client.Whoami), wire.EncodeNumber(slots))
 }
 
 // PublishPort sets S/portmap of this client.
 func PublishPort(ctx context.Context, m *member.Member, port int) error {
-	return publish(ctx, m, m.Tree.PortMap(m.Client.Whoami), wire.EncodeNumber(port))
+	return m.Publish(ctx, m.Tree.PortMap(m.Client.Whoami), wire.EncodeNumber(port))
 }
 
 // Activate makes this destination available and sees to it that it is in the queue with all its
@@ -74,7 +53,7 @@ func (o *Offer) Activate(ctx context.Context) error {
 			}
 			o.say("Destination %s was activated")
 		}
-		return offer(ctx, o.m, o.dest, o.slots)
+		return offer(ctx, o.m, o.queue, o.dest, o.slots)
 	})
 }
 
@@ -106,7 +85,7 @@ func (o *Offer) say(format string) {
 
 // Queued tells whether this destination is in the queue with all its slots.
 func (o *Offer) Queued(ctx context.Context) (bool, error) {
-	n, err := queued(ctx, o.m, o.dest)
+	n, err := queued(ctx, o.m, o.queue, o.dest)
 	return n >= o.slots, err
 }
 

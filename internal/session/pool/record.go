@@ -16,11 +16,12 @@ type Record struct {
 	mu     sync.Mutex
 	faulty map[string][]string  // paths at which a destination has failed, in a row
 	aside  map[string]time.Time // destinations that are set aside, until when
+	told   map[string]string    // why destinations are not used, as it was said
 }
 
 // NewRecord knows nothing of any destination.
 func NewRecord() *Record {
-	return &Record{faulty: map[string][]string{}, aside: map[string]time.Time{}}
+	return &Record{faulty: map[string][]string{}, aside: map[string]time.Time{}, told: map[string]string{}}
 }
 
 // fault notes that a destination has failed at a path, and says at how many in a row that makes.
@@ -52,4 +53,13 @@ func (r *Record) isAside(whoami string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return time.Now().Before(r.aside[whoami])
+}
+
+// unfit tells whether it has still to be said why a destination is not used.
+func (r *Record) unfit(whoami, why string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	said := r.told[whoami] == why
+	r.told[whoami] = why
+	return !said
 }

@@ -100,22 +100,19 @@ func (p *Pool) state(ctx context.Context, whoami string) (string, error) {
 	return string(data), err
 }
 
-// module is the name of a destination's rsync module. A Python one has no key; that of a Go one is
-// published before its port is offered, and nothing else will do.
-func (p *Pool) module(ctx context.Context, whoami string) (string, error) {
-	data, _, ok, err := p.m.Read(ctx, p.m.Tree.Key(whoami))
+// know finds out by what a destination that was taken is known.
+func (p *Pool) know(ctx context.Context, held *Held) (err error) {
+	held.Key, held.Go = nil, true
+	data, stat, ok, err := p.m.Read(ctx, p.m.Tree.Key(held.Dest.Whoami))
 	if err != nil {
-		return "", fmt.Errorf("cannot read the key of destination %s: %w", whoami, err)
+		return fmt.Errorf("cannot read the key of destination %s: %w", held.Dest.Whoami, err)
 	}
-	key, err := wire.DecodeKey(data)
-	if ok && err == nil {
-		return key.Module, nil
+	if key, err := wire.DecodeKey(data, stat.EphemeralOwner != 0); ok && err == nil {
+		held.Key = &key
+		return nil
 	}
-	isGo, err := p.m.Party(wire.PartyExt).Has(ctx, whoami)
-	if err != nil || !isGo {
-		return p.m.Tree.Module(), err
-	}
-	return p.m.Tree.NewKey("unknown").Module, nil // which no daemon has
+	held.Go, err = p.m.Party(wire.PartyExt).Has(ctx, held.Dest.Whoami)
+	return err
 }
 
 // hasPort tells whether the port of an entry is still the destination's.
@@ -127,7 +124,7 @@ func hasPort(ctx context.Context, m *member.Member, dest wire.Dest) (bool, error
 	return string(port) == string(wire.EncodeNumber(dest.Port)), nil
 }
 
-// slotsOf is how many entries of S/destQueue a destination should have.
+// slotsOf is how many entries of its queue a destination should have.
 func slotsOf(ctx context.Context, m *member.Member, whoami string) (int, error) {
 	data, _, _, err := m.Read(ctx, m.Tree.Slots(whoami))
 	if err != nil {
@@ -140,14 +137,14 @@ func slotsOf(ctx context.Context, m *member.Member, whoami string) (int, error) 
 	return min(n, wire.MaxSlots), nil
 }
 
-// offer puts a destination into S/destQueue until it is there so many times: one entry too much would
+// offer puts a destination into its queue until it is there so many times: one entry too much would
 // send it a job too much. The caller holds S/destslock.
-func offer(ctx context.Context, m *member.Member, dest wire.Dest, times int) error {
-	there, err := queued(ctx, m, dest)
+func offer(ctx context.Context, m *member.Member, path string, dest wire.Dest, times int) error {
+	there, err := queued(ctx, m, path, dest)
 	if err != nil || there >= times {
 		return err
 	}
-	queue := m.ZK.Queue(m.Tree.DestQueue())
+	queue := m.ZK.Queue(path)
 	if err := queue.Ensure(ctx); err != nil {
 		return fmt.Errorf("cannot make the queue of destinations: %w", err)
 	}
@@ -160,9 +157,9 @@ func offer(ctx context.Context, m *member.Member, dest wire.Dest, times int) err
 	return nil
 }
 
-// queued counts the entries of a destination in S/destQueue.
-func queued(ctx context.Context, m *member.Member, dest wire.Dest) (int, error) {
-	entries, value := m.Tree.DestQueue()+"/entries", string(dest.Encode())
+// queued counts the entries of a destination in its queue.
+func queued(ctx context.Context, m *member.Member, path string, dest wire.Dest) (int, error) {
+	entries, value := path+"/entries", string(dest.Encode())
 	names, err := m.Children(ctx, entries)
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the queue of destinations: %w", err)

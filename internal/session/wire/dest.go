@@ -4,6 +4,7 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -57,31 +58,42 @@ func DecodeDest(value []byte) (Dest, error) {
 	return Dest{Port: int(number), Whoami: whoami}, nil
 }
 
-// Key is the content of S/keys/<whoami>: what tells a destination from any other that has its port.
+// Key is the content of S/keys/<whoami>, an ephemeral node of each client that has links: who knows the
+// session's password can read it and make one, nobody else. Both ends of a link pin the other's certificate by it.
 type Key struct {
-	Module string `json:"module"` // what only sources of the session know its rsync module by
+	Fingerprint string `json:"fingerprint"`    // of the certificate, see package link
+	Mode        string `json:"mode,omitempty"` // of a destination: how bytes travel to it, tls or plain
 }
-
-// NewKey is a key of a destination of this session, with random letters.
-func (t Tree) NewKey(random string) Key { return Key{t.Module() + "-" + random} }
 
 // Encode gives the content of the node.
 func (k Key) Encode() []byte { return mustEncode(k) }
 
-// keyName matches the module of a key.
-var keyName = regexp.MustCompile(`^zkrs-.*-[A-Z2-7]{26}$`)
+// maxKey is far beyond the size of the node's content.
+const maxKey = 1024
 
-// DecodeKey reads the node.
-func DecodeKey(data []byte) (Key, error) {
+// DecodeKey reads the node. One that no ZooKeeper session owns is of nobody who is there.
+func DecodeKey(data []byte, ephemeral bool) (Key, error) {
 	var k Key
-	if err := json.Unmarshal(data, &k); err != nil {
-		return Key{}, fmt.Errorf("cannot read the key of a destination: %w", err)
+	if !ephemeral {
+		return Key{}, errors.New("cannot use the key of a client: its node is not ephemeral")
 	}
-	if !keyName.MatchString(k.Module) || strings.ContainsAny(k.Module, "/\\%[]\n\r") {
-		return Key{}, fmt.Errorf("cannot use the key of a destination: its module is %.100q", k.Module)
+	if len(data) > maxKey {
+		return Key{}, fmt.Errorf("cannot use the key of a client: it has %d bytes", len(data))
+	}
+	if err := json.Unmarshal(data, &k); err != nil {
+		return Key{}, fmt.Errorf("cannot read the key of a client: %w", err)
+	}
+	if !fingerprint.MatchString(k.Fingerprint) {
+		return Key{}, fmt.Errorf("cannot use the key of a client: its fingerprint is %.100q", k.Fingerprint)
+	}
+	if k.Mode != "" && k.Mode != "tls" && k.Mode != "plain" {
+		return Key{}, fmt.Errorf("cannot use the key of a client: its mode is %.100q", k.Mode)
 	}
 	return k, nil
 }
+
+// fingerprint matches a SHA-256 in hex.
+var fingerprint = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // hostName matches the names and IPv4 addresses by which clients are known. An underscore is in no
 // name of the Internet, but in many of inner networks.

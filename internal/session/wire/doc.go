@@ -21,6 +21,8 @@
 //	worker       the part of a source that runs rsync; to users: a slave
 //	job          one of a worker's concurrent runs
 //	destination  a client that serves its base path to the workers
+//	link         the connection that carries the bytes of one run (package link)
+//	key          by what a client proves at a link who it is
 //	slot         one of a destination's concurrent runs
 //	base         the directory that a source sends, or into which a destination receives
 //	phase        what is queued between two moments at which all queues are empty: a walk, the
@@ -70,8 +72,13 @@
 //	S/idle                      an ephemeral node for each job that has a destination and no work
 //	S/slots/<whoami>            ephemeral, decimal: how often a destination should be in S/destQueue;
 //	                            missing: once
-//	S/keys/<whoami>             ephemeral, JSON ([Key]): the name by which Go sources ask a Go destination
-//	                            for its module, so that no other daemon on its port is taken for it
+//	S/keys/<whoami>             ephemeral, JSON ([Key]): the certificate by which a client is known at the
+//	                            other end of a link, and how bytes travel to a destination
+//	S/extDestQueue              as S/destQueue, for destinations that only Go sources can use
+//	S/bwlimit                   decimal: what all sources together may send in a second; missing or 0: any amount.
+//	                            The leader writes it at the begin, anybody later
+//	S/shares                    JSON ([Shares]): what of that each source may send
+//	S/rates/<whoami>            ephemeral, JSON ([Use]): what a source sends
 //	S/links                     JSON ([LinkGroup]): hard links that lead out of their path
 //	S/claims/<inode>            empty: somebody sends the first name of a file whose names lie in
 //	                            several paths; the others are for the pass of the hard links

@@ -153,9 +153,16 @@ func FuzzDest(f *testing.F) {
 }
 
 func FuzzKey(f *testing.F) {
-	f.Add(Key{Module: "zkrs-default-" + strings.Repeat("A", 26)}.Encode())
-	f.Add([]byte(`{"module":"zkrs-a/b-AAAAAAAAAAAAAAAAAAAAAAAAAA"}`))
-	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeKey), Key.Encode) })
+	f.Add(Key{Fingerprint: strings.Repeat("0f", 32)}.Encode())
+	f.Add(Key{Fingerprint: strings.Repeat("0f", 32), Mode: "plain"}.Encode())
+	f.Add([]byte(`{"fingerprint":"","mode":"x"}`))
+	decode := func(data []byte) (Key, error) { return DecodeKey(data, true) }
+	f.Fuzz(func(t *testing.T, data []byte) {
+		roundTrip(t, data, noError(decode), Key.Encode)
+		if _, err := DecodeKey(data, false); err == nil {
+			t.Fatal("a key that lasts is good")
+		}
+	})
 }
 
 func FuzzLack(f *testing.F) {
@@ -168,4 +175,16 @@ func FuzzNumber(f *testing.F) {
 	f.Add([]byte("12"))
 	f.Add([]byte("-1"))
 	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeNumber), EncodeNumber) })
+}
+
+func FuzzUse(f *testing.F) {
+	f.Add(Use{Rate: 7, Links: 2, Held: true}.Encode())
+	f.Add([]byte(`{"rate":-1}`))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeUse), Use.Encode) })
+}
+
+func FuzzShares(f *testing.F) {
+	f.Add(Shares{Epoch: 7, Rates: map[string]int64{"h:1": 5}}.Encode())
+	f.Add([]byte("{}"))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeShares), Shares.Encode) })
 }

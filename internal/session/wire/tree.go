@@ -94,7 +94,13 @@ func (t Tree) Parts() string               { return t.root + "/parts" }
 func (t Tree) Sync() string                { return t.root + "/sync" }
 func (t Tree) AllSynced() string           { return t.root + "/synced" }
 func (t Tree) Synced(whoami string) string { return t.AllSynced() + "/" + whoami }
-func (t Tree) Key(whoami string) string    { return t.root + "/keys/" + whoami }
+func (t Tree) ExtDestQueue() string        { return t.root + "/extDestQueue" }
+func (t Tree) Keys() string                { return t.root + "/keys" }
+func (t Tree) Key(whoami string) string    { return t.Keys() + "/" + whoami }
+func (t Tree) BwLimit() string             { return t.root + "/bwlimit" }
+func (t Tree) Shares() string              { return t.root + "/shares" }
+func (t Tree) Rates() string               { return t.root + "/rates" }
+func (t Tree) Rate(whoami string) string   { return t.Rates() + "/" + whoami }
 func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami }
 
 func (t Tree) AllLacks() string           { return t.root + "/lacks" }
@@ -112,14 +118,14 @@ func (t Tree) Lasting() []string {
 	for _, p := range []string{PartyAll, PartySources, PartyDests, PartyExt, PartyMasters} {
 		nodes = append(nodes, t.Party(p))
 	}
-	return append(nodes, t.root+"/usedports", t.root+"/portmap", t.root+"/dests")
+	return append(nodes, t.root+"/usedports", t.root+"/portmap", t.root+"/dests", t.Keys())
 }
 
 // OfSession are the znodes that the clean-up removes beside the watch node: S/meta at last.
 func (t Tree) OfSession() []string {
 	return append([]string{
-		t.DestQueue(), t.PathQueue(), t.CompletedQueue(), t.FailedQueue(), t.OutputQueue(), t.Stats(),
-		t.Deletes(), t.Idle(), t.root + "/slots", t.root + "/keys", t.AllLacks(),
+		t.DestQueue(), t.ExtDestQueue(), t.PathQueue(), t.CompletedQueue(), t.FailedQueue(), t.OutputQueue(), t.Stats(),
+		t.Deletes(), t.Idle(), t.root + "/slots", t.AllLacks(), t.BwLimit(), t.Shares(), t.Rates(),
 	}, t.OfLeader()...)
 }
 

@@ -228,6 +228,9 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 		return j.conclude(a, d, res, []string{err.Error()}), nil
 	}
 	f.class, f.away = result.Class(), away()
+	if r.refused != nil && f.class != rsyncrunner.Fine {
+		f.class = rsyncrunner.Destination // whatever rsync makes of that
+	}
 	j.sayEnd(ctx, r, result)
 	if f.class != rsyncrunner.Destination && f.class != rsyncrunner.NoRoom {
 		j.dests.Served()
@@ -275,7 +278,7 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 		if !f.several {
 			against = string(first)
 		}
-		if f.answers, err = j.dests.Fault(ctx, against); f.answers && !f.several {
+		if f.answers, err = j.dests.Fault(ctx, against, r.refused); f.answers && !f.several {
 			f.blamed = w.blame(first, res.Dest) >= attempts
 		}
 	case f.class == rsyncrunner.Fatal:

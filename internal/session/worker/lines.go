@@ -25,6 +25,18 @@ type Lines struct {
 	Sender Runner
 }
 
+func (l Lines) publish(context.Context, *member.Member) error { return nil }
+
+func (l Lines) shape(context.Context, *member.Member) {}
+
+// judge is satisfied with any destination that can be reached.
+func (l Lines) judge(*member.Member) pool.Judge {
+	return pool.Judge{
+		Unfit: func(*pool.Held) string { return "" },
+		Probe: func(context.Context, *pool.Held) error { return nil },
+	}
+}
+
 func (l Lines) problem() error { return nil }
 
 func (l Lines) turns() (int, error) { return 0, nil }

@@ -16,9 +16,11 @@ import (
 	"sync"
 	"time"
 
+	"vsc-zk/internal/link"
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/guard"
+	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/pool"
 	"vsc-zk/internal/session/wire"
 )
@@ -26,12 +28,17 @@ import (
 // RsyncConfig is how rsync is run.
 type RsyncConfig struct {
 	Options  rsyncrunner.Options
-	Prefetch int           // names looked at before rsync does, at once; 0: none
-	Lookup   time.Duration // a lookup ahead of rsync has so long to end when rsync has
-	Groups   int           // of hard links, that are remembered in a run
-	Stall    time.Duration // a run in which nothing moves for so long is ended; 0: it is not
-	Stdout   io.Writer     // what a dry or verifying run is asked to show; nil: nothing
-	Output   io.Writer     // of rsync, as it comes; nil: none
+	Module   string         // of the destinations' daemons
+	Prefetch int            // names looked at before rsync does, at once; 0: none
+	Lookup   time.Duration  // a lookup ahead of rsync has so long to end when rsync has
+	Groups   int            // of hard links, that are remembered in a run
+	Stall    time.Duration  // a run in which nothing moves for so long is ended; 0: it is not
+	Identity *link.Identity // what this process is known by to destinations
+	Proxy    *link.Proxy    // carries the bytes to Go destinations
+	OnlyTLS  bool           // destinations to which bytes travel in clear are not used
+	OnlyLink bool           // destinations that cannot prove who they are, those of the Python version, are not used
+	Stdout   io.Writer      // what a dry or verifying run is asked to show; nil: nothing
+	Output   io.Writer      // of rsync, as it comes; nil: none
 	Logger   *slog.Logger
 }
 
@@ -43,6 +50,8 @@ type Rsync struct {
 	said   sync.Map                // directories, below the base, of which it was said that they are kept back
 
 	attributes *attributes // nil: nothing is to be told of them
+
+	saidUnprotected sync.Once
 }
 
 // NewRsync sends what is below the source's base.
@@ -182,6 +191,50 @@ func (t *Rsync) linkNames(files []wire.Text) (names []string, err error) {
 	return names, nil
 }
 
+func (t *Rsync) publish(ctx context.Context, m *member.Member) error {
+	return m.PublishKey(ctx, wire.Key{Fingerprint: t.cfg.Identity.Fingerprint()})
+}
+
+func (t *Rsync) judge(m *member.Member) pool.Judge {
+	return pool.Judge{Unfit: t.unfit, Probe: func(ctx context.Context, dest *pool.Held) error {
+		if dest.Key == nil {
+			return rsyncrunner.Probe(ctx, dest.Addr(), m.Tree.Module())
+		}
+		conn, err := link.Dial(ctx, t.cfg.Identity, target(dest))
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}}
+}
+
+// unfit says why a destination is not used.
+func (t *Rsync) unfit(dest *pool.Held) string {
+	switch {
+	case !dest.Go && t.cfg.OnlyLink:
+		return "it is of the Python version, which cannot prove who it is, and this source was started with --link-only"
+	case !dest.Go:
+		t.unprotected(dest)
+	case dest.Key == nil:
+		return "it has published no key by which it could prove who it is"
+	case t.cfg.OnlyTLS && dest.Key.Mode != string(link.TLS):
+		return "bytes would travel to it in clear (its --link is " + dest.Key.Mode + "), and this source was started with --link=tls"
+	}
+	return ""
+}
+
+// unprotected says once that not all destinations prove who they are.
+func (t *Rsync) unprotected(dest *pool.Held) {
+	t.saidUnprotected.Do(func() {
+		t.cfg.Logger.Warn(fmt.Sprintf("Destination %s is of the Python version: what is sent to it is not protected, and nothing proves who it is. --link-only leaves such destinations out", dest.Dest.Whoami),
+			"event", "python-destination", "destination", dest.Dest.Whoami)
+	})
+}
+
+func target(dest *pool.Held) link.Target {
+	return link.Target{Addr: dest.Addr(), Fingerprint: dest.Key.Fingerprint}
+}
+
 func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error) {
 	dir, err := t.source.Open()
 	if err != nil {
@@ -205,12 +258,30 @@ func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner
 			}
 		}
 	}
+	var conn *link.Conn
+	if r.dest.Key != nil {
+		conn = t.cfg.Proxy.Open(target(r.dest))
+		defer conn.Close()
+		job.Environ, job.Far = []string{conn.Environ()}, conn
+	}
 	limited, cancel := context.WithCancel(ctx)
 	excluded := r.excluded(t.source.Base.Config.LeaveOut)
 	defer t.lookAtAttributes(ctx, job, excluded)()
 	defer t.prefetch(limited, job, excluded)()
 	defer cancel()
 	result, err := sender.Run(limited, job)
+	if result.FarStalled {
+		t.cfg.Logger.Warn(fmt.Sprintf("The rsync of %s is ended: destination %s has taken nothing for %v", r.name, r.dest.Dest.Whoami, t.cfg.Stall),
+			"event", "stalled", "destination", r.dest.Dest.Whoami)
+	}
+	if conn != nil && err == nil {
+		if problem := conn.Err(); problem != nil && result.Class() != rsyncrunner.Fine {
+			result.Errors = append(result.Errors, problem.Error())
+			if errors.Is(problem, link.ErrDestination) {
+				r.refused = problem
+			}
+		}
+	}
 	if err == nil && t.cfg.Options.Verbose {
 		t.cfg.Logger.Info("Verbose file list output is: " + result.FileList)
 	}
@@ -222,11 +293,17 @@ func (t *Rsync) sender() *rsyncrunner.Sender {
 }
 
 func (t *Rsync) url(dest *pool.Held) string {
-	return rsyncrunner.URL(dest.Dest.Host(), dest.Dest.Port, dest.Module)
+	return rsyncrunner.URL(dest.Dest.Host(), dest.Dest.Port, t.cfg.Module)
 }
 
 func (t *Rsync) try(ctx context.Context, dest *pool.Held) (bool, error) {
-	result, err := t.sender().Try(ctx, t.url(dest))
+	var environ []string
+	if dest.Key != nil {
+		conn := t.cfg.Proxy.Open(target(dest))
+		defer conn.Close()
+		environ = append(environ, conn.Environ())
+	}
+	result, err := t.sender().Try(ctx, t.url(dest), environ)
 	return err == nil && result.Class() != rsyncrunner.Fatal, err
 }
 

@@ -16,6 +16,12 @@ import (
 
 // Transport is how tasks get to a destination: [Rsync], or [Lines] for the netcat test of a session.
 type Transport interface {
+	// publish tells others what they have to know of this source before it sends anything.
+	publish(context.Context, *member.Member) error
+	// judge says what is known of destinations that the protocol does not tell.
+	judge(*member.Member) pool.Judge
+	// shape keeps what is sent within this source's share of the bandwidth until ctx ends.
+	shape(context.Context, *member.Member)
 	// problem says why nothing can be sent now, nil if it can.
 	problem() error
 	// turns is an error if the source is away. Between two calls with the same number it was there all the
@@ -78,6 +84,7 @@ type run struct {
 	held      map[string]uint64 // files that are kept back, by their paths below the base, and their inodes
 	maxDelete *int              // nil: any number
 	grace     time.Duration     // between SIGTERM and SIGKILL when it is stopped
+	refused   error             // why the destination could not be reached, or did not let it in; nil: it did
 }
 
 func (r *run) kind() wire.Kind { return r.parts[0].held.task.Kind }

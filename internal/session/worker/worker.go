@@ -86,6 +86,9 @@ func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	if err := w.transport.publish(ctx, m); err != nil {
+		return err
+	}
 	// Waiting for work ends with the session; work in hand does not.
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -96,6 +99,8 @@ func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready
 		case <-waiting.Done():
 		}
 	})
+	var shaping sync.WaitGroup
+	defer shaping.Wait()
 	broken, end := context.WithCancel(ctx)
 	defer end()
 	m.Background(func() {
@@ -105,6 +110,7 @@ func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready
 		case <-broken.Done():
 		}
 	})
+	shaping.Go(func() { w.transport.shape(broken, m) })
 	flushed := make(chan struct{})
 	m.Background(func() {
 		defer close(flushed)
@@ -113,7 +119,7 @@ func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready
 	s := &shift{
 		worker: w, m: m, waiting: waiting, broken: broken, extended: m.WatchExtended(waiting),
 		paths: m.ZK.Queue(m.Tree.PathQueue()), ext: m.ZK.Queue(m.Tree.ExtQueue()),
-		pool: pool.New(m, w.record, waiting), budget: m.Budget(w.cfg.MaxDelete),
+		pool: pool.New(m, w.record, w.transport.judge(m), waiting), budget: m.Budget(w.cfg.MaxDelete),
 	}
 	jobs, together := errgroup.WithContext(ctx)
 	for range w.cfg.Jobs {
@@ -144,9 +150,9 @@ func (s *shift) knowsExtensions() bool {
 
 // load is how many paths wait in a queue, and how many jobs the destinations can serve at once.
 func (s *shift) load(ctx context.Context, queue *zkclient.Queue) (waiting, jobs int, err error) {
-	counts := [3]int{}
+	counts := [4]int{}
 	group, limited := errgroup.WithContext(ctx)
-	for i, path := range []string{queue.Path() + "/entries", queue.Path() + "/taken", s.m.Tree.DestQueue() + "/entries"} {
+	for i, path := range []string{queue.Path() + "/entries", queue.Path() + "/taken", s.m.Tree.DestQueue() + "/entries", s.m.Tree.ExtDestQueue() + "/entries"} {
 		group.Go(func() error {
 			stat, _, err := s.m.ZK.Exists(limited, path)
 			counts[i] = int(stat.NumChildren)
@@ -156,7 +162,7 @@ func (s *shift) load(ctx context.Context, queue *zkclient.Queue) (waiting, jobs 
 	if err := group.Wait(); err != nil {
 		return 0, 0, err
 	}
-	return max(counts[0]-counts[1], 0), max(counts[2], 1), nil
+	return max(counts[0]-counts[1], 0), max(counts[2]+counts[3], 1), nil
 }
 
 // someIdle tells whether jobs are without work.
