@@ -118,6 +118,11 @@ var (
 		{"sync", "on", "", "qdtc"},
 		{"synced", "", "", "qdtcs"},
 		{"wanted", "", "", "qdtcs"},
+		{"failures", "", "", "qdtcs"},
+		{"leftovers", "", "", "qdtcs"},
+		{"deeper", "", "", "qdtcs"},
+		{"parts", "", "", "qdtcs"},
+		{"parts/part-<seq>", `{"who":"<master>"}`, "", "qdtcs"},
 		{"idle", "", "", "qdtcs"},
 		{"extDestQueue", "", "", "qdtcs"},
 		{"extDestQueue/entries", "", "", "qdtcs"},
@@ -174,13 +179,15 @@ var (
 
 // metaWith is S/meta of a run with so many paths, so many of them completed.
 func metaWith(paths, done int, end ...string) string {
+	stage := fmt.Sprintf(`{"phase":"walk","pass":0,"found":%d,"cursor":"1_<src>/dir001","fed":true}`, paths)
 	ended := ""
 	if len(end) > 0 {
+		stage = `{"phase":"end","pass":2,"linked":true,"found":0,"cursor":""}`
 		ended = fmt.Sprintf(`,"end":%q`, end[0])
 	}
-	return fmt.Sprintf(`{"format":1,"id":"<id>","epoch":<epoch>,"step":<step>,"queued":%d,"cuts":0,"again":0,"pass":0,"cursor":"1_<src>/dir001","ended":`+
+	return fmt.Sprintf(`{"format":2,"id":"<id>","lead":"<id>","epoch":<epoch>,"began":<time>,"step":<step>,"queued":%d,"cuts":0,"again":0,"plan":{"depth":1},"stage":%s,"ended":`+
 		`{"unfinished":0,"failed":0,"completed":%d,"vanished":0,"changed":0,"deleted":0,"differences":0,"exhausted":false},`+
-		`"terms":{"excl_usr":"root","excludere":"/\\.snapshots(/.*|$)","rsyncpath":"<src>"},"timeout":10%s}`, paths, done, ended)
+		`"terms":{"excl_usr":"root","excludere":"/\\.snapshots(/.*|$)","rsyncpath":"<src>"},"timeout":10%s}`, paths, stage, done, ended)
 }
 
 type sessionNode struct{ name, data, owner, steps string }
@@ -262,7 +269,11 @@ func play(t *testing.T, master, others kind, show func(step rune, nodes []string
 	guest := connect(t)
 	held := takeOnly(t, guest.Queue(r.at("pathQueue")), "1_"+r.src+"/dir001")
 	g := newGate(t)
-	slave := r.slave(others, g)
+	var args []string
+	if others == golang {
+		args = []string{"--no-master"} // it would stay until the master has cleaned up
+	}
+	slave := r.slave(others, g, args...)
 	names[slave.Whoami()] = "<slave>"
 	g.wait()
 	show(taken, r.nodes(names, guest.SessionID()))
@@ -325,7 +336,8 @@ func takeOnly(t *testing.T, q *zkclient.Queue, value string) *zkclient.Entry {
 var (
 	sequence = regexp.MustCompile(`\d{10}$`)
 	number   = regexp.MustCompile(`^\d+$`)
-	metaID   = regexp.MustCompile(`"id":"[A-Z2-7]{26}"`)
+	metaID   = regexp.MustCompile(`"id":"[A-Z2-7]{26}","lead":"[A-Z2-7]{26}"`)
+	metaTime = regexp.MustCompile(`"began":\d+`)
 	metaStep = regexp.MustCompile(`"step":\d+`)
 )
 
@@ -367,7 +379,8 @@ func (r *rig) nodes(names map[string]string, guests ...int64) []string {
 			line.data = number.ReplaceAllString(n.Data, "<number>")
 		}
 		if name == "meta" {
-			line.data = metaStep.ReplaceAllString(metaID.ReplaceAllString(line.data, `"id":"<id>"`), `"step":<step>`)
+			line.data = metaStep.ReplaceAllString(metaID.ReplaceAllString(line.data, `"id":"<id>","lead":"<id>"`), `"step":<step>`)
+			line.data = metaTime.ReplaceAllString(line.data, `"began":<time>`)
 		}
 		if strings.HasPrefix(name, "keys/") {
 			line.data = "<key>"

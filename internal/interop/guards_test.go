@@ -85,7 +85,7 @@ func TestMasterSaysWhatPythonDoesNotKnow(t *testing.T) {
 func TestVerifyWithAPythonSource(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, plain(2))
-	m := r.begin(golang, "--verify")
+	m := r.begin(golang, "--verify", "--late-retries=0")
 	d, s := r.destination(golang), r.slave(python, nil)
 	wantExit(t, m, 23)
 	wantExit(t, d, 0)
