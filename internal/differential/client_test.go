@@ -186,7 +186,7 @@ func (r *run) fork(c *client) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), clientOrder+"="+string(told))
 	cmd.Stderr = r
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS} // it ends with its standard input
 	in, err := cmd.StdinPipe()
 	r.must(err)
 	out, err := cmd.StdoutPipe()

@@ -79,7 +79,7 @@ func (r *rig) elsewhere(host string, over map[string]string, del bool) (run *run
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), elsewhereSource+"="+string(parameters))
 	cmd.Stdout, cmd.Stderr = r.log, r.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS} // it ends with its standard input
 	in, err := cmd.StdinPipe()
 	r.must(err, cmd.Start())
 	run = &running{stop: func(error) { in.Close() }, done: make(chan error, 1)}
