@@ -180,6 +180,31 @@ func TestMasterThatWasCutOff(t *testing.T) {
 	r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
 }
 
+// A master that comes back when the one that has taken over is gone again takes over from that.
+func TestMasterTwice(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.rest()
+	proxy := zktest.NewProxy(t, r.addr)
+	master := r.queued(jobs(1), func(c *Config) {
+		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
+	})
+	slave := r.source(2)
+	r.waitFor(" sources=2 destinations=0") // the master has seen it
+	proxy.Stall()
+	r.waitFor("event=took-over source=127.0.0.2:")
+	slave.stop(errStopped)
+	if err := r.wait(slave); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	proxy.Heal()
+	r.waitFor("event=took-over source=127.0.0.1:")
+	r.finish(r.destination(3), master)
+	r.identical()
+	r.left()
+	r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
+}
+
 // Who may be the master, and who rather.
 func TestWhoTakesOver(t *testing.T) {
 	r := newRig(t)

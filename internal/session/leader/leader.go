@@ -193,21 +193,30 @@ func (l *Leader) Resume(ctx context.Context, m *member.Member, ready *member.Rea
 	if l.ledger.now().ID == "" { // lost before it was known that the session has begun
 		return l.Start(ctx, m, lock, ready)
 	}
+	if l.counts == nil {
+		if err := l.ledger.settle(ctx, m); err != nil {
+			return l.unsettled(m, err)
+		}
+		if l.ledger.now().Lead != l.id { // another has led, and is gone again
+			l.forget()
+			return l.TakeOver(ctx, m, lock, ready, nil)
+		}
+	}
 	return l.lead(ctx, m, lock, ready, l.employ(ctx, m, ready))
 }
 
-// replaced waits until another source leads: ErrLives. Nil: it need not be waited for any more.
+// replaced waits until another source leads, which then has the lock: ErrLives. Nil: it need not be waited for any more.
 func (l *Leader) replaced(ctx context.Context, m *member.Member) error {
 	for {
+		if zkclient.Sleep(ctx, 2*m.Client.Timing.Poll) != nil { // time to get the lock if it is free
+			return nil
+		}
 		meta, _, ok, err := m.Meta(ctx)
 		if err != nil {
 			return nil
 		}
 		if ok && meta.ID == l.ledger.now().ID && meta.Lead != l.id {
 			return ErrLives
-		}
-		if zkclient.Sleep(ctx, m.Client.Timing.Poll) != nil {
-			return nil
 		}
 	}
 }
@@ -216,7 +225,7 @@ func (l *Leader) replaced(ctx context.Context, m *member.Member) error {
 // same: the other clients must not wait for it.
 func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready, working <-chan error) error {
 	if l.counts == nil {
-		if err := l.run(ctx, m, lock, ready, working); err != nil || l.counts != nil {
+		if err := l.run(ctx, m, ready, working); err != nil || l.counts != nil {
 			return err
 		}
 		if l.broken != nil && l.ending.Err() != nil {
@@ -227,12 +236,9 @@ func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock
 }
 
 // run does the work of the session, and returns when all others have left.
-func (l *Leader) run(ctx context.Context, m *member.Member, lock *zkclient.Lock, ready *member.Ready, working <-chan error) error {
+func (l *Leader) run(ctx context.Context, m *member.Member, ready *member.Ready, working <-chan error) error {
 	if err := l.ledger.settle(ctx, m); err != nil {
 		return l.unsettled(m, err)
-	}
-	if l.ledger.now().Lead != l.id {
-		return errors.Join(ErrLives, m.Unlock(ctx, lock))
 	}
 	defer l.bandwidth.begin(ctx, m)()
 	if l.broken == nil && l.ledger.now().End == "" {

@@ -91,6 +91,18 @@ func (l *Leader) load(ctx context.Context, m *member.Member) error {
 	return l.splitter.inherit(ctx, m)
 }
 
+// forget drops what this leader knows of a session that another one has led since.
+func (l *Leader) forget() {
+	if l.feed != nil {
+		l.feed.close()
+		l.feed = nil
+	}
+	clear(l.account.told)
+	clear(l.account.failed)
+	l.splitter.cut = nil
+	l.over, l.broken = false, nil
+}
+
 // adopt makes the nodes that a leader of this program needs in the session of a Python one. The queue of that
 // may not hold all of the tree: when it is empty the whole tree is walked.
 func (l *Leader) adopt(ctx context.Context, m *member.Member) error {
