@@ -163,7 +163,7 @@ func TestHostileNodes(t *testing.T) {
 		"place garbage": {func(h hostile, t wire.Tree) { h.set(t.Place(), strings.Repeat("[", 100_000)) }, 0},
 		"place gone":    {func(h hostile, t wire.Tree) { h.must(h.zk.Delete(h.t.Context(), t.Place())) }, 0},
 		"state of great size": {func(h hostile, t wire.Tree) {
-			h.set(t.Meta(), `{"format":1,"id":"`+strings.Repeat("x", 900_000)+`"}`)
+			h.set(t.Meta(), `{"format":2,"id":"`+strings.Repeat("x", 900_000)+`"}`)
 		}, 0},
 		"sync garbage":   {func(h hostile, t wire.Tree) { h.set(t.Sync(), "\x1b[2Jgarbage") }, 0},
 		"synced garbage": {func(h hostile, t wire.Tree) { h.make(t.Synced("ghost:1"), strings.Repeat("[", 100_000), persistent) }, 0},

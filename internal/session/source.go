@@ -327,17 +327,15 @@ func (s *source) follow(ctx context.Context, m *member.Member, ready *member.Rea
 		return err
 	}
 	at := s.joined(ctx, m)
-	working, leave := context.WithCancelCause(ctx)
-	defer leave(nil)
 	ended := make(chan error, 1)
 	m.Background(func() {
 		defer close(ended)
-		if err := s.worker.Play(working, m, ready); err != nil {
+		if err := s.worker.Play(ctx, m, ready); err != nil {
 			ended <- err
 		}
 	})
 	if s.cfg.Lines > 0 || s.cfg.NoMaster {
-		m.Background(func() { missLeader(working, m, ready) })
+		m.Background(func() { missLeader(ctx, m, ready) })
 		return cmp.Or(<-ended, s.client.Ended())
 	}
 	if s.cfg.Master {
@@ -345,7 +343,7 @@ func (s *source) follow(ctx context.Context, m *member.Member, ready *member.Rea
 			return err
 		}
 	}
-	return s.standBy(ctx, m, ready, at, ended, leave)
+	return s.standBy(ctx, m, ready, at, ended)
 }
 
 // expect has the base compared with the leader's, if that is a Go one.

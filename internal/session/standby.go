@@ -17,7 +17,7 @@ import (
 
 // standBy waits for the end of this source's jobs, or for the lock. at is how far the session was when this
 // source joined.
-func (s *source) standBy(ctx context.Context, m *member.Member, ready *member.Ready, at int, working <-chan error, leave context.CancelCauseFunc) error {
+func (s *source) standBy(ctx context.Context, m *member.Member, ready *member.Ready, at int, working <-chan error) error {
 	waiting, cancel := context.WithCancel(ctx)
 	lock := m.ZK.Lock(m.Tree.Lock(), wire.StandBy)
 	locked := make(chan error, 1)
@@ -75,22 +75,13 @@ func (s *source) standBy(ctx context.Context, m *member.Member, ready *member.Re
 				}
 				return s.takeOver(ctx, m, lock, ready, working)
 			}
-			// The leader had been gone already when this source came, to clean up perhaps.
-			leave(errAlone)
-			for range working {
-			}
+			// The leader had been gone already when this source came, to clean up perhaps. What its jobs hold
+			// goes with the ZooKeeper session.
 			s.worker = nil
-			l, err := s.newLeader()
-			if err != nil {
-				return done(err)
-			}
-			return s.lead(ctx, m, ready, func() error { return l.Start(ctx, m, lock, ready) })
+			return done(member.ErrRejoin)
 		}
 	}
 }
-
-// errAlone is why a worker leaves a run whose leader it has never met.
-var errAlone = errors.New("the master is gone")
 
 // contend waits for the lock, as soon as the session is known to be one that can be taken over, and nobody
 // is connected who would rather do it.

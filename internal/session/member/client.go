@@ -82,6 +82,9 @@ func (c *Client) Ended() error {
 // Reopen forgets how the session has ended: it goes on.
 func (c *Client) Reopen() { c.end.Store(nil) }
 
+// ErrRejoin is what a role returns that goes on in a new ZooKeeper session.
+var ErrRejoin = errors.New("a new ZooKeeper session is needed")
+
 // Run connects, joins the parties and plays the role, again and again over lost ZooKeeper sessions.
 // It returns what the role returns; if ctx ended, the cause of that.
 func (c *Client) Run(ctx context.Context, parties []string, role func(context.Context, *Member) error) error {
@@ -95,6 +98,8 @@ func (c *Client) Run(ctx context.Context, parties []string, role func(context.Co
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case errors.Is(err, ErrRejoin):
+			continue
 		case !errors.Is(err, zkclient.ErrSessionLost):
 			return err
 		}
