@@ -14,12 +14,30 @@ import (
 // --delete delete what lies at the destination. So where it is allowed to, one that deletes has mounts
 // of its own, which change no more.
 
-// keepMounts gives the calling thread, which has to end with its goroutine, mounts of its own, and returns the
-// directory base in them; nil where that is not allowed. It is an error if it is not the directory dir any more.
-func keepMounts(base string, dir *os.File) (*os.File, error) {
-	if unix.Unshare(unix.CLONE_NEWNS) != nil {
-		return nil, nil // without root, or in a container
+// enter has the calling thread, which has to end with its goroutine, and the children that it makes, work in
+// the directory dir. With keep they get mounts of their own, if that is allowed; it is an error if base is not
+// that directory any more. A child does not go there by itself: where a file server does not answer it would hold up
+// the whole program, which waits until a child that it has made has become another one.
+func enter(base string, dir *os.File, keep bool) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("cannot send from %s: a thread cannot have a directory of its own: %w", base, err)
 	}
+	if keep && unix.Unshare(unix.CLONE_NEWNS) == nil { // not without root, or in a container
+		kept, err := keepMounts(base, dir)
+		if err != nil {
+			return err
+		}
+		defer kept.Close()
+		dir = kept
+	}
+	if err := unix.Fchdir(int(dir.Fd())); err != nil {
+		return fmt.Errorf("cannot send from %s any more: %v", base, err) // no fault of this machine's
+	}
+	return nil
+}
+
+// keepMounts gives base as it is in the thread's own mounts, which are not changed from outside any more.
+func keepMounts(base string, dir *os.File) (*os.File, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return nil, fmt.Errorf("cannot keep the mounts of %s: %w", base, err)
 	}

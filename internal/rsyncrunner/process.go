@@ -27,8 +27,9 @@ type ending struct {
 // process is a running child and the group it leads.
 type process struct {
 	cmd   *exec.Cmd
-	setUp func() (undo func(), err error) // changes the thread that starts the child, which then ends with it; nil: nothing does
+	setUp func() error // changes the thread that starts the child, which then ends with it; nil: nothing does
 	end   ending
+	left  chan struct{} // closed when nobody waits for the start any more
 	done  chan struct{} // closed when the group is gone and its output was read
 
 	mu       sync.Mutex
@@ -38,22 +39,31 @@ type process struct {
 
 // startProcess starts cmd as the leader of a session. The grace of its end bounds the wait for output, too,
 // that a stray descendant keeps open.
-func startProcess(cmd *exec.Cmd, end ending) (*process, error) { return startSetUp(cmd, nil, end) }
+func startProcess(cmd *exec.Cmd, end ending) (*process, error) {
+	return startSetUp(context.Background(), cmd, nil, end)
+}
 
-// startSetUp is startProcess in a thread that setUp has changed.
-func startSetUp(cmd *exec.Cmd, setUp func() (undo func(), err error), end ending) (*process, error) {
+// startSetUp is startProcess in a thread that setUp has changed. When ctx ends before that is done, as below a
+// file server that does not answer, it is left to itself, and nothing is started.
+func startSetUp(ctx context.Context, cmd *exec.Cmd, setUp func() error, end ending) (*process, error) {
 	if end.grace <= 0 {
 		end.grace = defaultStopGrace
 	}
 	cmd.SysProcAttr = mergeSysProcAttr(cmd.SysProcAttr)
 	cmd.WaitDelay = end.grace
-	p := &process{cmd: cmd, setUp: setUp, end: end, done: make(chan struct{})}
+	p := &process{cmd: cmd, setUp: setUp, end: end, left: make(chan struct{}), done: make(chan struct{})}
 	started := make(chan error)
 	go p.own(started)
-	if err := <-started; err != nil {
-		return nil, err
+	select {
+	case err := <-started:
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
+	case <-ctx.Done():
+		close(p.left)
+		return nil, context.Cause(ctx)
 	}
-	return p, nil
 }
 
 func mergeSysProcAttr(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
@@ -72,20 +82,34 @@ func (p *process) own(started chan<- error) {
 	runtime.LockOSThread()
 	if p.setUp == nil {
 		defer runtime.UnlockOSThread()
-	} else {
-		undo, err := p.setUp()
-		if err != nil {
-			started <- err
+	}
+	tell := func(err error) {
+		select {
+		case started <- err:
+		case <-p.left:
+		}
+	}
+	if p.setUp != nil {
+		if err := p.setUp(); err != nil {
+			tell(err)
 			return
 		}
-		defer undo()
+	}
+	select {
+	case <-p.left:
+		return
+	default:
 	}
 	if err := p.cmd.Start(); err != nil {
-		started <- err
+		tell(err)
 		return
 	}
 	defer close(p.done)
-	started <- nil
+	select {
+	case started <- nil:
+	case <-p.left:
+		p.kill(syscall.SIGKILL)
+	}
 
 	awaitExit(p.cmd.Process.Pid)
 	if p.end.together && len(members(p.cmd.Process.Pid)) > 0 {

@@ -89,30 +89,26 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	}
 	cmd := exec.Command(program, s.args(given, changes.args()...)...)
 	cmd.ExtraFiles = extra
-	if job.Dir != nil {
-		cmd.Dir = fmt.Sprintf("/proc/self/fd/%d", job.Dir.Fd()) // as the child has it until it becomes rsync
-	}
 	cmd.Env = append(childEnviron(os.Environ()), job.Environ...)
 	cmd.Stdin = bytes.NewReader(list)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	logger.Debug(runLine(cmd.Args, job))
 	start := time.Now()
-	var setUp func() (func(), error)
+	var setUp func() error
 	var moved error
-	if s.Options.Delete && job.Dir != nil {
-		setUp = func() (func(), error) {
-			var kept *os.File
-			if kept, moved = keepMounts(job.Base, job.Dir); kept != nil {
-				cmd.Dir = fmt.Sprintf("/proc/self/fd/%d", kept.Fd())
-			}
-			return func() { kept.Close() }, moved
+	if job.Dir != nil {
+		setUp = func() error {
+			moved = enter(job.Base, job.Dir, s.Options.Delete)
+			return moved
 		}
 	}
-	p, err := startSetUp(cmd, setUp, ending{signal: syscall.SIGTERM, grace: s.StopGrace})
-	if moved != nil {
-		return Result{}, moved
-	}
-	if err != nil {
+	p, err := startSetUp(ctx, cmd, setUp, ending{signal: syscall.SIGTERM, grace: s.StopGrace})
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return Result{}, fmt.Errorf("cannot send to %s: %w", job.URL, context.Cause(ctx))
+	case err != nil && err == moved:
+		return Result{}, err
+	case err != nil:
 		return Result{}, startError(program, err)
 	}
 	watched, unwatch := p.watchStall(ctx, s.Stall, job.Far)
