@@ -3,8 +3,10 @@
 package session
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,6 +51,9 @@ func (r *rig) heldBack() (free func(values ...string)) {
 	}
 	return func(values ...string) {
 		r.t.Helper()
+		if len(values) == 0 { // all
+			values = slices.Collect(maps.Keys(release))
+		}
 		for _, value := range values {
 			r.must(release[value]())
 		}
@@ -70,7 +75,9 @@ func TestDestinationWhoseConfigIsRemoved(t *testing.T) {
 	r.makeTree(smallTree)
 	master := r.queued()
 	dir := t.TempDir()
-	dest := r.destination(2, func(c *Config) { c.Destination.TempDir = dir })
+	dest := r.destination(2, func(c *Config) {
+		c.Destination.TempDir, c.Member.Timing.SelfTest = dir, 200*time.Millisecond // it is looked at before each connection
+	})
 	r.waitFor("Added destination")
 	find := func() []string {
 		found, err := filepath.Glob(filepath.Join(dir, "*"))

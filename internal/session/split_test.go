@@ -326,6 +326,7 @@ func TestSlots(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
 	master := r.queued()
+	free := r.heldBack() // so that the run does not end
 	dest := r.destination(2, jobs(3))
 	zk := r.zk()
 	queue := zk.Queue(r.tree().ExtDestQueue())
@@ -346,6 +347,7 @@ func TestSlots(t *testing.T) {
 	if n := slots(); n != 3 {
 		t.Errorf("%d times in the queue, want 3", n)
 	}
+	free()
 	r.finish(slave, dest, master)
 	r.identical()
 	r.left()

@@ -48,7 +48,7 @@ func (l *Leader) newFeed(ctx context.Context, m *member.Member) (*feed, error) {
 	f := &feed{life: l.life, ledger: l.ledger, queues: l.queues, window: l.cfg.Window, done: now.Fed}
 	switch now.Phase {
 	case wire.Walking:
-		f.gaps = l.survey.takeDisturbed
+		f.gaps = l.survey.isDisturbed
 		f.notes = l.leavesOver
 		switch first := now.Pass == 0 && !now.Whole; {
 		case first:

@@ -214,6 +214,9 @@ func (s *survey) walk(ctx context.Context, r round, emit func(wire.Task) error) 
 	if err := s.base.Await(ctx, s.log, s.every, s.base.Problem); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.disturbed = false
+	s.mu.Unlock()
 	turns, err := s.base.Turns()
 	if err == nil {
 		err = s.walkOnce(ctx, r, emit)
@@ -233,13 +236,11 @@ func (s *survey) walk(ctx context.Context, r round, emit func(wire.Task) error) 
 	return s.base.CheckNotEmpty()
 }
 
-// takeDisturbed tells whether the last walk was disturbed.
-func (s *survey) takeDisturbed() bool {
+// isDisturbed tells whether the last walk was disturbed.
+func (s *survey) isDisturbed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	was := s.disturbed
-	s.disturbed = false
-	return was
+	return s.disturbed
 }
 
 func (s *survey) walkOnce(ctx context.Context, r round, emit func(wire.Task) error) error {
