@@ -80,7 +80,7 @@ func (o order) config(log slog.Handler) session.Config {
 		Base:        guard.Config{Path: o.Base, VerifyPath: true},
 		MaxDelete:   -1,
 		Jobs:        o.Jobs,
-		Leader:      leader.Config{Failed: o.Failed, Report: o.Report},
+		Leader:      leader.Config{Failed: o.Failed, Report: o.Report, LateRetries: 1},
 		Destination: destination.Config{StartPort: o.Port, TempDir: o.TempDir, Slots: o.Jobs},
 		Inherit:     o.Inherit,
 	}
