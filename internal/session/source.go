@@ -334,7 +334,17 @@ func (s *source) follow(ctx context.Context, m *member.Member, ready *member.Rea
 			ended <- err
 		}
 	})
-	if s.cfg.Lines > 0 || s.cfg.NoMaster {
+	may := s.cfg.Lines == 0 && !s.cfg.NoMaster
+	if may {
+		var err error
+		if may, err = s.cfg.Leader.Fits(ctx, m); err != nil {
+			return err
+		}
+		if !may {
+			m.Log.Info("This source does not stand by to be the master: it was started with another --paths-from", "event", "other-list")
+		}
+	}
+	if !may {
 		m.Background(func() { missLeader(ctx, m, ready) })
 		return cmp.Or(<-ended, s.client.Ended())
 	}

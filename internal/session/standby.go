@@ -67,7 +67,7 @@ func (s *source) standBy(ctx context.Context, m *member.Member, ready *member.Re
 			if err != nil {
 				return done(err)
 			}
-			if known || s.cfg.Resume {
+			if known || s.cfg.Resume || s.cfg.Inherit { // one that inherits cannot clean up
 				for _, party := range []string{wire.PartyAll, wire.PartyExt} {
 					if err := m.Enter(ctx, party); err != nil {
 						return done(err)
@@ -83,27 +83,29 @@ func (s *source) standBy(ctx context.Context, m *member.Member, ready *member.Re
 	}
 }
 
-// contend waits for the lock, as soon as the session is known to be one that can be taken over, and nobody
-// is connected who would rather do it.
+// contend waits for the lock, as soon as the session is known to be one that can be taken over, and gives it
+// up as long as somebody is connected who would rather do it.
 func (s *source) contend(ctx context.Context, m *member.Member, extended <-chan struct{}, lock *zkclient.Lock) error {
 	select {
 	case <-extended:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	for !s.cfg.Master {
-		n, err := m.Party(wire.PartyMasters).Count(ctx)
-		if err != nil {
+	for {
+		if err := lock.Acquire(ctx); err != nil || s.cfg.Master {
 			return err
 		}
-		if n == 0 {
-			break
+		n, err := m.Party(wire.PartyMasters).Count(ctx)
+		if err != nil || n == 0 {
+			return err
+		}
+		if err := m.Unlock(ctx, lock); err != nil {
+			return err
 		}
 		if err := zkclient.Sleep(ctx, m.Client.Timing.Reconnect); err != nil {
 			return err
 		}
 	}
-	return lock.Acquire(ctx)
 }
 
 // joined is how far the session is.

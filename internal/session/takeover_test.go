@@ -205,6 +205,28 @@ func TestMasterTwice(t *testing.T) {
 	r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
 }
 
+// Only a source that has the list of paths takes over a run that is about one; the others work on, and wait.
+func TestMasterWithAList(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.rest()
+	list := filepath.Join(t.TempDir(), "list")
+	r.must(os.WriteFile(list, []byte("1_"+r.path("dir000")+"\n1_"+r.path("dir001")+"\n1_"+r.path("dir002")+"\n0_"+r.src+"\n"), 0o644))
+	listed := func(c *Config) { c.Leader.PathsFrom = list }
+	master := r.queued(listed)
+	without := r.source(2, func(c *Config) { c.Member.Timing.Leave = 100 * time.Millisecond })
+	r.waitFor("event=other-list")
+	master.stop(errStopped)
+	if err := r.wait(master); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	r.waitFor("event=no-leader")
+	r.finish(r.source(3, listed, resume), r.destination(4), without)
+	r.identical()
+	r.left()
+	r.logged("event=took-over source=127.0.0.3:", " event=end completed=4 failed=0 vanished=0 changed=0 unfinished=0 ")
+}
+
 // Who may be the master, and who rather.
 func TestWhoTakesOver(t *testing.T) {
 	r := newRig(t)
@@ -227,8 +249,8 @@ func TestWhoTakesOver(t *testing.T) {
 	r.waitFor("event=took-over")
 	r.finish(r.destination(5), never, others, first)
 	r.identical()
-	if log := r.log.String(); strings.Contains(log, "event=took-over source=127.0.0.2:") {
-		t.Errorf("the one that never leads has taken over; log:\n%s", log)
+	if log := r.log.String(); !strings.Contains(log, "event=took-over source=127.0.0.4:") || strings.Count(log, "event=took-over") != 1 {
+		t.Errorf("another than the one that comes first has taken over; log:\n%s", log)
 	}
 }
 
@@ -267,4 +289,25 @@ func TestLateRound(t *testing.T) {
 	if left := r.read(failed); left != "" {
 		t.Errorf("--failed has %q", left)
 	}
+}
+
+// A source that inherits its options and has met no master alive cannot clean up: it takes over.
+func TestInheritedRun(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.rest()
+	proxy := zktest.NewProxy(t, r.addr)
+	master := r.queued(func(c *Config) {
+		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
+	})
+	proxy.Stall()
+	heir := r.source(2, func(c *Config) { c.Inherit = true })
+	r.waitFor("event=took-over source=127.0.0.2:")
+	master.stop(errStopped)
+	if err := r.wait(master); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	r.finish(r.destination(3), heir)
+	r.identical()
+	r.left()
 }

@@ -52,6 +52,7 @@ type Leader struct {
 	foreign   int             // paths that the clean-up found in a queue, and nobody had queued
 	cleaner   string          // who cleans up the run of another leader; "": it is this one's
 	held      bool            // what was kept back for the hard links is counted
+	suspended bool            // the run stays as it is
 	concluded bool            // the account is told
 	result    error           // of the session, once it is
 
@@ -85,9 +86,9 @@ func New(life context.Context, client *member.Client, base *guard.Base, cfg Conf
 
 func (l *Leader) log() *slog.Logger { return l.client.Log }
 
-// End has the run ended before its work is done, for a cause: the other clients give back what they
-// have, and leave, what is unfinished is told, and all is cleaned up. False if no run has begun; then
-// none will.
+// End has this leader end before the work is done, for a cause: it hands the run over to a source that
+// stands by. With none, the other clients give back what they have, and leave, what is unfinished is
+// told, and the run stays for whoever goes on with it. False if no run has begun; then none will.
 func (l *Leader) End(cause error) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -215,7 +216,7 @@ func (l *Leader) replaced(ctx context.Context, m *member.Member) error {
 		if err != nil {
 			return nil
 		}
-		if ok && meta.ID == l.ledger.now().ID && meta.Lead != l.id {
+		if ok && meta.ID == l.ledger.now().ID && meta.Lead != l.id && meta.Lead != "" {
 			return ErrLives
 		}
 	}
@@ -228,9 +229,10 @@ func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock
 		if err := l.run(ctx, m, ready, working); err != nil || l.counts != nil {
 			return err
 		}
-		if l.broken != nil && l.ending.Err() != nil {
-			return l.suspend(ctx, m, lock)
-		}
+		l.suspended = l.broken != nil && l.ending.Err() != nil
+	}
+	if l.suspended {
+		return l.suspend(ctx, m, lock)
 	}
 	return l.cleanup(ctx, m, lock)
 }

@@ -124,8 +124,8 @@ func (g linkGroups) add(ino uint64, path wire.Text) int {
 	return len(path)
 }
 
-// linkSlack is by how much the clock of a file server may be behind.
-const linkSlack = time.Minute
+// clockSlack is by how much the clock of a file server may be behind that of the leader that has begun.
+const clockSlack = time.Minute
 
 // seekLinks adds the names that no note has, of files that got them during the session.
 func (l *Leader) seekLinks(ctx context.Context, groups linkGroups) error {
@@ -176,7 +176,7 @@ func (l *Leader) linkedMeanwhile(ino uint64, paths map[wire.Text]bool) bool {
 			nlink, changed = int(stat.Nlink), time.Unix(stat.Ctim.Unix())
 		}
 	}
-	return known < nlink && changed.After(l.began.Add(-linkSlack))
+	return known < nlink && changed.After(l.began.Add(-clockSlack))
 }
 
 // heldTasks are the tasks of the last pass if names were kept back for it; none if all that it would do is

@@ -3,6 +3,7 @@
 package leader
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
 )
 
@@ -34,6 +36,27 @@ func (l *Leader) listed() (pathsFile, error) {
 	return *l.list, nil
 }
 
+// hashList tells one list from another.
+func hashList(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Fits tells whether a leader with this configuration could go on with the session: it needs the list of paths
+// that the session is about. One that came out of a pipe nobody has a second time.
+func (c Config) Fits(ctx context.Context, m *member.Member) (bool, error) {
+	meta, _, ok, err := m.Meta(ctx)
+	if err != nil || !ok || meta.Plan.List == "" && c.PathsFrom == "" {
+		return err == nil, err
+	}
+	info, err := os.Stat(c.PathsFrom)
+	if err != nil || !info.Mode().IsRegular() {
+		return false, nil
+	}
+	data, err := os.ReadFile(c.PathsFrom)
+	return err == nil && hashList(data) == meta.Plan.List, nil
+}
+
 // readPaths reads such a file. Every line has to be an entry below base. What is named twice, or is part
 // of another line, is left out: two runs over one directory would delete each other's files.
 func readPaths(path, base string) (f pathsFile, err error) {
@@ -41,8 +64,7 @@ func readPaths(path, base string) (f pathsFile, err error) {
 	if err != nil {
 		return f, fmt.Errorf("cannot read the paths: %w", err)
 	}
-	sum := sha256.Sum256(data)
-	f.hash = hex.EncodeToString(sum[:])
+	f.hash = hashList(data)
 	number := 0
 	seen := covered{}
 	for line := range strings.Lines(string(data)) {

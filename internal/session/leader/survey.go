@@ -96,9 +96,6 @@ func (s *survey) fresh(found pathbuilder.Found) bool {
 	return true
 }
 
-// clockSlack is by how much the clock of a file server may differ from that of a leader.
-const clockSlack = time.Minute
-
 // inherited judges the directories that an earlier leader has looked at, whose stamps are not known: what has
 // changed since the session began, or lies in a directory that has, is taken for changed.
 type inherited struct {

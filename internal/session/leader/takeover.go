@@ -263,6 +263,9 @@ func (l *Leader) handOver(ctx context.Context, m *member.Member) (handed bool, e
 
 // suspend leaves the session as it is, for whoever goes on with it, when all others have left.
 func (l *Leader) suspend(ctx context.Context, m *member.Member, lock *zkclient.Lock) error {
+	if err := l.ledger.settle(ctx, m); err != nil { // an earlier ZooKeeper session may have got so far
+		return l.unsettled(m, err)
+	}
 	if _, err := l.account.drain(ctx, m, false); err != nil {
 		return err
 	}
