@@ -137,10 +137,11 @@
 // the directory may have been exchanged.
 //
 // [Mounts] notes what is mounted below the base when it is made, and tells later whether a directory
-// still lies on the same mount, or on one of the same directory of the same file system, and what below it
-// does not. Where rsync may delete, what is mounted on demand (autofs, exports nested in an NFS export) has
-// to be mounted when the process starts: else it counts as new. [Tree.Sign] and [Tree.Seems] compare directories of two nodes, [Tree.Position] finds where
-// a base stands on its machine, behind links and bind mounts.
+// still lies on the same mount, or on one of the same directory of the same file system, and what
+// below it does not. Where rsync may delete, what is mounted on demand (autofs, exports nested in an
+// NFS export) has to be mounted when the process starts: else it counts as new. [Tree.Sign] and
+// [Tree.Seems] compare directories of two nodes, [Tree.Position] finds where a base stands on its
+// machine, behind links and bind mounts.
 //
 // # Hard links
 //

@@ -185,10 +185,11 @@
 // rsync with all its processes when its context ends: one that deletes looks at its connection only
 // when it reads or writes, and while it deletes it does neither.
 //
-// There is one module in a config file of mode 0600, in a directory of mode 0700 below TempDir, where nobody
-// else can exchange it (package private). It is looked at before each connection, and written again, with a WARNING, if a cleaner of temporary files has removed it, or somebody has
-// changed it. (No file without a name could take its place: rsync 3.5 resolves links to its config file
-// by itself.) The module's path is handed over in the environment (path = %ZKRS_MODULE_PATH%), because
+// There is one module in a config file of mode 0600, in a directory of mode 0700 below TempDir, where
+// nobody else can exchange it (package private). It is looked at before each connection, and written
+// again, with a WARNING, if a cleaner of temporary files has removed it, or somebody has changed it.
+// (No file without a name could take its place: rsync 3.5 resolves links to its config file by
+// itself.) The module's path is handed over in the environment (path = %ZKRS_MODULE_PATH%), because
 // the file's own syntax cannot carry every name: rsync has no way to write a percent sign there, and
 // trims blanks.
 //

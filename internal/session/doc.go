@@ -19,15 +19,21 @@
 //
 // A role runs inside one ZooKeeper session. When that is lost, children are stopped before anybody else can
 // have been given their path (the receiver of a stopped rsync is ended by its destination, when the link is
-// closed, or when the source's key has gone from S/keys), and the role
-// starts again in a new session: a leader goes on where S/meta says it is.
+// closed, or when the source's key has gone from S/keys), and the role starts again in a new session.
+//
+// # Losing the leader
+//
+// Sources that work stand by on the leader's lock (standby.go). The first that gets it takes over, its jobs
+// going on; the old leader works under it when it comes back. One that has met no leader alive does not
+// take over, unless Config.Resume says so: it finds a run that nobody leads, and cleans up. A leader that
+// is asked to end gives its place to one that stands by, or suspends the run.
 //
 // # Terms
 //
 // All sources have to send the same tree in the same way. The leader writes what it was asked for into
 // S/meta, in the transaction that begins the session. A source that follows compares that with its own
 // before it joins wire.PartySources and takes anything, in each ZooKeeper session anew, and ends if
-// something differs; with Config.Inherit it takes the leader's instead, and never leads. Options that
+// something differs; with Config.Inherit it takes the leader's instead, and begins no run. Options that
 // change nothing in what arrives may differ. A Python leader has no terms.
 //
 // # Mixed sessions

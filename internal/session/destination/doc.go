@@ -16,14 +16,14 @@
 //
 // # What it tests
 //
-// Every look (Timing.PathCheck) asks whether the base is what it was (package guard), and, in a session that
-// writes, whether its file system is writable and has room. The first look, then one in each
-// Timing.SelfTest, and all while something is wrong, also write a file without a name into the base and
-// enter the daemon's own module over a link of its own, as a transfer does. What is found before the destination has offered
-// itself ends it, so that who has started it hears of it, unless it is a base that is away: that may come
-// back. Later the destination pauses, says so once, and goes on by itself. With --verifypath nothing of
-// this is looked at. A listener that fails is started again; the third time within Timing.Unsteady ends the
-// destination.
+// Every look (Timing.PathCheck) asks whether the base is what it was (package guard), and, in a
+// session that writes, whether its file system is writable and has room. The first look, then one in
+// each Timing.SelfTest, and all while something is wrong, also write a file without a name into the
+// base and enter the daemon's own module over a link of its own, as a transfer does. What is found
+// before the destination has offered itself ends it, so that who has started it hears of it, unless it
+// is a base that is away: that may come back. Later the destination pauses, says so once, and goes on
+// by itself. With --verifypath nothing of this is looked at. A listener that fails is started again;
+// the third time within Timing.Unsteady ends the destination.
 //
 // # What it flushes
 //

@@ -4,7 +4,6 @@ package leader
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -13,7 +12,6 @@ import (
 
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
-	"vsc-zk/internal/zkclient"
 )
 
 // lacks knows the destinations that have not preserved everything, also those that have left: rsync says
@@ -25,10 +23,7 @@ type lacks struct {
 
 // look tells of destinations that it has not met before.
 func (l *lacks) look(ctx context.Context, m *member.Member) error {
-	names, err := m.ZK.Children(ctx, m.Tree.AllLacks())
-	if errors.Is(err, zkclient.ErrNoNode) {
-		return nil
-	}
+	names, err := m.Children(ctx, m.Tree.AllLacks())
 	if err != nil {
 		return fmt.Errorf("cannot read what destinations lack: %w", err)
 	}

@@ -185,7 +185,7 @@ func (l *Leader) Resume(ctx context.Context, m *member.Member, ready *member.Rea
 	case waiting.Err() != nil && l.counts != nil:
 		return l.conclude() // only the last step of the clean-up was open
 	case waiting.Err() != nil && l.ending.Err() != nil:
-		return l.lost(fmt.Errorf("%w, and another client has the master's lock: start one source to clean up", context.Cause(l.ending)))
+		return l.lost(fmt.Errorf("%w, and another client has the master's lock: look whether it has taken over the run", context.Cause(l.ending)))
 	case waiting.Err() != nil:
 		return l.lost(m.Client.Ended())
 	case err != nil:

@@ -42,11 +42,16 @@ func (n *notes) load(ctx context.Context, m *member.Member) error {
 
 // contents reads all notes. What this user may not read is left out.
 func (n *notes) contents(ctx context.Context, m *member.Member) ([][]byte, error) {
-	names, err := m.Children(ctx, n.parent)
+	return childContents(ctx, m, n.parent)
+}
+
+// childContents reads all children of a node, as readAll does.
+func childContents(ctx context.Context, m *member.Member, parent string) ([][]byte, error) {
+	names, err := m.Children(ctx, parent)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the notes of the session: %w", err)
+		return nil, fmt.Errorf("cannot look through %s: %w", parent, err)
 	}
-	return readAll(ctx, m, n.parent, names)
+	return readAll(ctx, m, parent, names)
 }
 
 // readAll reads the named children of a node, many at once. What is gone, or may not be read, is nil.

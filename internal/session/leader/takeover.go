@@ -176,14 +176,6 @@ func openPaths(ctx context.Context, m *member.Member) (map[wire.Text]int, error)
 	return open, nil
 }
 
-func childContents(ctx context.Context, m *member.Member, parent string) ([][]byte, error) {
-	names, err := m.Children(ctx, parent)
-	if err != nil {
-		return nil, fmt.Errorf("cannot look through %s: %w", parent, err)
-	}
-	return readAll(ctx, m, parent, names)
-}
-
 // claim makes this leader the one of the session.
 func (l *Leader) claim(ctx context.Context, m *member.Member) error {
 	now := l.ledger.now()

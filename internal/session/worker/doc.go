@@ -21,10 +21,11 @@
 //
 // # Links
 //
-// To a Go destination an rsync is connected over a link (package link), with the keys of S/keys as proof of
-// who both are; to a Python one it connects by itself. A link that cannot be made is the destination's
-// fault. A run over which bytes move does not stand still; if one does, and bytes wait that the destination does
-// not take, it is the destination that is blamed, otherwise the rsync here. Destinations look after their own. Together the links of a source send no more than its share of the
+// To a Go destination an rsync is connected over a link (package link), with the keys of S/keys as
+// proof of who both are; to a Python one it connects by itself. A link that cannot be made is the
+// destination's fault. A run over which bytes move does not stand still; if one does, and bytes wait
+// that the destination does not take, it is the destination that is blamed, otherwise the rsync here.
+// Destinations look after their own. Together the links of a source send no more than its share of the
 // session's bandwidth, which the leader gives it for what it says of its use (bandwidth.go).
 //
 // # How many at once
