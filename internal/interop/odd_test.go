@@ -184,12 +184,7 @@ func TestPythonCleansUpAfterAGoMaster(t *testing.T) {
 	r := newLostRig(t)
 	first := r.begin(golang)
 	first.Kill()
-	party := r.zk.Party(r.at("parties", "allsd"), "")
-	until(t, "the dead master's session is over", func() bool {
-		n, err := party.Count(t.Context())
-		ok(t, err)
-		return n == 0
-	})
+	r.awaitNobody()
 	unfinished := r.values("pathQueue")
 	slices.Sort(unfinished)
 
@@ -237,12 +232,7 @@ func TestGoCleansUpAfterAPythonMaster(t *testing.T) {
 	r := newRig(t, testtree.TreeOptions{Fanout: []int{2}})
 	first := r.begin(python, mortalOption)
 	first.Kill()
-	party := r.zk.Party(r.at("parties", "allsd"), "")
-	until(t, "the dead master's session is over", func() bool {
-		n, err := party.Count(t.Context())
-		ok(t, err)
-		return n == 0
-	})
+	r.awaitNobody()
 	second := goMaster{r.goClient("the Go source", "", "-S", "-r", r.src)}
 	wantExit(t, second, 1)
 	if diff := cmp.Diff(account{Unfinished: r.queued}, second.account()); diff != "" {

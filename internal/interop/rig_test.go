@@ -250,6 +250,17 @@ var staying = []string{
 	"portlock", "usedports", "usedports/" + host, "portmap", "dests", "destslock", "keys",
 }
 
+// awaitNobody waits until ZooKeeper has seen that all clients are gone.
+func (r *rig) awaitNobody() {
+	r.t.Helper()
+	party := r.zk.Party(r.at("parties", "allsd"), "")
+	until(r.t, "the sessions of the dead are over", func() bool {
+		n, err := party.Count(r.t.Context())
+		ok(r.t, err)
+		return n == 0
+	})
+}
+
 func (r *rig) cleanedUp() {
 	r.t.Helper()
 	for _, n := range zktest.Dump(r.t, server.Addr(), user, password, r.at()) {

@@ -77,9 +77,7 @@ func TestPowerCutAtADestination(t *testing.T) {
 	proxy := zktest.NewProxy(t, r.addr)
 	master := r.queued(depth1)
 	free := r.heldBack()
-	lost := r.destination(2, rarely, func(c *Config) {
-		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
-	})
+	lost := r.destination(2, rarely, frail(proxy))
 	slave := r.source(3)
 	free("1_" + r.path("a"))
 	r.until("a is sent", func() bool { return r.results() == 1 })
@@ -166,12 +164,9 @@ func TestCrashBeforeTheFlush(t *testing.T) {
 	r.put(r.src, "a", "b")
 	r.rest()
 	proxy := zktest.NewProxy(t, r.addr)
-	there := func(c *Config) {
-		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
-	}
-	master := r.queued(depth1, there)
+	master := r.queued(depth1, frail(proxy))
 	free := r.heldBack()
-	dest, slave := r.destination(2, rarely, there), r.source(3, there)
+	dest, slave := r.destination(2, rarely, frail(proxy)), r.source(3, frail(proxy))
 	free("1_" + r.path("a"))
 	r.until("a is sent", func() bool { return r.results() == 1 })
 	proxy.Cut()

@@ -248,6 +248,13 @@ func (r *rig) identical() {
 	}
 }
 
+// frail has a client lose its ZooKeeper session soon after the proxy has cut it off.
+func frail(proxy *zktest.Proxy) func(*Config) {
+	return func(c *Config) {
+		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
+	}
+}
+
 // zk is a connection beside the clients.
 func (r *rig) zk() *zkclient.Client {
 	r.t.Helper()

@@ -55,10 +55,7 @@ func TestCrashAtEachTransaction(t *testing.T) {
 		if at > 0 {
 			proxy.CrashAt(at, before)
 		}
-		frail := func(c *Config) {
-			c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
-		}
-		master := r.source(1, options, frail)
+		master := r.source(1, options, frail(proxy))
 		r.until("the master has begun or crashed", func() bool {
 			return proxy.Crashed() || strings.Contains(r.log.String(), "removing old queue")
 		})
@@ -165,9 +162,7 @@ func TestMasterThatWasCutOff(t *testing.T) {
 	r.slowEnd()
 	r.rest()
 	proxy := zktest.NewProxy(t, r.addr)
-	master := r.queued(jobs(1), slow, func(c *Config) {
-		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
-	})
+	master := r.queued(jobs(1), slow, frail(proxy))
 	slave := r.source(2, slow)
 	r.waitFor(" sources=2 destinations=0") // the master has seen it
 	proxy.Stall()
@@ -186,9 +181,7 @@ func TestMasterTwice(t *testing.T) {
 	r.makeTree(smallTree)
 	r.rest()
 	proxy := zktest.NewProxy(t, r.addr)
-	master := r.queued(jobs(1), func(c *Config) {
-		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
-	})
+	master := r.queued(jobs(1), frail(proxy))
 	slave := r.source(2)
 	r.waitFor(" sources=2 destinations=0") // the master has seen it
 	proxy.Stall()
@@ -297,9 +290,7 @@ func TestInheritedRun(t *testing.T) {
 	r.makeTree(smallTree)
 	r.rest()
 	proxy := zktest.NewProxy(t, r.addr)
-	master := r.queued(func(c *Config) {
-		c.Member.Zookeeper.Servers, c.Member.Zookeeper.SessionTimeout = []string{proxy.Addr()}, 2*time.Second
-	})
+	master := r.queued(frail(proxy))
 	proxy.Stall()
 	heir := r.source(2, func(c *Config) { c.Inherit = true })
 	r.waitFor("event=took-over source=127.0.0.2:")
