@@ -35,6 +35,8 @@ type Daemon struct {
 	path   string
 	config *configFile
 	out    io.Writer
+
+	mayMount bool
 }
 
 // NewDaemon makes a daemon that serves nothing yet. Close has to be called.
@@ -62,7 +64,8 @@ func NewDaemon(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 	if !may.chroot {
 		cfg.Logger.Warn(notPreserved(may), "event", "not-preserved")
 	}
-	return &Daemon{cfg: cfg, path: path, config: config, out: share(cfg.Output)}, nil
+	mayMount := may.chroot && path != "/" && hasCapability(unix.CAP_SYS_ADMIN)
+	return &Daemon{cfg: cfg, path: path, config: config, out: share(cfg.Output), mayMount: mayMount}, nil
 }
 
 // Close removes the config file. Nothing may be served any more.
@@ -98,9 +101,16 @@ func (d *Daemon) Serve(ctx context.Context, conn *os.File) error {
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(childEnviron(os.Environ()), modulePathVariable+"="+d.path)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = conn, in, in, []*os.File{in}
-	p, err := startProcess(cmd, ending{signal: syscall.SIGUSR1, grace: endGrace, together: true})
+	var setUp func() error
+	if d.mayMount {
+		setUp = func() error { return followNoLinks(d.path) }
+	}
+	p, err := startSetUp(ctx, cmd, setUp, ending{signal: syscall.SIGUSR1, grace: endGrace, together: true})
 	in.Close()
-	if err != nil {
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return context.Cause(ctx)
+	case err != nil:
 		return startError(program, err)
 	}
 	var log excerpt

@@ -58,3 +58,28 @@ func keepMounts(base string, dir *os.File) (*os.File, error) {
 	}
 	return kept, nil
 }
+
+// followNoLinks has the children of the calling thread, which has to end with its goroutine, follow no symbolic
+// link below base: a user who owns a directory there could lead an rsync that runs as root to another place
+// of the module, by swapping the directory for a link. What is mounted or unmounted outside is seen here, too, except
+// for base itself. Where a kernel does not know this (before 5.12), or base is not there, nothing changes.
+func followNoLinks(base string) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return nil // in a container
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("cannot have mounts for an rsync that serves %s: %w", base, err)
+	}
+	tree, err := unix.OpenTree(unix.AT_FDCWD, base, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(tree)
+	if unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSYMFOLLOW}) != nil {
+		return nil
+	}
+	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, base, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS); err != nil {
+		return fmt.Errorf("cannot mount %s for an rsync that serves it: %w", base, err)
+	}
+	return nil
+}

@@ -45,7 +45,7 @@ func TestMountsDuringADeletion(t *testing.T) {
 			defer dir.Close()
 			_, url := serve(t, destination)
 			// rsync goes to its directory, by the path, when it has spoken with the daemon.
-			url, begun, goOn := relay(t, url)
+			url, begun, goOn := relay(t, url, 0)
 			sender := Sender{Options: Options{Delete: true}, Output: t.Output()}
 			done := make(chan Result, 1)
 			go func() {
@@ -71,9 +71,71 @@ func TestMountsDuringADeletion(t *testing.T) {
 	}
 }
 
-// relay stands between an rsync and the daemon of a URL. It carries nothing from when it was found, which closes
-// begun, until goOn is closed.
-func relay(t *testing.T, url string) (through string, begun, goOn chan struct{}) {
+// A user who owns a directory of the destination and swaps it for a link, while an rsync of root's writes there, does
+// not lead it to another place. What is a link stays one, and base may be reached by one.
+func TestSwappedDirectoryAtTheDestination(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("only root can have mounts of its own")
+	}
+	source, place := t.TempDir(), t.TempDir()
+	destination := place + "/base"
+	for _, name := range []string{"a/1", "a/2", "a/3", "b/file"} {
+		write(t, source, name, strings.Repeat(name, 1<<18))
+	}
+	for _, err := range []error{
+		os.Symlink("/etc", source+"/b/absolute"),
+		os.Symlink("../a", source+"/b/relative"),
+		os.MkdirAll(place+"/real/others", 0o755),
+		os.MkdirAll(place+"/real/mounted", 0o755),
+		os.Symlink("real", destination),
+		syscall.Mount("none", place+"/real/mounted", "tmpfs", 0, "size=4m"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(place+"/real/mounted", syscall.MNT_DETACH) })
+	_, url := serve(t, destination)
+	held, begun, goOn := relay(t, url, 4<<18) // after the first file
+	done := make(chan Result, 1)
+	go func() {
+		result, err := (&Sender{Output: t.Output()}).Run(t.Context(), Job{Kind: Recursive, Base: source, Names: []string{"a"}, URL: held})
+		if err != nil {
+			t.Error(err)
+		}
+		done <- result
+	}()
+	<-begun
+	eventually(t, "the first file is there", func() bool { _, err := os.Stat(destination + "/a/1"); return err == nil })
+	for _, err := range []error{os.Rename(destination+"/a", destination+"/was"), os.Symlink("others", destination+"/a")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(goOn)
+	if result := <-done; result.Class() == Fine {
+		t.Errorf("%v, though files could not be written", result)
+	}
+	if led, err := os.ReadDir(destination + "/others"); err != nil || len(led) > 0 {
+		t.Errorf("%v was written where the link leads, %v", led, err)
+	}
+
+	for _, name := range []string{"/a", "/was", "/others"} {
+		if err := os.RemoveAll(destination + name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, source, "mounted/file", "x") // another file system below base is seen, too
+	send(t, Options{}, wholeJob(source, url))
+	sameTree(t, source, place+"/real")
+	if _, err := os.Stat(place + "/real/mounted/file"); err != nil {
+		t.Error(err)
+	}
+}
+
+// relay stands between an rsync and the daemon of a URL. When it has carried so many bytes to the daemon it closes
+// begun, and carries nothing more until goOn is closed; for 0 nothing at all.
+func relay(t *testing.T, url string, first int64) (through string, begun, goOn chan struct{}) {
 	t.Helper()
 	daemon, module, _ := strings.Cut(strings.TrimPrefix(url, "rsync://"), "/")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -92,15 +154,29 @@ func relay(t *testing.T, url string) (through string, begun, goOn chan struct{})
 			return
 		}
 		defer client.Close()
-		close(begun)
-		<-goOn
+		hold := func() {
+			close(begun)
+			select {
+			case <-goOn:
+			case <-t.Context().Done():
+			}
+		}
+		if first == 0 {
+			hold()
+		}
 		server, err := net.Dial("tcp", daemon)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		defer server.Close()
-		both.Go(func() { _, _ = io.Copy(server, client) })
+		both.Go(func() {
+			if first > 0 {
+				_, _ = io.CopyN(server, client, first)
+				hold()
+			}
+			_, _ = io.Copy(server, client)
+		})
 		_, _ = io.Copy(client, server)
 	})
 	return "rsync://" + listener.Addr().String() + "/" + module, begun, goOn
