@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -498,6 +499,47 @@ func TestUntaken(t *testing.T) {
 			local.Close()
 			close(serve)
 			conn.Close()
+		})
+	}
+}
+
+// A destination that says nothing is its own fault: a host whose packets get lost on the way, and one that takes the
+// connection and is silent.
+func TestMuteDestination(t *testing.T) {
+	for name, backlog := range map[string]int{"packets are lost": 0, "silent": 100} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(fd)
+			for _, err := range []error{
+				unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}),
+				unix.Listen(fd, backlog),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			bound, err := unix.Getsockname(fd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr := fmt.Sprintf("127.0.0.1:%d", bound.(*unix.SockaddrInet4).Port)
+			if backlog == 0 {
+				// Linux drops what asks to connect when nobody takes the first one.
+				first, err := net.Dial("tcp", addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer first.Close()
+			}
+			identity := newIdentity(t)
+			conn, err := Dial(t.Context(), identity, Target{Addr: addr, Fingerprint: identity.Fingerprint()})
+			if !errors.Is(err, ErrDestination) || !strings.Contains(err.Error(), "has not answered for 15s") {
+				t.Errorf("%v, %v", conn, err)
+			}
 		})
 	}
 }

@@ -185,6 +185,9 @@
 // rsync with all its processes when its context ends: one that deletes looks at its connection only
 // when it reads or writes, and while it deletes it does neither.
 //
+// Where that is allowed (root), the rsync sees the module's path mounted nosymfollow, in mounts of its own: it
+// follows no link there, whoever swaps one in. What others mount and unmount meanwhile it sees.
+//
 // There is one module in a config file of mode 0600, in a directory of mode 0700 below TempDir, where
 // nobody else can exchange it (package private). It is looked at before each connection, and written
 // again, with a WARNING, if a cleaner of temporary files has removed it, or somebody has changed it.
