@@ -361,7 +361,7 @@ func (r *run) left() {
 	defer zk.Close()
 	names, err := zk.Children(r.t.Context(), wire.Base+"/"+r.name)
 	r.must(err)
-	stay := []string{"lock", "watch", "parties", "portlock", "usedports", "portmap", "dests", "destslock", "keys"}
+	stay := []string{"lock", "watch", "parties", "portlock", "usedports", "portmap", "dests", "destslock", "keys", "status"}
 	for _, name := range names {
 		if !slices.Contains(stay, name) {
 			r.t.Errorf("znode %s is left after the run", name)

@@ -339,6 +339,7 @@ var (
 	metaID   = regexp.MustCompile(`"id":"[A-Z2-7]{26}","lead":"[A-Z2-7]{26}"`)
 	metaTime = regexp.MustCompile(`"began":\d+`)
 	metaStep = regexp.MustCompile(`"step":\d+`)
+	metaWork = regexp.MustCompile(`"work":\{[^}]*\},`)
 )
 
 // nodes are the session's nodes, one line each in the form of the table, without those that a
@@ -374,6 +375,9 @@ func (r *rig) nodes(names map[string]string, guests ...int64) []string {
 		if strings.HasPrefix(name, "idle/") {
 			continue // a Go slave has had nothing to do for a second
 		}
+		if name == "status" || strings.HasPrefix(name, "status/") {
+			continue // a Go client says what it does when it has been there for a second
+		}
 		line := sessionNode{name: sequence.ReplaceAllString(known(name), "<seq>"), data: known(n.Data)}
 		if strings.HasPrefix(name, "stats/") {
 			line.data = number.ReplaceAllString(n.Data, "<number>")
@@ -381,6 +385,7 @@ func (r *rig) nodes(names map[string]string, guests ...int64) []string {
 		if name == "meta" {
 			line.data = metaStep.ReplaceAllString(metaID.ReplaceAllString(line.data, `"id":"<id>","lead":"<id>"`), `"step":<step>`)
 			line.data = metaTime.ReplaceAllString(line.data, `"began":<time>`)
+			line.data = metaWork.ReplaceAllString(line.data, "")
 		}
 		if strings.HasPrefix(name, "keys/") {
 			line.data = "<key>"

@@ -247,7 +247,7 @@ func (r *rig) identical() {
 // the node that tells how the last run has ended.
 var staying = []string{
 	"", "lock", "watch", "parties", "parties/allsd", "parties/sources", "parties/dests", "parties/ext", "parties/bases",
-	"portlock", "usedports", "usedports/" + host, "portmap", "dests", "destslock", "keys",
+	"portlock", "usedports", "usedports/" + host, "portmap", "dests", "destslock", "keys", "status",
 }
 
 // awaitNobody waits until ZooKeeper has seen that all clients are gone.

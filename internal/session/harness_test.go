@@ -296,7 +296,7 @@ func (r *rig) left() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	stay := map[string]bool{"lock": true, "watch": true, "parties": true, "portlock": true, "usedports": true, "portmap": true, "dests": true, "destslock": true, "keys": true}
+	stay := map[string]bool{"lock": true, "watch": true, "parties": true, "portlock": true, "usedports": true, "portmap": true, "dests": true, "destslock": true, "keys": true, "status": true}
 	for _, name := range names {
 		if !stay[name] {
 			r.t.Errorf("znode %s is left after the clean-up", name)

@@ -43,9 +43,7 @@ func Destination(ctx context.Context, cfg Config) error {
 	if role.Identity, err = link.NewIdentity(); err != nil {
 		return err
 	}
-	if log := cfg.Member.Logger; log != nil {
-		role.Logger = log.With("logger", daemonLogger)
-	}
+	role.Logger = client.Log.With("logger", daemonLogger)
 	if cfg.Lines > 0 {
 		base = nil
 	} else if err := cmp.Or(checkBase(base), checkRsync(ctx, &cfg)); err != nil {

@@ -39,6 +39,7 @@ func Source(ctx context.Context, cfg Config) error {
 		return err
 	}
 	s.life, s.client = ctx, client
+	client.Tell(func(status *wire.Status) { status.Role = wire.RoleSource })
 	if s.identity, err = link.NewIdentity(); err != nil {
 		return err
 	}
@@ -78,6 +79,8 @@ func (s *source) settle(ctx context.Context) (err error) {
 		return err
 	}
 	s.cfg.Base.Path = s.base.Dir
+	dir := wire.Text(s.base.Dir)
+	s.client.Tell(func(status *wire.Status) { status.Base = dir })
 	if s.cfg.Lines > 0 {
 		return nil
 	}

@@ -209,3 +209,32 @@ func (l *Lock) Release(ctx context.Context) error {
 	}
 	return l.c.fail("release the lock", l.path, l.c.giveBack(ctx, node))
 }
+
+// Holder is the ZooKeeper session that has the lock, of whichever client; 0: nobody has.
+func (l *Lock) Holder(ctx context.Context) (session int64, err error) {
+	session, err = await(ctx, l.c, func() (int64, error) {
+		for {
+			names, err := l.c.children(ctx, l.path)
+			if err != nil && !errors.Is(err, ErrNoNode) {
+				return 0, err
+			}
+			first, lowest := "", int64(0)
+			for _, name := range names {
+				if n, ok := lockNumber(name); ok && (first == "" || n < lowest) {
+					first, lowest = name, n
+				}
+			}
+			if first == "" {
+				return 0, nil
+			}
+			st, found, err := l.c.exists(ctx, join(l.path, first))
+			if err != nil {
+				return 0, err
+			}
+			if found {
+				return st.EphemeralOwner, nil
+			}
+		}
+	}, nil)
+	return session, l.c.fail("look who has the lock", l.path, err)
+}

@@ -17,6 +17,7 @@ const maxRequest = 1<<20 - 1
 // Stat is what ZooKeeper knows of a znode beside its data.
 type Stat struct {
 	Czxid, Mzxid   int64 // transactions that created it and last changed its data
+	Made           int64 // when it was created, by the server's clock, in milliseconds since 1970
 	Version        int32 // changes of its data
 	EphemeralOwner int64 // session it goes with, 0: none
 	NumChildren    int32
@@ -26,7 +27,7 @@ func stat(s *zk.Stat) Stat {
 	if s == nil {
 		return Stat{}
 	}
-	return Stat{Czxid: s.Czxid, Mzxid: s.Mzxid, Version: s.Version, EphemeralOwner: s.EphemeralOwner,
+	return Stat{Czxid: s.Czxid, Mzxid: s.Mzxid, Made: s.Ctime, Version: s.Version, EphemeralOwner: s.EphemeralOwner,
 		NumChildren: s.NumChildren}
 }
 

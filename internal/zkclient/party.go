@@ -67,12 +67,12 @@ func (p *Party) Members(ctx context.Context) ([]string, error) {
 	return members, err
 }
 
-// Sessions are the ZooKeeper sessions of all members.
-func (p *Party) Sessions(ctx context.Context) (map[int64]bool, error) {
+// Sessions are the ZooKeeper sessions of all members, with their data.
+func (p *Party) Sessions(ctx context.Context) (map[int64]string, error) {
 	guests, err := p.guests(ctx)
-	sessions := make(map[int64]bool, len(guests))
+	sessions := make(map[int64]string, len(guests))
 	for _, g := range guests {
-		sessions[g.session] = true
+		sessions[g.session] = g.data
 	}
 	return sessions, err
 }

@@ -49,6 +49,7 @@ type Destination struct {
 	flusher *flusher
 	failed  []time.Time // when starts have failed, of a daemon or of its announcement
 	served  bool        // it has offered itself
+	offered offered
 }
 
 // New makes a destination that does not serve yet. Without a base it is one of the netcat test.
@@ -61,7 +62,9 @@ func New(client *member.Client, base *guard.Base, cfg Config) *Destination {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Destination{client: client, base: base, cfg: cfg, health: &health{base: base}, flusher: newFlusher(base)}
+	d := &Destination{client: client, base: base, cfg: cfg, health: &health{base: base}, flusher: newFlusher(base)}
+	client.Tell(d.say)
+	return d
 }
 
 // daemon is what serves the sources: rsync, or the netcat test.
@@ -233,6 +236,7 @@ func (d *Destination) serve(ctx context.Context, m *member.Member, ready *member
 
 // tell the sources whether they may send here, and the log why not.
 func (d *Destination) tell(ctx context.Context, offer *pool.Offer, problem *trouble) error {
+	d.offered.set(problem)
 	if problem == nil {
 		return offer.Activate(ctx)
 	}

@@ -19,6 +19,8 @@ import (
 type health struct {
 	base   *guard.Base // nil: there is nothing to judge
 	writes bool        // the session writes at its destinations
+
+	space atomic.Pointer[guard.Space] // at the last look; nil: not known
 }
 
 // trouble is why nothing can be received now.
@@ -35,6 +37,9 @@ type trouble struct {
 func (h *health) examine(ctx context.Context, server daemon, full, named bool) *trouble {
 	if h.base == nil {
 		return nil
+	}
+	if space, err := guard.SpaceBelow(h.base.Dir); err == nil {
+		h.space.Store(&space)
 	}
 	if err := h.base.Problem(); err != nil {
 		t := &trouble{error: err, moved: true, waits: true, level: slog.LevelWarn}

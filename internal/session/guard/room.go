@@ -32,17 +32,13 @@ func Room(dir string) error {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return fmt.Errorf("cannot learn how full %s is: %w", pathbuilder.Printable(dir), err)
 	}
-	free := fs.Bavail
-	if os.Geteuid() == 0 { // what is reserved is reserved for root
-		free = fs.Bfree
-	}
-	switch size := uint64(fs.Bsize); {
+	switch space := spaceOf(&fs); {
 	case fs.Flags&unix.ST_RDONLY != 0:
 		return fmt.Errorf("cannot write below %s: its file system is mounted read-only", pathbuilder.Printable(dir))
-	case fs.Blocks > 0 && free*size < min(fs.Blocks*size/fullPart+1, fullBytes):
-		return fmt.Errorf("cannot write below %s: its file system is full, with %d of %d bytes free", pathbuilder.Printable(dir), free*size, fs.Blocks*size)
-	case fs.Files > 0 && fs.Ffree == 0:
-		return fmt.Errorf("cannot write below %s: its file system has no room for another file, all %d inodes are in use", pathbuilder.Printable(dir), fs.Files)
+	case space.Size > 0 && space.Free < min(space.Size/fullPart+1, fullBytes):
+		return fmt.Errorf("cannot write below %s: its file system is full, with %d of %d bytes free", pathbuilder.Printable(dir), space.Free, space.Size)
+	case space.Inodes > 0 && space.Unused == 0:
+		return fmt.Errorf("cannot write below %s: its file system has no room for another file, all %d inodes are in use", pathbuilder.Printable(dir), space.Inodes)
 	}
 	return nil
 }
@@ -107,4 +103,28 @@ func Flush(dir string) error {
 		return fmt.Errorf("cannot flush the file system of %s: %w", pathbuilder.Printable(dir), err)
 	}
 	return nil
+}
+
+// Space is how full a file system is. Sizes are in bytes.
+type Space struct {
+	Size, Free     uint64
+	Inodes, Unused uint64 // 0: it does not count them
+}
+
+// SpaceBelow is that of a directory.
+func SpaceBelow(dir string) (Space, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return Space{}, fmt.Errorf("cannot learn how full %s is: %w", pathbuilder.Printable(dir), err)
+	}
+	return spaceOf(&fs), nil
+}
+
+func spaceOf(fs *unix.Statfs_t) Space {
+	free := fs.Bavail
+	if os.Geteuid() == 0 { // what is reserved is reserved for root
+		free = fs.Bfree
+	}
+	size := uint64(fs.Bsize)
+	return Space{Size: fs.Blocks * size, Free: free * size, Inodes: fs.Files, Unused: fs.Ffree}
 }

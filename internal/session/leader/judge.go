@@ -114,7 +114,7 @@ func (j *judge) holders(ctx context.Context, m *member.Member, queue string) err
 	}
 	for i, name := range names {
 		node := queue + "/taken/" + name
-		if clients[owners[i]] {
+		if _, there := clients[owners[i]]; there {
 			continue
 		}
 		if since := j.suspect[node]; owners[i] != 0 && (since.IsZero() || time.Since(since) < m.Client.Timing.Ghost) {

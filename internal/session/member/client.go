@@ -23,6 +23,11 @@ type Client struct {
 	Log    *slog.Logger
 	Joined func() // tells whoever started the process, once, that the start went well
 
+	system  string    // the host, as it calls itself
+	version string    // of the program
+	since   time.Time // when the process began
+	board   board
+
 	number    int  // in Whoami
 	named     bool // nobody else has that
 	checked   bool // the nodes of the session are nobody else's
@@ -42,15 +47,18 @@ func NewClient(ctx context.Context, cfg Config, logger string) (*Client, error) 
 	if err != nil {
 		return nil, err
 	}
-	log := cfg.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
 	c := &Client{
 		Tree: tree, Whoami: wire.Whoami(host, os.Getpid()), number: os.Getpid(), Timing: cfg.Timing.withDefaults(),
-		Log: log.With("logger", logger), Joined: func() {}, zookeeper: cfg.Zookeeper,
+		Joined: func() {}, zookeeper: cfg.Zookeeper, version: cfg.Version, since: time.Now(),
 		ending: context.Background(),
 	}
+	c.system, _ = os.Hostname() // it is only shown
+	handler := slog.Handler(slog.DiscardHandler)
+	if cfg.Logger != nil {
+		handler = cfg.Logger.Handler()
+	}
+	log := slog.New(warnings{handler, &c.board})
+	c.Log = log.With("logger", logger)
 	if cfg.Ending != nil {
 		c.ending = cfg.Ending
 	}
@@ -93,7 +101,10 @@ func (c *Client) Run(ctx context.Context, parties []string, role func(context.Co
 		if err != nil {
 			return err
 		}
-		err = m.Play(ctx, role)
+		err = m.Play(ctx, func(ctx context.Context, m *Member) error {
+			m.Background(func() { m.tell(ctx) })
+			return role(ctx, m)
+		})
 		m.ZK.Close()
 		switch {
 		case ctx.Err() != nil:

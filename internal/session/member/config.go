@@ -16,6 +16,7 @@ type Config struct {
 	Session   string // name below /admin/rsync
 	Host      string // name this client is known by; "": the host's own
 	Domain    string // replaces the domain of the host's own name; "": it stays
+	Version   string // of the program, to be shown
 
 	// Joined is called once, when the client has its role in the session and nothing is left that
 	// can be wrong with the way it was started; nil: nothing.
@@ -53,6 +54,7 @@ type Timing struct {
 	NeedGo     time.Duration // (30 s) until the leader says that no source can take some paths
 	GiveUp     time.Duration // (10 min) until it ends without such paths, once they are all that is left
 	Share      time.Duration // (1 s) between two divisions of the bandwidth
+	Status     time.Duration // (5 s) between two looks of a client at what it says of itself
 	Ending     time.Duration // (30 s) a client that is asked to end tries to reach ZooKeeper
 	Ghost      time.Duration // (2 min) until the leader no longer waits for who does not leave, or holds an entry and is no client
 }
@@ -83,6 +85,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.NeedGo, 30 * time.Second},
 		{&t.GiveUp, 10 * time.Minute},
 		{&t.Share, time.Second},
+		{&t.Status, 5 * time.Second},
 		{&t.Ending, 30 * time.Second},
 		{&t.Ghost, 2 * time.Minute},
 	} {

@@ -213,14 +213,10 @@ func (m *Member) Meta(ctx context.Context) (meta wire.Meta, version int32, ok bo
 	return meta, stat.Version, ok, nil
 }
 
-// Own decodes S/meta if it is this session's. Until it is written for the first time that says where it was made: in
-// one transaction with S/watch/ready.
+// Own decodes S/meta if it is this session's.
 func (m *Member) Own(data []byte, stat zkclient.Stat, exists bool) (wire.Meta, bool) {
-	meta, readable := wire.DecodeMeta(data)
-	if readable && meta.Epoch == 0 && stat.Czxid == m.Client.Epoch() {
-		meta.Epoch = stat.Czxid
-	}
-	return meta, exists && readable && meta.Of(m.Client.Epoch())
+	meta, ok := wire.MetaOf(data, stat.Czxid, m.Client.Epoch())
+	return meta, ok && exists
 }
 
 // Terms are what the leader of this session asks all sources to agree on; nil if it asks nothing: a Python one.

@@ -74,6 +74,7 @@
 //	                            missing: once
 //	S/keys/<whoami>             ephemeral, JSON ([Key]): the certificate by which a client is known at the
 //	                            other end of a link, and how bytes travel to a destination
+//	S/status/<whoami>           ephemeral, JSON ([Status]): what a client does, for people to look at
 //	S/extDestQueue              as S/destQueue, for destinations that only Go sources can use
 //	S/bwlimit                   decimal: what all sources together may send in a second; missing or 0: any amount.
 //	                            The leader writes it at the begin, anybody later

@@ -188,3 +188,14 @@ func FuzzShares(f *testing.F) {
 	f.Add([]byte("{}"))
 	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeShares), Shares.Encode) })
 }
+
+func FuzzStatus(f *testing.F) {
+	f.Add(Status{
+		Role: RoleSource, Host: "h", Version: "1", Since: 7, Load: 0.5, Warning: NewWarning(8, "odd \x1b\xff"), Base: "/a\xff",
+		Source: &SourceStatus{Jobs: 2, Sent: 1, Rate: 2, Runs: []RunStatus{{Path: "1_/\xff", Paths: 3, Destination: "h:1", Began: 9, Attempt: 1, Sent: 4, Rate: 5}}},
+		Leader: &LeaderStatus{Walked: 0.25, Rates: Rates{Over: 60, Paths: 1}, Progress: 3, Waits: []Wait{{WaitBytes, 4}}, Foreseen: &Foreseen{2, 1}},
+	}.Encode())
+	f.Add(Status{Role: RoleDestination, Destination: &DestinationStatus{Slots: 4, State: Paused, Why: "full", Since: 1, Size: 1 << 63, Free: 1}}.Encode())
+	f.Add([]byte(`{"role":"x"}`))
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeStatus), Status.Encode) })
+}

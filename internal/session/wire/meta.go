@@ -42,6 +42,7 @@ type Meta struct {
 	Stage   Stage  `json:"stage"`
 
 	Ended Counts `json:"ended"`           // what became of them; Unfinished is not counted here
+	Work  Work   `json:"work"`            // that this has taken, to guess by what is left
 	Terms Terms  `json:"terms,omitempty"` // what all sources have to agree on; none: nobody has said
 
 	Timeout float64 `json:"timeout,omitempty"` // of the leader's ZooKeeper session, in seconds
@@ -67,6 +68,24 @@ type Plan struct {
 	Depth    int    `json:"depth"`              // levels below the base that become paths
 	Subpaths []Text `json:"subpaths,omitempty"` // of --rsubpaths
 	List     string `json:"list,omitempty"`     // hash of the paths of a file that are sent instead of a tree; "": a tree
+}
+
+// Work is what paths have taken that sources have ended which say so; one that ended twice counts twice.
+type Work struct {
+	Paths    int     `json:"paths,omitempty"`
+	Seconds  float64 `json:"seconds,omitempty"`  // of rsync, of all together
+	Squares  float64 `json:"squares,omitempty"`  // of the seconds of each
+	Foreseen float64 `json:"foreseen,omitempty"` // seconds that they were expected to take, by an earlier run's report
+}
+
+// Add counts a result of which so many seconds were foreseen.
+func (w *Work) Add(r Result, foreseen float64) {
+	w.Foreseen += foreseen
+	if n := float64(len(r.Paths)); n > 0 && r.Who != UnknownWorker {
+		w.Paths += len(r.Paths)
+		w.Seconds += r.Seconds
+		w.Squares += r.Seconds * r.Seconds / n
+	}
 }
 
 // Cut is how far a path is replaced by its pieces.
@@ -112,3 +131,13 @@ func (m Meta) Equal(n Meta) bool { return bytes.Equal(m.Encode(), n.Encode()) }
 
 // Of tells whether the content is of the session that an epoch names.
 func (m Meta) Of(epoch int64) bool { return epoch != 0 && m.Epoch == epoch }
+
+// MetaOf decodes S/meta, a node made at czxid, if it is of the session that an epoch names. Until it is written for
+// the first time that says where it was made: in one transaction with S/watch/ready.
+func MetaOf(data []byte, czxid, epoch int64) (Meta, bool) {
+	meta, ok := DecodeMeta(data)
+	if ok && meta.Epoch == 0 && czxid == epoch {
+		meta.Epoch = czxid
+	}
+	return meta, ok && meta.Of(epoch)
+}

@@ -103,6 +103,9 @@ func (t Tree) Rates() string               { return t.root + "/rates" }
 func (t Tree) Rate(whoami string) string   { return t.Rates() + "/" + whoami }
 func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami }
 
+func (t Tree) Statuses() string            { return t.root + "/status" }
+func (t Tree) Status(whoami string) string { return t.Statuses() + "/" + whoami }
+
 func (t Tree) AllLacks() string           { return t.root + "/lacks" }
 func (t Tree) Lacks(whoami string) string { return t.AllLacks() + "/" + whoami }
 
@@ -118,7 +121,7 @@ func (t Tree) Lasting() []string {
 	for _, p := range []string{PartyAll, PartySources, PartyDests, PartyExt, PartyMasters} {
 		nodes = append(nodes, t.Party(p))
 	}
-	return append(nodes, t.root+"/usedports", t.root+"/portmap", t.root+"/dests", t.Keys())
+	return append(nodes, t.root+"/usedports", t.root+"/portmap", t.root+"/dests", t.Keys(), t.Statuses())
 }
 
 // OfSession are the znodes that the clean-up removes beside the watch node: S/meta at last.

@@ -382,7 +382,10 @@ func (j *job) carry(ctx context.Context, b batch, r *run, res *wire.Result) (rsy
 		j.shift.m.Log.Info(fmt.Sprintf("%s is %s to %s %d", j.shift.m.Client.Whoami, p.doing(), r.dest.Dest.Host(), r.dest.Dest.Port),
 			"source", j.shift.m.Client.Whoami, "path", p.held.task.Value, "destination", r.dest.Dest.Whoami, "attempt", res.Attempts+1)
 	}
+	r.attempt = res.Attempts + 1
+	ended := j.shift.worker.underway.begin(r)
 	result, err := j.stoppable(ctx, b, r, res)
+	ended()
 	if errors.Is(err, pool.ErrLost) || errors.Is(err, errAsked) {
 		result.Deleted = -1 // nobody knows
 	}

@@ -262,6 +262,7 @@ func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner
 	if r.dest.Key != nil {
 		conn = t.cfg.Proxy.Open(target(r.dest))
 		defer conn.Close()
+		r.conn.Store(conn)
 		job.Environ, job.Far = []string{conn.Environ()}, conn
 	}
 	limited, cancel := context.WithCancel(ctx)

@@ -5,8 +5,10 @@ package worker
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
+	"vsc-zk/internal/link"
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/member"
@@ -85,6 +87,10 @@ type run struct {
 	maxDelete *int              // nil: any number
 	grace     time.Duration     // between SIGTERM and SIGKILL when it is stopped
 	refused   error             // why the destination could not be reached, or did not let it in; nil: it did
+
+	began   time.Time
+	attempt int                       // from 1
+	conn    atomic.Pointer[link.Conn] // nil: it has no link
 }
 
 func (r *run) kind() wire.Kind { return r.parts[0].held.task.Kind }

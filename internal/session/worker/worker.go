@@ -39,6 +39,7 @@ type Worker struct {
 	pace      *pace
 	record    *pool.Record
 	causes    *causes
+	underway  underway
 	noStats   func(error) // says, once, that the session's statistics cannot be kept
 
 	mu     sync.Mutex
@@ -89,6 +90,7 @@ func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready
 	if err := w.transport.publish(ctx, m); err != nil {
 		return err
 	}
+	defer w.client.Tell(w.tell)()
 	// Waiting for work ends with the session; work in hand does not.
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
