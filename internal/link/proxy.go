@@ -233,7 +233,7 @@ func dial(all context.Context, identity *Identity, target Target, onlyTLS bool) 
 		if all.Err() != nil {
 			return context.Cause(all)
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) { // a dial ends a little before ctx
 			err = fmt.Errorf("it has not answered for %v", dialWithin)
 		}
 		return fmt.Errorf("cannot connect to %s: %w: %w", target.Addr, ErrDestination, err)

@@ -29,10 +29,11 @@ type process struct {
 	cmd   *exec.Cmd
 	setUp func() error // changes the thread that starts the child, which then ends with it; nil: nothing does
 	end   ending
-	left  chan struct{} // closed when nobody waits for the start any more
 	done  chan struct{} // closed when the group is gone and its output was read
 
 	mu       sync.Mutex
+	starting bool // nothing holds the start back any more
+	left     bool // nobody waits for the start any more
 	stopping bool // the first signal has been sent
 	gone     bool // the leader has exited and its group was killed: signal no more
 }
@@ -44,26 +45,49 @@ func startProcess(cmd *exec.Cmd, end ending) (*process, error) {
 }
 
 // startSetUp is startProcess in a thread that setUp has changed. When ctx ends before that is done, as below a
-// file server that does not answer, it is left to itself, and nothing is started.
+// file server that does not answer, it is left to itself, and nothing is started. No file of cmd is used after it has
+// returned.
 func startSetUp(ctx context.Context, cmd *exec.Cmd, setUp func() error, end ending) (*process, error) {
 	if end.grace <= 0 {
 		end.grace = defaultStopGrace
 	}
 	cmd.SysProcAttr = mergeSysProcAttr(cmd.SysProcAttr)
 	cmd.WaitDelay = end.grace
-	p := &process{cmd: cmd, setUp: setUp, end: end, left: make(chan struct{}), done: make(chan struct{})}
-	started := make(chan error)
+	p := &process{cmd: cmd, setUp: setUp, end: end, done: make(chan struct{})}
+	started := make(chan error, 1)
 	go p.own(started)
+	var err error
 	select {
-	case err := <-started:
-		if err != nil {
-			return nil, err
-		}
-		return p, nil
+	case err = <-started:
 	case <-ctx.Done():
-		close(p.left)
-		return nil, context.Cause(ctx)
+		if p.leave() {
+			return nil, context.Cause(ctx)
+		}
+		err = <-started // which takes no time
 	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// leave gives the start up, unless it goes on at once.
+func (p *process) leave() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = !p.starting
+	return p.left
+}
+
+// start starts the child if somebody waits for it.
+func (p *process) start() error {
+	p.mu.Lock()
+	p.starting = !p.left
+	p.mu.Unlock()
+	if !p.starting {
+		return context.Canceled
+	}
+	return p.cmd.Start()
 }
 
 func mergeSysProcAttr(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
@@ -80,36 +104,33 @@ func mergeSysProcAttr(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
 // when the thread that made the child ends.
 func (p *process) own(started chan<- error) {
 	runtime.LockOSThread()
-	if p.setUp == nil {
+	switch {
+	case p.setUp == nil:
 		defer runtime.UnlockOSThread()
-	}
-	tell := func(err error) {
-		select {
-		case started <- err:
-		case <-p.left:
-		}
-	}
-	if p.setUp != nil {
+	case unix.Gettid() == unix.Getpid():
+		// The main thread does not end with a goroutine, and what it has becomes the whole process's for those who
+		// look from outside, and in /proc/self. While this goroutine keeps it, another one gets another.
+		other := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(other)
+			p.own(started)
+		}()
+		<-other
+		runtime.UnlockOSThread()
+		return
+	default:
 		if err := p.setUp(); err != nil {
-			tell(err)
+			started <- err
 			return
 		}
 	}
-	select {
-	case <-p.left:
-		return
-	default:
-	}
-	if err := p.cmd.Start(); err != nil {
-		tell(err)
+	err := p.start()
+	started <- err
+	if err != nil {
 		return
 	}
 	defer close(p.done)
-	select {
-	case started <- nil:
-	case <-p.left:
-		p.kill(syscall.SIGKILL)
-	}
 
 	awaitExit(p.cmd.Process.Pid)
 	if p.end.together && len(members(p.cmd.Process.Pid)) > 0 {
