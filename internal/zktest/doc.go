@@ -13,6 +13,9 @@
 // StartSecure has the server listen for TLS, too, with certificates that an [Authority] signs. Debian's jars can
 // do that, with one that the server's manifest does not name.
 //
+// An [Ensemble] is three servers, each of which can be killed, paused and started again. It takes some three
+// seconds to start.
+//
 // Ports are from 20000 to 31999. A proxy or a server keeps its port until it is gone, also while it
 // refuses connections or is stopped.
 //
@@ -23,5 +26,5 @@
 //	func TestMain(m *testing.M) { os.Exit(zktest.Main(m, &server)) }
 //
 // Each test then works below a znode of its own. Main also looks for goroutines that were left
-// behind.
+// behind. MainEnsemble is the same with an ensemble.
 package zktest

@@ -10,6 +10,7 @@ type requests struct {
 	greeted bool
 	head    [12]byte
 	n, skip int
+	xid     int32 // of the last that was counted
 }
 
 // follow counts the requests whose head ends in b: those that read (a sync too), and those that
@@ -30,6 +31,7 @@ func (f *requests) follow(b []byte) (reads, writes, multis int) {
 		}
 		f.n, f.skip = 0, int(binary.BigEndian.Uint32(f.head[:]))-8
 		if f.greeted {
+			before := reads + writes
 			switch binary.BigEndian.Uint32(f.head[8:]) {
 			case 1, 2, 5, 7, 14: // create, delete, setData, setACL, multi
 				writes++
@@ -38,6 +40,9 @@ func (f *requests) follow(b []byte) (reads, writes, multis int) {
 				}
 			case 3, 4, 6, 8, 9, 12: // exists, getData, getACL, getChildren, sync, getChildren2
 				reads++
+			}
+			if reads+writes > before {
+				f.xid = int32(binary.BigEndian.Uint32(f.head[4:]))
 			}
 		}
 		f.greeted = true
@@ -51,7 +56,8 @@ type replies struct {
 	greeted bool
 	head    [8]byte
 	n, rest int
-	drop    bool // the frame at hand
+	drop    bool  // the frame at hand
+	xid     int32 // of the last reply that has begun
 }
 
 // filter returns b, without the events if asked. It holds the head of a frame back until that is
@@ -77,6 +83,9 @@ func (f *replies) filter(b []byte, dropEvents bool) []byte {
 		xid := int32(binary.BigEndian.Uint32(f.head[4:]))
 		f.n, f.rest = 0, int(binary.BigEndian.Uint32(f.head[:]))-4
 		f.drop = dropEvents && f.greeted && xid == -1
+		if f.greeted {
+			f.xid = max(f.xid, xid)
+		}
 		if !f.drop {
 			out = append(out, f.head[:]...)
 		}

@@ -23,6 +23,8 @@ type Proxy struct {
 	writes    int
 	multis    int
 	last      int // the Multi at which a crash comes; 0: none does
+	breaks    int // the request at which a connection breaks; 0: none does
+	dies      bool
 	before    bool
 	pairs     map[*pair]bool
 }
@@ -44,9 +46,10 @@ const (
 // pair is a client's connection and the one to the server that belongs to it.
 type pair struct {
 	client, server net.Conn
-	harmed         bool // replies are missing: it cannot go on
-	mute           bool // requests are missing: likewise
-	held           bool // a request waits for Heal
+	harmed         bool  // replies are missing: it cannot go on
+	mute           bool  // requests are missing: likewise
+	held           bool  // a request waits for Heal
+	ends           int32 // it ends with the reply to this request; 0: not so
 	requests       requests
 	replies        replies
 }
@@ -103,6 +106,29 @@ func (p *Proxy) CrashAt(multi int, before bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last, p.before = multi, before
+}
+
+// BreakAt has the connection end at a request, counted as Requests does: with before it does not reach the server, else
+// it does, and its reply is lost. Later connections are sound.
+func (p *Proxy) BreakAt(request int, before bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.breaks, p.before = request, before
+}
+
+// DieAt is BreakAt for a client that dies there: it has no later connections.
+func (p *Proxy) DieAt(request int, before bool) {
+	p.BreakAt(request, before)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dies = true
+}
+
+// Broken tells whether it has come to that.
+func (p *Proxy) Broken() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.breaks > 0 && p.reads+p.writes >= p.breaks
 }
 
 // Multis counts the transactions of several operations, as Requests does.
@@ -200,7 +226,7 @@ func (p *Proxy) refuse() {
 func (p *Proxy) serve(client net.Conn) {
 	pr := &pair{client: client}
 	p.mu.Lock()
-	if p.closed || p.mode == cut {
+	if p.closed || p.mode == cut || p.dies && p.reads+p.writes >= p.breaks {
 		p.mu.Unlock()
 		client.Close()
 		return
@@ -278,10 +304,14 @@ func (p *Proxy) reply(pr *pair, b []byte) []byte {
 	if p.mode == swallowing {
 		pr.harmed = true
 	}
+	out := pr.replies.filter(b, p.mode == swallowingEvents)
+	if pr.ends > 0 && pr.replies.xid >= pr.ends {
+		p.drop(pr)
+	}
 	if pr.harmed {
 		return nil
 	}
-	return pr.replies.filter(b, p.mode == swallowingEvents)
+	return out
 }
 
 // request returns what of b the server gets.
@@ -295,9 +325,16 @@ func (p *Proxy) request(pr *pair, b []byte) []byte {
 	if p.last > 0 && p.multis >= p.last {
 		pr.harmed, pr.mute = true, p.before || p.multis-multis >= p.last
 	}
+	mute := pr.mute // what comes after a break does not get there
+	if now := p.reads + p.writes; p.breaks > 0 && now >= p.breaks && now-reads-writes < p.breaks {
+		pr.harmed, pr.mute, mute, pr.ends = true, true, p.before, pr.requests.xid
+		if p.before {
+			p.drop(pr)
+		}
+	}
 	switch {
 	case p.mode == swallowingRequests || p.mode == losingWrites && writes > 0:
-		pr.mute = true
+		pr.mute, mute = true, true
 	case p.mode == swallowingWrites && writes > 0:
 		pr.harmed = true
 	case p.mode == holdingWrites && writes > 0:
@@ -307,7 +344,7 @@ func (p *Proxy) request(pr *pair, b []byte) []byte {
 		}
 		pr.held = false
 	}
-	if pr.mute {
+	if mute {
 		return nil
 	}
 	return b

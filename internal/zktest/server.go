@@ -36,9 +36,11 @@ type Server struct {
 	port []*os.File // the sockets that keep the ports, also while the server is stopped
 	dir  string     // absolute
 	tls  *secure    // nil: it has no port for TLS
+	peer *peer      // nil: it is alone
 
-	mu  sync.Mutex
-	run *run // nil: stopped
+	mu    sync.Mutex
+	run   *run // nil: stopped
+	limit int  // of connections from one address, 0: none
 }
 
 // secure is the port for TLS.
@@ -62,31 +64,39 @@ func Launch(ctx context.Context, dir string) (*Server, error) { return launchSer
 
 // launchServer is Launch, for a server that has a port for TLS, too, unless tls is nil.
 func launchServer(ctx context.Context, dir string, tls *secure) (*Server, error) {
-	if _, err := os.Stat(jar); err != nil {
-		return nil, fmt.Errorf("cannot start ZooKeeper: %s is missing; type: %s", jar, install)
-	}
-	if _, err := exec.LookPath("java"); err != nil {
-		return nil, fmt.Errorf("cannot start ZooKeeper: there is no java; type: %s", install)
-	}
-	dir, err := filepath.Abs(dir)
+	s, port, err := newServer(dir, 2)
 	if err != nil {
-		return nil, fmt.Errorf("cannot start ZooKeeper: %w", err)
+		return nil, err
 	}
-	s := &Server{dir: dir, tls: tls}
-	port, held, err := reserve(2)
-	if err != nil {
-		return nil, fmt.Errorf("cannot start ZooKeeper: %w", err)
-	}
-	s.addr, s.port = net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), held
-	if tls != nil {
-		tls.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1))
+	if s.tls = tls; tls != nil {
+		tls.addr = local(port + 1)
 	}
 	if err := s.start(ctx); err != nil {
-		release(held)
+		release(s.port)
 		return nil, err
 	}
 	return s, nil
 }
+
+// newServer is a server that is still to be started, with so many ports; the first is for clients.
+func newServer(dir string, ports int) (s *Server, port int, err error) {
+	if _, err := os.Stat(jar); err != nil {
+		return nil, 0, fmt.Errorf("cannot start ZooKeeper: %s is missing; type: %s", jar, install)
+	}
+	if _, err := exec.LookPath("java"); err != nil {
+		return nil, 0, fmt.Errorf("cannot start ZooKeeper: there is no java; type: %s", install)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, 0, fmt.Errorf("cannot start ZooKeeper: %w", err)
+	}
+	port, held, err := reserve(ports)
+	if err != nil {
+		return nil, 0, fmt.Errorf("cannot start ZooKeeper: %w", err)
+	}
+	return &Server{dir: dir, addr: local(port), port: held}, port, nil
+}
+
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // Addr is host:port of the server.
 func (s *Server) Addr() string { return s.addr }
@@ -96,7 +106,26 @@ func (s *Server) SecureAddr() string { return s.tls.addr }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
+// start starts the process, and returns when it serves clients.
 func (s *Server) start(ctx context.Context) error {
+	if err := s.spawn(); err != nil {
+		return err
+	}
+	return s.await(ctx)
+}
+
+// Limit bounds the connections that the server takes from one address, 0: not at all. It counts from its next
+// start on.
+func (s *Server) Limit(connections int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = connections
+}
+
+// spawn starts the process.
+func (s *Server) spawn() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	_, port, _ := net.SplitHostPort(s.addr)
 	config := filepath.Join(s.dir, "zoo.cfg")
 	lines := []string{
@@ -106,7 +135,7 @@ func (s *Server) start(ctx context.Context) error {
 		"dataDir=" + s.data(),
 		"clientPort=" + port,
 		"clientPortAddress=127.0.0.1",
-		"maxClientCnxns=0",
+		fmt.Sprintf("maxClientCnxns=%d", s.limit),
 		"admin.enableServer=false",
 		"forceSync=no",
 		"preAllocSize=4096",
@@ -114,6 +143,9 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	if s.tls != nil {
 		lines = append(lines, s.tls.settings()...)
+	}
+	if s.peer != nil {
+		lines = append(lines, s.peer.settings()...)
 	}
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return fmt.Errorf("cannot start ZooKeeper: %w", err)
@@ -127,11 +159,20 @@ func (s *Server) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot start ZooKeeper: %w", err)
 	}
+	s.run = r
+	return nil
+}
+
+// await returns when the process that was started serves clients. One that does not is ended.
+func (s *Server) await(ctx context.Context) error {
+	s.mu.Lock()
+	r := s.run
+	s.mu.Unlock()
+	if r == nil {
+		return fmt.Errorf("cannot wait for ZooKeeper at %s: it is stopped", s.addr)
+	}
 	for {
-		if s.serving() {
-			s.mu.Lock()
-			s.run = r
-			s.mu.Unlock()
+		if s.serving(ctx) {
 			return nil
 		}
 		select {
@@ -183,14 +224,22 @@ func launch(cmd *exec.Cmd) (*run, error) {
 	return r, <-started
 }
 
-// stop ends the process group and waits for it.
-func (r *run) stop(signal syscall.Signal) {
+// signal is sent to the process group; false if there is none any more.
+func (r *run) signal(signal syscall.Signal) bool {
 	select {
 	case <-r.done:
-		return
+		return false
 	default:
+		return syscall.Kill(-r.pid, signal) == nil
 	}
-	syscall.Kill(-r.pid, signal)
+}
+
+// stop ends the process group and waits for it.
+func (r *run) stop(signal syscall.Signal) {
+	if !r.signal(signal) {
+		return
+	}
+	r.signal(syscall.SIGCONT)
 	select {
 	case <-r.done:
 	case <-time.After(5 * time.Second):
@@ -200,15 +249,15 @@ func (r *run) stop(signal syscall.Signal) {
 }
 
 // serving says whether this very server does. Another one may have the port.
-func (s *Server) serving() bool {
-	answer, err := s.ask("conf")
+func (s *Server) serving(ctx context.Context) bool {
+	answer, err := s.ask(ctx, "conf")
 	return err == nil && strings.Contains(answer, "dataDir="+s.data()+string(filepath.Separator))
 }
 
 // Zxid is the number of the last transaction. Each request that changes something is one, a Multi
 // as a whole; the beginning and the end of a session are one each too.
 func (s *Server) Zxid() (int64, error) {
-	answer, err := s.ask("srvr")
+	answer, err := s.ask(context.Background(), "srvr")
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the last transaction of ZooKeeper at %s: %w", s.addr, err)
 	}
@@ -222,7 +271,7 @@ func (s *Server) Zxid() (int64, error) {
 
 // Size is how many znodes the server has, and roughly how many bytes of names and data.
 func (s *Server) Size() (nodes, bytes int, err error) {
-	answer, err := s.ask("mntr")
+	answer, err := s.ask(context.Background(), "mntr")
 	if err != nil {
 		return 0, 0, fmt.Errorf("cannot read the size of ZooKeeper at %s: %w", s.addr, err)
 	}
@@ -245,14 +294,16 @@ func (s *Server) Size() (nodes, bytes int, err error) {
 }
 
 // ask sends a four-letter word.
-func (s *Server) ask(word string) (string, error) {
-	const limit = 30 * time.Second
-	conn, err := net.DialTimeout("tcp", s.addr, limit)
+func (s *Server) ask(ctx context.Context, word string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}} // so that it is none of the clients
+	conn, err := dialer.DialContext(ctx, "tcp", s.addr)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(limit))
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	if _, err := io.WriteString(conn, word); err != nil {
 		return "", err
 	}
@@ -280,6 +331,20 @@ func (s *Server) Stop() { s.end(syscall.SIGTERM) }
 
 // Kill ends the server as a crash does.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+
+// Pause has the server do nothing until Continue; its connections stay.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Continue ends a pause.
+func (s *Server) Continue() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(signal syscall.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run != nil {
+		s.run.signal(signal)
+	}
+}
 
 // Restart starts the server again, on the same port and with the same data. If it runs it is ended
 // first.

@@ -37,6 +37,17 @@ func started(t testing.TB, tls *secure) *Server {
 	return s
 }
 
+// StartEnsemble runs three servers for one test, which fails when they cannot be had.
+func StartEnsemble(t testing.TB) *Ensemble {
+	t.Helper()
+	e, err := launchEnsemble(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	return e
+}
+
 // Main runs the tests of a package with one server for all, which it puts into server before the
 // first of them. It returns the exit code: that of the tests, or 1 when there is no server or a
 // goroutine was left behind.
@@ -45,6 +56,29 @@ func started(t testing.TB, tls *secure) *Server {
 // SIGHUP. Main undoes that: programs go on ignoring such signals, and tests would wait for their
 // end.
 func Main(m *testing.M, server **Server) int {
+	return mainWith(m, func(dir string) (stop func(), err error) {
+		s, err := launchIn(dir, nil)
+		if err != nil {
+			return nil, err
+		}
+		*server = s
+		return s.Stop, nil
+	})
+}
+
+// MainEnsemble is Main with three servers.
+func MainEnsemble(m *testing.M, ensemble **Ensemble) int {
+	return mainWith(m, func(dir string) (stop func(), err error) {
+		e, err := launchEnsemble(dir)
+		if err != nil {
+			return nil, err
+		}
+		*ensemble = e
+		return e.Stop, nil
+	})
+}
+
+func mainWith(m *testing.M, start func(dir string) (stop func(), err error)) int {
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		if signal.Ignored(s) {
 			signal.Notify(make(chan os.Signal, 1), s)
@@ -56,14 +90,13 @@ func Main(m *testing.M, server **Server) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	s, err := launchIn(dir, nil)
+	stop, err := start(dir)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	*server = s
 	code := m.Run()
-	s.Stop()
+	stop()
 	if err := goleak.Find(); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -72,6 +72,48 @@ func TestRestartKeepsData(t *testing.T) {
 	}
 }
 
+// An ensemble goes on with two of its servers, whichever is lost; the third catches up when it is back.
+func TestEnsemble(t *testing.T) {
+	e := zktest.StartEnsemble(t)
+	leader := func() (server int) {
+		t.Helper()
+		until(t, "there is a leader", func() (ok bool) {
+			var err error
+			server, err = e.Leader(t.Context())
+			return err == nil
+		})
+		return server
+	}
+	write := func(server int, path string) {
+		t.Helper()
+		if _, err := connect(t, e.Servers[server].Addr()).Create(t.Context(), path, nil, zkclient.Persistent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := leader()
+	e.Servers[first].Kill()
+	second := leader()
+	if first == second {
+		t.Fatal("a killed server leads")
+	}
+	write(second, "/one-is-killed")
+	if err := e.Revive(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Await(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := connect(t, e.Servers[first].Addr()).Get(t.Context(), "/one-is-killed"); err != nil {
+		t.Error(err)
+	}
+	e.Servers[second].Pause()
+	write(leader(), "/one-is-paused")
+	e.Servers[second].Continue()
+	if _, _, err := connect(t, e.Servers[second].Addr()).Get(t.Context(), "/one-is-paused"); err != nil {
+		t.Error(err)
+	}
+}
+
 // A machine without java fails with the line to type.
 func TestMissingJava(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
