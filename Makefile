@@ -19,13 +19,15 @@ DESTS   ?= 2
 DEPTH   ?= 3
 
 # make differential ROUNDS=n SEED=n
+# make chaos ROUNDS=n SECONDS=n SEED=n
 # make bench ROUNDS=n QUICK=1 DEPTH=n BENCHDIR=dir
 ROUNDS   ?=
 SEED     ?= 0
+SECONDS  ?= 0
 QUICK    ?=
 BENCHDIR ?=
 
-.PHONY: help deps build install test differential race lint demo bench clean
+.PHONY: help deps build install test differential chaos race lint demo bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -72,6 +74,9 @@ test: deps ## all tests, against a real ZooKeeper, rsync and kazoo
 
 differential: deps ## random trees against single rsync: ROUNDS=300 SEED=n
 	$(GO) test -count=1 -timeout 0 -v -run TestRandom ./internal/differential -rounds=$(or $(ROUNDS),300) -seed=$(SEED)
+
+chaos: deps ## kill, stop and cut whatever takes part: ROUNDS=100 SECONDS=n SEED=n
+	$(GO) test -count=1 -timeout 0 -v -run TestChaos ./internal/chaos -rounds=$(or $(ROUNDS),100) -seconds=$(SECONDS) -seed=$(SEED)
 
 race: deps ## all tests with the race detector (needs gcc)
 	CGO_ENABLED=1 $(GO) test -race -timeout 25m ./...
