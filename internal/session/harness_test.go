@@ -258,7 +258,7 @@ func frail(proxy *zktest.Proxy) func(*Config) {
 // zk is a connection beside the clients.
 func (r *rig) zk() *zkclient.Client {
 	r.t.Helper()
-	return r.zkAt(server.Addr())
+	return r.zkAt(r.addr)
 }
 
 func (r *rig) zkAt(addr string) *zkclient.Client {
