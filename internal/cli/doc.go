@@ -108,7 +108,7 @@
 //	file         a file of this client: log, pid file, config file, report
 //	option       the long name of an option
 //	flags        rsync's options, passed on
-//	outcome      completed, failed, vanished, changed or unfinished, as in the report
+//	outcome      completed, failed, vanished, changed, skipped or unfinished, as in the report
 //	attempt      the number of the attempt, from 1
 //	bytes        bytes sent
 //	seconds      how long something took or will take
@@ -123,6 +123,7 @@
 //	vanished     paths that were gone before they could be sent
 //	changed      paths that are no directories any more, or directories that a walk found changed
 //	unfinished   paths that nobody has ended
+//	skipped      paths that a user did not want to be sent
 //	deleted      entries deleted at the destination
 //	sources      how many are connected
 //	destinations how many are connected
@@ -133,6 +134,7 @@
 //	entries      entries of a queue
 //	files        files that the message is about
 //	idle         jobs without work
+//	jobs         how many a source runs at once
 //	split        entries in work that are wanted to be cut
 //	share        entries in work that are wanted to be shared
 //	change       what rsync would change, as it itemizes it

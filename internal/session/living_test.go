@@ -74,13 +74,13 @@ func (r *rig) reported(file string) (lines []reportLine) {
 	}
 	total := lines[len(lines)-1]
 	for class, n := range map[string]int{
-		"completed": total.Completed, "failed": total.Failed, "vanished": total.Vanished, "changed": total.Changed, "unfinished": total.Unfinished,
+		"completed": total.Completed, "failed": total.Failed, "vanished": total.Vanished, "changed": total.Changed, "unfinished": total.Unfinished, "skipped": total.Skipped,
 	} {
 		if count[class] != n {
 			r.t.Errorf("%d paths %s in the lines of the report, %d in its total", count[class], class, n)
 		}
 	}
-	if sum := total.Completed + total.Failed + total.Vanished + total.Changed + total.Unfinished; sum != total.Queued || sum == 0 {
+	if sum := total.Completed + total.Failed + total.Vanished + total.Changed + total.Unfinished + total.Skipped; sum != total.Queued || sum == 0 {
 		r.t.Errorf("%d paths queued, %d accounted for", total.Queued, sum)
 	}
 	return lines

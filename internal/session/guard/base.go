@@ -50,6 +50,8 @@ type Base struct {
 	away   bool                // it was said that something is wrong with it
 
 	expected *wire.Place // what the leader's is; nil: that is known to be the same, or not of interest
+
+	skip []string // what is not to be sent, though it is there: paths below the base
 }
 
 // NewBase refuses a path that cannot be a base.

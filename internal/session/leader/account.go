@@ -80,6 +80,13 @@ func newAccount(l *ledger, r *report, c *clients, q queues, base *guard.Base, ve
 // nextPhase forgets what ended in the last phase, as paths may come again.
 func (a *account) nextPhase() { clear(a.ended) }
 
+// anew forgets that paths have ended in this phase: they come again.
+func (a *account) anew(tasks []wire.Task) {
+	for _, task := range tasks {
+		delete(a.ended, maphash.String(a.seed, string(task.Value)))
+	}
+}
+
 // sort parts the paths of a result from those that nobody has queued.
 func (a *account) sort(r wire.Result) (paths, foreign []wire.Text) {
 	a.mixed = a.mixed || a.clients.met || r.Who == wire.UnknownWorker
@@ -534,6 +541,8 @@ func (a *account) tell(r wire.Result) {
 			a.log.Warn("Vanished Path "+path.String(), fields...)
 		case wire.Changed:
 			a.log.Warn("Changed Path "+path.String(), fields...)
+		case wire.Skipped:
+			a.log.Warn("Skipped Path "+path.String(), fields...)
 		default:
 			a.log.Error("Failed Path "+path.String(), fields...)
 		}

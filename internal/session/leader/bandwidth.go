@@ -83,8 +83,8 @@ func (b *bandwidth) divide(ctx context.Context, m *member.Member, data []byte, e
 	if err != nil {
 		return err
 	}
-	next := wire.Shares{Epoch: m.Client.Epoch(), Rates: divide(int64(b.limit), uses)}
-	if b.shares != nil && b.shares.Rates != nil && maps.Equal(b.shares.Rates, next.Rates) {
+	next := wire.Shares{Epoch: m.Client.Epoch(), Limit: int64(b.limit), Rates: divide(int64(b.limit), uses)}
+	if b.shares != nil && b.shares.Rates != nil && b.shares.Limit == next.Limit && maps.Equal(b.shares.Rates, next.Rates) {
 		return nil
 	}
 	_, err = m.ZK.Set(ctx, m.Tree.Shares(), next.Encode(), -1)

@@ -165,7 +165,7 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 func (l *Leader) ensure(ctx context.Context, m *member.Member) error {
 	for _, path := range []string{
 		m.Tree.Results(), m.Tree.Split(), m.Tree.Wanted(), m.Tree.Idle(), m.Tree.AllSynced(),
-		m.Tree.Failures(), m.Tree.Leftovers(), m.Tree.Deeper(), m.Tree.Parts(), path.Dir(m.Tree.Ready()),
+		m.Tree.Failures(), m.Tree.Leftovers(), m.Tree.Deeper(), m.Tree.Parts(), m.Tree.Control(), path.Dir(m.Tree.Ready()),
 	} {
 		if err := m.ZK.EnsurePath(ctx, path); err != nil {
 			return err

@@ -189,12 +189,16 @@ func (l *Leader) conclude() error {
 	}
 	c := *l.counts
 	l.log().Info("Paths: "+c.String(), "event", "end", "completed", c.Completed, "failed", c.Failed, "vanished", c.Vanished,
-		"changed", c.Changed, "unfinished", c.Unfinished, "deleted", c.Deleted)
+		"changed", c.Changed, "unfinished", c.Unfinished, "skipped", c.Skipped, "deleted", c.Deleted)
 	l.account.lacks.tell()
 	lost = errors.Join(lost, l.report.close(l.ledger.now().Paths()+l.foreign-l.again, l.account.failures(), *l.counts))
 	err := errors.Join(l.broken, l.counts.Problem(), lost)
-	if l.broken != nil && l.ending.Err() != nil {
-		err = errors.Join(fmt.Errorf("%w; %w: %s. To go on %s", l.broken, wire.ErrIncomplete, c.String(), howToGoOn), lost)
+	if l.cutShort() {
+		broken := l.broken
+		if errors.Is(broken, errHalted) { // no signal, which has a status of its own
+			broken = fmt.Errorf("%w: %w", wire.ErrEnded, broken)
+		}
+		err = errors.Join(fmt.Errorf("%w; %w: %s. To go on %s", broken, wire.ErrIncomplete, c.String(), howToGoOn), lost)
 	}
 	if lost := l.ledger.now().Lost; lost > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: %d groups of hard links were not kept", wire.ErrIncomplete, lost))

@@ -11,7 +11,7 @@
 // Every path queued ends in exactly one class: completed; failed, after the last attempt; vanished, it
 // or files in it were gone before they could be sent; changed, it is no directory any more or lies below
 // a symbolic link, and the directory above, queued again by the next walk, sends what stands there now;
-// unfinished, nobody has ended it. The sum is the number queued. A path that failed and was queued again
+// skipped, a user did not want it to be sent; unfinished, nobody has ended it. The sum is the number queued. A path that failed and was queued again
 // by a later walk counts once, as it ended last. What has left the queue without a result counts as
 // unfinished. The numbers are in S/meta and change in the transactions that they tell of (ledger.go), so
 // that after a lost connection it is known what was applied.
@@ -51,6 +51,15 @@
 // Who sends less than its share of S/bwlimit keeps what it needs, the others divide the rest by their links
 // (bandwidth.go). The shares are never more than the bound together; a source without work has only what
 // it takes to begin.
+//
+// # Steering
+//
+// What users ask for while the run is under way is in S/control (steer.go). While nothing is to be begun the leader
+// queues nothing and begins no phase. A run that is to be stopped is suspended when no Go source has anything in
+// work; that it is to be stopped is taken back in the same transaction. A path that is skipped ends as any other
+// does: the leader takes it out of the queue, with the result of a worker; what lies within a path that is sent, and
+// is there, comes into the account as a path of its own. Failed paths that are queued again count as they end. All
+// of that is done once, in the order in which it was asked for, and S/meta says how far it is.
 //
 // # Other clients
 //

@@ -35,9 +35,9 @@ type cacheItem struct {
 // could not be read, and was therefore replaced.
 func writeDoneFile(path string, counts wire.Counts, now time.Time) (problem, err error) {
 	items, problem := readDoneFile(path)
-	stats := fmt.Sprintf(`{"py/tuple": [%s, {"unfinished": %d, "failed": %d, "completed": %d, "vanished": %d, "changed": %d}]}`,
+	stats := fmt.Sprintf(`{"py/tuple": [%s, {"unfinished": %d, "failed": %d, "completed": %d, "vanished": %d, "changed": %d, "skipped": %d}]}`,
 		strconv.FormatFloat(float64(now.UnixMicro())/1e6, 'f', -1, 64),
-		counts.Unfinished, counts.Failed, counts.Completed, counts.Vanished, counts.Changed)
+		counts.Unfinished, counts.Failed, counts.Completed, counts.Vanished, counts.Changed, counts.Skipped)
 	items = updateStats(items, json.RawMessage(stats), now)
 
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

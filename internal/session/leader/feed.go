@@ -40,6 +40,9 @@ type feed struct {
 	tasks   chan wire.Task
 	walkErr error // valid once tasks is closed
 
+	free  func(context.Context) error // returns when something may be queued; nil: at once
+	skips *skips                      // what is not to be sent; nil: nothing
+
 	finished func()      // called when all is queued; nil: nothing is
 	gaps     func() bool // tells, when all is queued, that it is not all there was; nil: it is
 
@@ -47,9 +50,12 @@ type feed struct {
 	ended    bool        // and nothing comes after them
 	settled  time.Time   // when they may be worked on
 	last     wire.Text   // of them, in the order of the walk
-	after    int         // number of entries queued once pending is; 0: not yet tried
+	after    int         // number of entries of the phase that are queued once pending is; 0: not yet tried
 	expected bool        // the ledger knows them
 	done     bool
+
+	keep []wire.Task // of what is pending, once it is expected: what is queued
+	over []wire.Task // and what ends as skipped
 }
 
 // start begins the walk, which close ends.
@@ -114,9 +120,14 @@ func (f *feed) next(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// room waits until the window has room for what is pending.
+// room waits until something may be queued, and the window has room for what is pending.
 func (f *feed) room(ctx context.Context, m *member.Member) error {
 	for {
+		if f.free != nil {
+			if err := f.free(ctx); err != nil {
+				return err
+			}
+		}
 		left, err := m.Backlog(ctx)
 		if err != nil || left.Total() == 0 || left.Total()+len(f.pending) <= f.window {
 			return err
@@ -155,9 +166,9 @@ func (f *feed) run(ctx context.Context, m *member.Member) error {
 // ZooKeeper session was applied.
 func (f *feed) put(ctx context.Context, m *member.Member) error {
 	if f.after == 0 {
-		f.after = f.ledger.now().Queued + len(f.pending)
+		f.after = f.ledger.now().Stage.Found + len(f.pending)
 	}
-	if f.ledger.now().Queued < f.after {
+	if f.ledger.now().Stage.Found < f.after {
 		if err := zkclient.Sleep(ctx, time.Until(f.settled)); err != nil { // else their stamps would tell too little
 			return err
 		}
@@ -167,27 +178,29 @@ func (f *feed) put(ctx context.Context, m *member.Member) error {
 		// What may go into one run of rsync lies together in the queue.
 		slices.SortStableFunc(f.pending, func(a, b wire.Task) int { return cmp.Compare(a.Kind, b.Kind) })
 		if !f.expected {
-			f.ledger.expect(f.pending)
+			f.keep, f.over = f.skips.sort(f.pending)
+			f.ledger.expect(f.keep)
+			f.ledger.expect(f.over)
 			f.expected = true
 		}
 		var news []news
 		if f.notes != nil {
-			for _, task := range f.pending {
+			for _, task := range f.keep {
 				news = append(news, f.notes(task)...)
 			}
 		}
 		err := f.ledger.note(ctx, m, func(meta *wire.Meta) {
-			meta.Queued, meta.Stage.Cursor = f.after, f.last
-			meta.Stage.Found += len(f.pending)
+			meta.Queued += len(f.keep) + len(f.over)
+			meta.Stage.Found, meta.Stage.Cursor = f.after, f.last
 			if f.ended && f.walkErr == nil {
 				f.complete(meta)
 			}
-		}, news, f.queues.putOps(m, f.pending)...)
+		}, news, append(f.queues.putOps(m, f.keep), skippedOps(m, f.over)...)...)
 		if err != nil {
 			return fmt.Errorf("cannot queue paths: %w", err)
 		}
 	}
-	f.pending, f.after, f.expected = nil, 0, false
+	f.pending, f.after, f.expected, f.keep, f.over = nil, 0, false, nil, nil
 	return nil
 }
 

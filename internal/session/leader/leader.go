@@ -36,6 +36,10 @@ type Leader struct {
 	report    *report
 	clients   *clients
 	bandwidth bandwidth
+	steering  *member.Steering // in the ZooKeeper session of now
+	order     *order           // under way
+	requeuing []wire.Task      // what has failed and is still to be queued again
+	skips     *skips
 	account   *account
 	survey    *survey
 	queues    queues
@@ -76,6 +80,7 @@ func New(life context.Context, client *member.Client, base *guard.Base, cfg Conf
 	l.ending, l.end = context.WithCancelCause(context.Background())
 	l.clients = &clients{works: work != nil, unknown: l.unknownToPython(), log: client.Log}
 	l.account = newAccount(l.ledger, l.report, l.clients, l.queues, base, asked.Rsync.Verify, client.Log)
+	l.skips = &skips{base: base, told: map[string]bool{}}
 	// Only Go sources can send ranges; and the rules of a user's own options mean something else for files
 	// that are listed one by one.
 	l.survey = newSurvey(base, cfg, func() bool { return l.clients.goSources.Load() && !asked.Rsync.HasRules() }, client.Timing.PathCheck, client.Log)
@@ -229,7 +234,7 @@ func (l *Leader) lead(ctx context.Context, m *member.Member, lock *zkclient.Lock
 		if err := l.run(ctx, m, ready, working); err != nil || l.counts != nil {
 			return err
 		}
-		l.suspended = l.broken != nil && l.ending.Err() != nil
+		l.suspended = l.cutShort()
 	}
 	if l.suspended {
 		return l.suspend(ctx, m, lock)
@@ -242,6 +247,11 @@ func (l *Leader) run(ctx context.Context, m *member.Member, ready *member.Ready,
 	if err := l.ledger.settle(ctx, m); err != nil {
 		return l.unsettled(m, err)
 	}
+	unsteered, err := l.beSteered(ctx, m)
+	if err != nil {
+		return err
+	}
+	defer unsteered()
 	defer l.bandwidth.begin(ctx, m)()
 	if l.broken == nil && l.ledger.now().End == "" {
 		err := l.through(ctx, m, ready, working)
@@ -251,7 +261,7 @@ func (l *Leader) run(ctx context.Context, m *member.Member, ready *member.Ready,
 		if errors.Is(err, zkclient.ErrSessionLost) {
 			return err
 		}
-		if err != nil && l.ending.Err() != nil {
+		if err != nil && l.ending.Err() != nil && !errors.Is(err, errHalted) {
 			if handed, err := l.handOver(ctx, m); handed || err != nil {
 				return err
 			}
@@ -307,6 +317,11 @@ func (l *Leader) unsettled(m *member.Member, err error) error {
 	return err
 }
 
+// cutShort tells whether the run has ended before its work was done because that was asked for.
+func (l *Leader) cutShort() bool {
+	return l.broken != nil && (l.ending.Err() != nil || errors.Is(l.broken, errHalted))
+}
+
 // lost is the end of a leader whose session is not there any more: it tells what it knows.
 func (l *Leader) lost(err error) error {
 	l.broken = err
@@ -319,7 +334,7 @@ func (l *Leader) lost(err error) error {
 // know already.
 func (l *Leader) stop(ctx context.Context, m *member.Member) error {
 	end := wire.Done
-	if l.broken != nil && (l.ending.Err() != nil || l.client.Ended() != nil) {
+	if l.cutShort() || l.broken != nil && l.client.Ended() != nil {
 		end = fmt.Sprintf("%v (%s)", l.broken, l.client.Whoami)
 	}
 	err := l.ledger.update(ctx, m, func(meta *wire.Meta) { meta.End = end }, zkclient.OpSet(m.Tree.Ready(), []byte(wire.Stop), -1))
@@ -398,6 +413,7 @@ func (l *Leader) onePhase(ctx context.Context, m *member.Member, working <-chan 
 	progress, stranded := newProgress(l.work != nil), &stranded{works: l.work != nil}
 	ended := fed
 	for walking := true; ; {
+		control, _, steered := l.steering.Now()
 		total := l.ledger.now().Queued
 		left, err := m.Backlog(ctx)
 		if err != nil {
@@ -413,14 +429,26 @@ func (l *Leader) onePhase(ctx context.Context, m *member.Member, working <-chan 
 		if most := l.cfg.MaxFailures; most > 0 && l.ledger.now().Ended.Failed >= most {
 			return fmt.Errorf("cannot go on: %d paths have failed, as many as --max-failures allows", l.ledger.now().Ended.Failed)
 		}
+		if err := l.steer(ctx, m, left.Total()); err != nil {
+			return err
+		}
 		sent := left.Total() == 0 && settled && !walking
+		if control.Stop {
+			if sent, err = l.quiet(ctx, m); err != nil {
+				return err
+			}
+			sent = sent && settled
+		}
 		if sent {
 			if err := l.account.durable.ask(ctx, m); err != nil {
 				return err
 			}
 		}
 		done := sent && !l.account.durable.open()
-		if !done {
+		if control.Stop && done {
+			return errHalted
+		}
+		if done = done && !control.Held(); !done {
 			if l.over, err = stranded.giveUp(ctx, m, left.Ext, left.Paths+left.Split == 0 && !walking); err != nil {
 				return err
 			}
@@ -433,7 +461,7 @@ func (l *Leader) onePhase(ctx context.Context, m *member.Member, working <-chan 
 			return nil
 		}
 		if !walking {
-			if err := l.splitter.step(ctx, m); err != nil {
+			if err := l.splitter.step(ctx, m, control.Held()); err != nil {
 				return err
 			}
 		}
@@ -448,6 +476,7 @@ func (l *Leader) onePhase(ctx context.Context, m *member.Member, working <-chan 
 				return err
 			}
 			working = nil
+		case <-steered:
 		case <-time.After(min(l.poll(), l.account.durable.soon())):
 		case <-ctx.Done():
 			return context.Cause(ctx)

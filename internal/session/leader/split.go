@@ -72,13 +72,16 @@ func (s *splitter) inherit(ctx context.Context, m *member.Member) error {
 	return nil
 }
 
-// step does what is to be done now.
-func (s *splitter) step(ctx context.Context, m *member.Member) error {
+// step does what is to be done now; held says that nothing is to be begun.
+func (s *splitter) step(ctx context.Context, m *member.Member, held bool) error {
 	if err := s.cutAll(ctx, m); err != nil {
 		return err
 	}
 	if !s.splits {
 		return nil
+	}
+	if held {
+		return s.want(ctx, m, wire.Wanted{})
 	}
 	now, err := s.look(ctx, m)
 	if err != nil {

@@ -75,9 +75,15 @@ func (s *survey) options() pathbuilder.Options {
 	return pathbuilder.Options{
 		Base: s.base.Dir, Depth: s.depth, Subpaths: s.cfg.Subpaths, Walkers: s.cfg.Walkers,
 		Exclude: s.base.Config.Exclude, ExcludeUser: s.base.Config.ExcludeUser,
-		LeaveOut: s.base.Config.LeaveOut, OneFileSystem: s.base.Config.OneFileSystem,
+		LeaveOut: s.leavesOut, OneFileSystem: s.base.Config.OneFileSystem,
 		Logger: s.log.With("logger", "zkrsync"),
 	}
+}
+
+// leavesOut tells whether a directory is no path of its own: by rules of rsync's, or as it is to be skipped.
+func (s *survey) leavesOut(rel string) bool {
+	leaveOut := s.base.Config.LeaveOut
+	return leaveOut != nil && leaveOut(rel) || s.base.Skips(rel)
 }
 
 // check refuses options that no walk could be made with.
@@ -242,7 +248,9 @@ func (s *survey) isDisturbed() bool {
 
 func (s *survey) walkOnce(ctx context.Context, r round, emit func(wire.Task) error) error {
 	opts := s.options()
-	if !r.first {
+	if r.first { // what is skipped has its place in the account
+		opts.LeaveOut = s.base.Config.LeaveOut
+	} else {
 		opts.Subpaths = slices.DeleteFunc(slices.Clone(opts.Subpaths), s.subpathGone)
 	}
 	s.mu.Lock()

@@ -37,7 +37,28 @@ func Reopen(ctx context.Context, m *member.Member) (bool, error) {
 			return false, fmt.Errorf("cannot go on with the run: %w", err)
 		}
 	}
+	op, err := unstop(ctx, m)
+	if err == nil {
+		err = m.ZK.Settle(ctx, nil, op...)
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot go on with the run: %w", err)
+	}
 	return string(data) != wire.Stop || known, nil
+}
+
+// unstop takes back that the run is to be stopped, if it is: that is done, or somebody goes on with it.
+func unstop(ctx context.Context, m *member.Member) ([]zkclient.Op, error) {
+	data, _, _, err := m.Read(ctx, m.Tree.Control())
+	if err != nil {
+		return nil, err
+	}
+	control, err := wire.DecodeControl(data)
+	if err != nil || !control.Stop {
+		return nil, nil // what cannot be read asks for nothing
+	}
+	control.Stop = false
+	return []zkclient.Op{zkclient.OpSet(m.Tree.Control(), control.Encode(), -1)}, nil
 }
 
 // load reads what an earlier leader has left. It changes nothing but the session of a Python one, which gets
@@ -100,6 +121,7 @@ func (l *Leader) forget() {
 	clear(l.account.told)
 	clear(l.account.failed)
 	l.splitter.cut = nil
+	l.order, l.requeuing = nil, nil
 	l.over, l.broken = false, nil
 }
 
@@ -264,7 +286,10 @@ func (l *Leader) suspend(ctx context.Context, m *member.Member, lock *zkclient.L
 	if l.counts == nil {
 		l.countUnfinished()
 	}
-	err := l.ledger.update(ctx, m, func(meta *wire.Meta) { meta.End, meta.Lead = "", "" }, zkclient.OpSet(m.Tree.Ready(), []byte(wire.Start), -1))
+	ops, err := unstop(ctx, m)
+	if err == nil {
+		err = l.ledger.update(ctx, m, func(meta *wire.Meta) { meta.End, meta.Lead = "", "" }, append(ops, zkclient.OpSet(m.Tree.Ready(), []byte(wire.Start), -1))...)
+	}
 	if err != nil {
 		return fmt.Errorf("cannot leave the session in order: %w", err)
 	}

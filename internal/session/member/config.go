@@ -55,6 +55,7 @@ type Timing struct {
 	GiveUp     time.Duration // (10 min) until it ends without such paths, once they are all that is left
 	Share      time.Duration // (1 s) between two divisions of the bandwidth
 	Status     time.Duration // (5 s) between two looks of a client at what it says of itself
+	Heed       time.Duration // (10 s) a command that steers the run waits until the sources have noted it
 	Ending     time.Duration // (30 s) a client that is asked to end tries to reach ZooKeeper
 	Ghost      time.Duration // (2 min) until the leader no longer waits for who does not leave, or holds an entry and is no client
 }
@@ -86,6 +87,7 @@ func (t Timing) withDefaults() Timing {
 		{&t.GiveUp, 10 * time.Minute},
 		{&t.Share, time.Second},
 		{&t.Status, 5 * time.Second},
+		{&t.Heed, 10 * time.Second},
 		{&t.Ending, 30 * time.Second},
 		{&t.Ghost, 2 * time.Minute},
 	} {

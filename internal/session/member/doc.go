@@ -13,6 +13,7 @@
 // party takes another number, which no process of a host has.
 //
 // The rest is what several roles need: the watch on S/watch/ready, which also tells one session of
-// the name from the next (the epoch), whether the leader knows the extensions, the budget of
-// deletions, and S/status: what a client says of itself, from what its parts have to tell (Client.Tell).
+// the name from the next (the epoch), whether the leader knows the extensions, what users ask for while
+// the run is under way ([Steering]), the budget of deletions, and S/status: what a client says of itself, from
+// what its parts have to tell (Client.Tell).
 package member

@@ -21,12 +21,13 @@ type Member struct {
 	Tree   wire.Tree    // of the client
 	Log    *slog.Logger // of the client
 
-	parties map[string]*zkclient.Party // those joined, by kind
-	mu      sync.Mutex
-	others  map[string]*zkclient.Party // that are only looked at, by kind
-	role    context.Context            // of the role that is played
-	group   sync.WaitGroup             // background work of the role, which ends with its context
-	fail    func(error)                // ends the role's context
+	parties  map[string]*zkclient.Party // those joined, by kind
+	mu       sync.Mutex                 // guards what follows
+	others   map[string]*zkclient.Party // that are only looked at, by kind
+	steering *Steering                  // nil: nobody has asked
+	role     context.Context            // of the role that is played
+	group    sync.WaitGroup             // background work of the role, which ends with its context
+	fail     func(error)                // ends the role's context
 }
 
 // Play plays the role in a context that ends with the ZooKeeper session, and waits for all that it

@@ -34,6 +34,7 @@ func DecodeUse(data []byte) (u Use, err error) {
 // the session; then, and if there is none, nothing bounds a source.
 type Shares struct {
 	Epoch int64            `json:"epoch"`
+	Limit int64            `json:"limit,omitempty"` // that is divided
 	Rates map[string]int64 `json:"rates,omitempty"`
 }
 

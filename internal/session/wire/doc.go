@@ -80,6 +80,9 @@
 //	                            The leader writes it at the begin, anybody later
 //	S/shares                    JSON ([Shares]): what of that each source may send
 //	S/rates/<whoami>            ephemeral, JSON ([Use]): what a source sends
+//	S/control                   JSON ([Control]): what users ask for while the run is under way. The leader makes
+//	                            it, anybody of the session writes it
+//	S/heeds/<whoami>            ephemeral, JSON ([Heed]): what a source has noted of that
 //	S/links                     JSON ([LinkGroup]): hard links that lead out of their path
 //	S/claims/<inode>            empty: somebody sends the first name of a file whose names lie in
 //	                            several paths; the others are for the pass of the hard links

@@ -79,6 +79,7 @@ func (t Task) canonical() Task {
 func FuzzMeta(f *testing.F) {
 	meta := NewMeta("ID", time.Unix(7, 0), Terms{"delete": "yes", "rsyncpath": "/\xff"})
 	meta.Stage.Cursor, meta.Ended.Completed, meta.Cut = "1_/\xff", 3, &Cut{Node: "part-1", Last: "0_/a"}
+	meta.Steered = Steered{Version: 3, Skips: 1, Requeue: 2, Puts: 4}
 	meta.Plan = Plan{Depth: 3, Subpaths: []Text{"2_a"}}
 	f.Add(meta.Encode())
 	f.Add([]byte("{}"))
@@ -184,7 +185,7 @@ func FuzzUse(f *testing.F) {
 }
 
 func FuzzShares(f *testing.F) {
-	f.Add(Shares{Epoch: 7, Rates: map[string]int64{"h:1": 5}}.Encode())
+	f.Add(Shares{Epoch: 7, Limit: 9, Rates: map[string]int64{"h:1": 5}}.Encode())
 	f.Add([]byte("{}"))
 	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeShares), Shares.Encode) })
 }
@@ -198,4 +199,17 @@ func FuzzStatus(f *testing.F) {
 	f.Add(Status{Role: RoleDestination, Destination: &DestinationStatus{Slots: 4, State: Paused, Why: "full", Since: 1, Size: 1 << 63, Free: 1}}.Encode())
 	f.Add([]byte(`{"role":"x"}`))
 	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeStatus), Status.Encode) })
+}
+
+func FuzzControl(f *testing.F) {
+	f.Add(Control{Paused: true, Stop: true, Jobs: map[string]int{"h": 0, "h:1": 4}, Skip: []Text{"a/b\xff"}, Requeue: 2}.Encode())
+	for _, bad := range []string{"", "{}", `{"skip":[""]}`, `{"skip":["/a"]}`, `{"skip":["a/../b"]}`, `{"jobs":{"h":-1}}`, `{"requeue":-1}`} {
+		f.Add([]byte(bad))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeControl), Control.Encode) })
+}
+
+func FuzzHeed(f *testing.F) {
+	f.Add(Heed{Version: -1, Jobs: 2, Running: 1, BwLimit: 7, Leads: true}.Encode())
+	f.Fuzz(func(t *testing.T, data []byte) { roundTrip(t, data, noError(DecodeHeed), Heed.Encode) })
 }

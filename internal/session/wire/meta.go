@@ -26,20 +26,21 @@ const (
 // transactions that do what it tells of. With the nodes that are named beside it, it is all that
 // another leader needs to go on.
 type Meta struct {
-	Format  int    `json:"format"`
-	ID      string `json:"id"`                // of the session
-	Lead    string `json:"lead"`              // who leads it now: a leader's own id
-	Epoch   int64  `json:"epoch"`             // czxid of S/watch/ready; 0: not yet known
-	Began   int64  `json:"began"`             // when, in seconds since 1970
-	Step    int    `json:"step"`              // transactions so far: no two contents are the same
-	Queued  int    `json:"queued"`            // entries put into the queues of paths
-	Cuts    int    `json:"cuts"`              // transactions that have put pieces of paths in their place
-	Cut     *Cut   `json:"cut,omitempty"`     // a path that is replaced by its pieces in several transactions
-	Foreign int    `json:"foreign,omitempty"` // things set aside that are not the session's; they count as failed
-	Again   int    `json:"again"`             // failures that were queued again, and then ended
-	Plan    Plan   `json:"plan"`
-	Lost    int    `json:"lost,omitempty"` // groups of hard links that are not kept
-	Stage   Stage  `json:"stage"`
+	Format  int     `json:"format"`
+	ID      string  `json:"id"`                // of the session
+	Lead    string  `json:"lead"`              // who leads it now: a leader's own id
+	Epoch   int64   `json:"epoch"`             // czxid of S/watch/ready; 0: not yet known
+	Began   int64   `json:"began"`             // when, in seconds since 1970
+	Step    int     `json:"step"`              // transactions so far: no two contents are the same
+	Queued  int     `json:"queued"`            // entries put into the queues of paths
+	Cuts    int     `json:"cuts"`              // transactions that have put pieces of paths in their place
+	Cut     *Cut    `json:"cut,omitempty"`     // a path that is replaced by its pieces in several transactions
+	Foreign int     `json:"foreign,omitempty"` // things set aside that are not the session's; they count as failed
+	Again   int     `json:"again"`             // failures that were queued again, and then ended
+	Plan    Plan    `json:"plan"`
+	Steered Steered `json:"steered"`        // what was done of S/control
+	Lost    int     `json:"lost,omitempty"` // groups of hard links that are not kept
+	Stage   Stage   `json:"stage"`
 
 	Ended Counts `json:"ended"`           // what became of them; Unfinished is not counted here
 	Work  Work   `json:"work"`            // that this has taken, to guess by what is left
@@ -47,6 +48,14 @@ type Meta struct {
 
 	Timeout float64 `json:"timeout,omitempty"` // of the leader's ZooKeeper session, in seconds
 	End     string  `json:"end,omitempty"`     // "": it goes on; Done; else why the leader ends it before that
+}
+
+// Steered is what was done of what S/control asks for.
+type Steered struct {
+	Version int32 `json:"version"`           // of S/control, all of which was done
+	Skips   int   `json:"skips,omitempty"`   // of its paths that are skipped
+	Requeue int   `json:"requeue,omitempty"` // how often what had failed was queued again
+	Puts    int   `json:"puts,omitempty"`    // transactions that have done that
 }
 
 // Stage is what is being done.

@@ -15,6 +15,7 @@ const (
 	Completed Outcome = "completed"
 	Failed    Outcome = "failed"   // after the last attempt
 	Vanished  Outcome = "vanished" // it, or files in it, were gone before they could be sent
+	Skipped   Outcome = "skipped"  // a user did not want it to be sent
 	Changed   Outcome = "changed"  // it is no directory any more, or lies below a symbolic link
 )
 
@@ -84,7 +85,7 @@ func DecodeResult(data []byte) (Result, error) {
 		return Result{}, fmt.Errorf("cannot read the result %.100q: %w", data, err)
 	}
 	switch r.Outcome {
-	case Unended, Completed, Failed, Vanished, Changed:
+	case Unended, Completed, Failed, Vanished, Changed, Skipped:
 	default:
 		return Result{}, fmt.Errorf("cannot read the result %.100q: it has no known outcome", data)
 	}

@@ -105,6 +105,9 @@ func (t Tree) Slots(whoami string) string  { return t.root + "/slots/" + whoami 
 
 func (t Tree) Statuses() string            { return t.root + "/status" }
 func (t Tree) Status(whoami string) string { return t.Statuses() + "/" + whoami }
+func (t Tree) Control() string             { return t.root + "/control" }
+func (t Tree) Heeds() string               { return t.root + "/heeds" }
+func (t Tree) Heed(whoami string) string   { return t.Heeds() + "/" + whoami }
 
 func (t Tree) AllLacks() string           { return t.root + "/lacks" }
 func (t Tree) Lacks(whoami string) string { return t.AllLacks() + "/" + whoami }
@@ -128,7 +131,7 @@ func (t Tree) Lasting() []string {
 func (t Tree) OfSession() []string {
 	return append([]string{
 		t.DestQueue(), t.ExtDestQueue(), t.PathQueue(), t.CompletedQueue(), t.FailedQueue(), t.OutputQueue(), t.Stats(),
-		t.Deletes(), t.Idle(), t.root + "/slots", t.AllLacks(), t.BwLimit(), t.Shares(), t.Rates(),
+		t.Deletes(), t.Idle(), t.root + "/slots", t.AllLacks(), t.BwLimit(), t.Shares(), t.Rates(), t.Heeds(),
 	}, t.OfLeader()...)
 }
 
@@ -137,6 +140,6 @@ func (t Tree) OfSession() []string {
 func (t Tree) OfLeader() []string {
 	return []string{
 		t.ExtQueue(), t.Results(), t.Links(), t.Claims(), t.Split(), t.Wanted(),
-		t.Sync(), t.AllSynced(), t.Failures(), t.Leftovers(), t.Deeper(), t.Parts(), t.Place(), t.Meta(),
+		t.Sync(), t.AllSynced(), t.Failures(), t.Leftovers(), t.Deeper(), t.Parts(), t.Place(), t.Control(), t.Meta(),
 	}
 }

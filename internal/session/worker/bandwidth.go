@@ -16,7 +16,7 @@ import (
 
 // shape keeps what is sent over links within this source's share of the session's bandwidth, as long as there is
 // a bound, until ctx ends.
-func (t *Rsync) shape(ctx context.Context, m *member.Member) {
+func (t *Rsync) shape(ctx context.Context, m *member.Member, noted func(limit int64)) {
 	defer t.cfg.Proxy.SetRate(0)
 	var bounded atomic.Bool
 	told := false
@@ -36,6 +36,10 @@ func (t *Rsync) shape(ctx context.Context, m *member.Member) {
 				rate = max(shares.Rates[m.Client.Whoami], 1)
 			}
 			t.cfg.Proxy.SetRate(rate)
+			if !valid {
+				shares.Limit = 0
+			}
+			noted(shares.Limit)
 		})
 		if err != nil && ctx.Err() == nil {
 			m.Fail(err)

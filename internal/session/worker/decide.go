@@ -13,6 +13,7 @@ type facts struct {
 	attempts int  // at these paths, before this one
 
 	asked   bool // it was stopped, as the leader wants the paths for idle jobs
+	skipped bool // it was stopped, as some of it is not to be sent any more
 	lost    bool // its destination has left
 	unable  bool // rsync cannot be run on this node at all
 	notRun  bool // rsync could not be run on these paths
@@ -69,6 +70,8 @@ func decide(f facts) decision {
 	switch {
 	case f.unable:
 		return decision{next: quit}
+	case f.skipped: // without that
+		return decision{next: atOnce}
 	case f.asked && f.several:
 		return decision{next: share}
 	case f.asked:

@@ -34,5 +34,12 @@
 // names a little earlier, many at once (prefetch.go). A job without work says so in S/idle; then the
 // leader may want what others have in hand, which they see in S/wanted (heed.go).
 //
+// # When it begins nothing
+//
+// Users ask for that in S/control, and for another number of jobs (gate.go): a job that is not let through gives its
+// destination back and waits, one that is at work ends its run, and gives back what it would have to try again. What
+// is skipped is not sent: a run that has something of it in hand is ended, and goes on without. What was noted stands
+// in S/heeds.
+//
 // With a Python leader a worker relies on no extension: a path that was not completed has failed.
 package worker

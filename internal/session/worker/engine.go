@@ -27,6 +27,9 @@ import (
 // errAsked ends a run of whose paths others should have a share.
 var errAsked = errors.New("idle jobs wait for a share of this run's paths")
 
+// errSkip ends a run that has something in it that a user does not want to be sent.
+var errSkip = errors.New("some of what is sent is to be skipped")
+
 // errOver ends a run whose session is over before its work is done.
 var errOver = errors.New("the session is over")
 
@@ -53,7 +56,7 @@ func (j *job) handle(ctx context.Context, b batch) error {
 		_, _, err := j.pursue(ctx, rest.part([]held{t}), deleted)
 		deleted = 0
 		// Nothing here can be sent now, or others have nothing to do.
-		if _, away := j.shift.worker.transport.turns(); err != nil || away != nil || j.shift.waiting.Err() != nil || !j.dests.Holds() ||
+		if _, away := j.shift.worker.transport.turns(); err != nil || away != nil || j.open.Err() != nil || !j.dests.Holds() ||
 			time.Since(began) >= j.timing().SplitAfter && j.shift.someIdle(ctx) {
 			return errors.Join(err, j.release(ctx, rest.part(rest.tasks[i+1:])))
 		}
@@ -72,7 +75,7 @@ func (j *job) pursue(ctx context.Context, b batch, deleted int) (rest batch, unt
 	none := b.part(nil)
 	for {
 		dest, err := j.destFor(ctx)
-		if err != nil || dest == nil || j.shift.worker.transport.problem() != nil {
+		if err != nil || dest == nil || j.open.Err() != nil || j.shift.worker.transport.problem() != nil {
 			return none, 0, errors.Join(err, j.setBack(ctx, b, &res))
 		}
 		a, err := j.attempt(ctx, b, dest, &res)
@@ -100,14 +103,14 @@ func (j *job) pursue(ctx context.Context, b batch, deleted int) (rest batch, unt
 			if j.shift.worker.causes.common(res.Errors) {
 				continue
 			}
-			if zkclient.Sleep(j.shift.waiting, j.timing().Retry*time.Duration(res.Attempts)) != nil {
+			if zkclient.Sleep(j.open, j.timing().Retry*time.Duration(res.Attempts)) != nil {
 				return none, 0, j.setBack(ctx, b, &res)
 			}
 		case byOthers:
 			if err := j.giveBack(ctx, b, zkclient.DefaultPriority, &res); err != nil {
 				return none, 0, err
 			}
-			_ = zkclient.Sleep(j.shift.waiting, j.timing().Retry) // a job with another destination goes first
+			_ = zkclient.Sleep(j.open, j.timing().Retry) // a job with another destination goes first
 			return none, 0, nil
 		case handOver:
 			return none, 0, j.handOver(ctx, b, &res)
@@ -120,7 +123,7 @@ func (j *job) pursue(ctx context.Context, b batch, deleted int) (rest batch, unt
 
 // destFor returns a destination for paths in hand; nil if there is none within Timing.NoDest.
 func (j *job) destFor(ctx context.Context) (*pool.Held, error) {
-	limited, cancel := context.WithTimeout(j.shift.waiting, j.timing().NoDest)
+	limited, cancel := context.WithTimeout(j.open, j.timing().NoDest)
 	defer cancel()
 	dest, err := j.dests.Get(limited)
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
@@ -206,7 +209,7 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 		if ctx.Err() != nil {
 			return a, context.Cause(ctx)
 		}
-		f.asked, f.unable = errors.Is(err, errAsked), unable(err)
+		f.asked, f.skipped, f.unable = errors.Is(err, errAsked), errors.Is(err, errSkip), unable(err)
 		f.lost = errors.Is(err, pool.ErrLost) || errors.Is(err, errOver)
 		f.away = away()
 		if f.stalled = errors.Is(err, rsyncrunner.ErrStalled); f.stalled && !f.several && !f.away {
@@ -216,7 +219,7 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 				j.shift.worker.praise(path) // whoever queues it again means it
 			}
 		}
-		f.notRun = !f.asked && !f.lost && !f.unable && !f.stalled
+		f.notRun = !f.asked && !f.skipped && !f.lost && !f.unable && !f.stalled
 		d := decide(f)
 		j.sayNotRun(f, r, err)
 		if f.asked { // it would have taken longer
@@ -367,7 +370,8 @@ func (j *job) conclude(a attempt, d decision, res *wire.Result, lines []string) 
 
 // carry has a run carried to its destination within the budget of deletions. It is stopped, with the
 // error pool.ErrLost, when the destination has left: rsync itself would wait for ever for one that has
-// lost its power; and with errAsked when others should have a share of its paths.
+// lost its power; with errAsked when others should have a share of its paths; and with errSkip when some of it
+// is not to be sent any more.
 func (j *job) carry(ctx context.Context, b batch, r *run, res *wire.Result) (rsyncrunner.Result, error) {
 	budget := j.shift.budget
 	if r.kind() == wire.Links { // nothing is in their way any more
@@ -386,7 +390,7 @@ func (j *job) carry(ctx context.Context, b batch, r *run, res *wire.Result) (rsy
 	ended := j.shift.worker.underway.begin(r)
 	result, err := j.stoppable(ctx, b, r, res)
 	ended()
-	if errors.Is(err, pool.ErrLost) || errors.Is(err, errAsked) {
+	if errors.Is(err, pool.ErrLost) || errors.Is(err, errAsked) || errors.Is(err, errSkip) {
 		result.Deleted = -1 // nobody knows
 	}
 	if ctx.Err() == nil { // else the ZooKeeper session ends, and the share is spent
@@ -409,6 +413,7 @@ func (j *job) stoppable(ctx context.Context, b batch, r *run, res *wire.Result) 
 	defer heeding.Wait()
 	defer cancel(nil)
 	heeding.Go(func() { j.heed(limited, b, r.dest, func() { cancel(errAsked) }) })
+	heeding.Go(func() { j.heedSkips(limited, r, func() { cancel(errSkip) }) })
 	defer context.AfterFunc(r.dest.Lost, func() {
 		if errors.Is(context.Cause(r.dest.Lost), pool.ErrLost) {
 			cancel(pool.ErrLost)
@@ -416,7 +421,7 @@ func (j *job) stoppable(ctx context.Context, b batch, r *run, res *wire.Result) 
 	})()
 	defer context.AfterFunc(j.shift.broken, func() { cancel(errOver) })()
 	result, err := j.shift.worker.transport.send(limited, r, res)
-	if errors.Is(err, errAsked) {
+	if errors.Is(err, errAsked) || errors.Is(err, errSkip) {
 		if e := zkclient.Sleep(ctx, j.timing().Settle); e != nil { // the receiver ends a little later
 			err = e
 		}
@@ -449,6 +454,8 @@ func (j *job) sayNotRun(f facts, r *run, err error) {
 	switch {
 	case f.asked && f.several:
 		log.Info(fmt.Sprintf("The %s are shared with idle jobs", r.name), "event", "shared")
+	case f.skipped:
+		log.Info(fmt.Sprintf("The rsync of %s is ended: %v", r.name, err), "event", "skipping")
 	case f.lost && errors.Is(err, errOver):
 		log.Info(fmt.Sprintf("The %s is given back: %v", r.name, err))
 	case f.lost:

@@ -17,19 +17,15 @@ import (
 // heed calls stop when the leader wants what is in hand: any of several paths, to spread them, or the
 // only one, to cut it. It returns when ctx ends.
 func (j *job) heed(ctx context.Context, b batch, dest *pool.Held, stop func()) {
-	m, cfg := j.shift.m, j.shift.worker.cfg
-	if cfg.MaxDelete >= 0 || !j.shift.knowsExtensions() { // what a run that is stopped has deleted is not known
+	m := j.shift.m
+	if j.shift.worker.cfg.MaxDelete >= 0 || !j.shift.knowsExtensions() { // what a run that is stopped has deleted is not known
 		return
 	}
 	if zkclient.Sleep(ctx, j.timing().SplitAfter) != nil {
 		return
 	}
-	if cfg.Deletes {
-		// A receiver that has lost its source goes on deleting until it is ended, which a Go destination
-		// does.
-		if ends, err := m.Party(wire.PartyExt).Has(ctx, dest.Dest.Whoami); err != nil || !ends {
-			return
-		}
+	if !j.stops(ctx, dest) {
+		return
 	}
 	names, err := j.wantedNames(ctx, b)
 	if err == nil {
@@ -43,6 +39,33 @@ func (j *job) heed(ctx context.Context, b batch, dest *pool.Held, stop func()) {
 	}
 	if err != nil && ctx.Err() == nil {
 		m.Log.Debug(err.Error(), "error", err) // the run goes on by itself
+	}
+}
+
+// stops tells whether a run to a destination ends when its rsync does: a receiver that has lost its source goes
+// on deleting until it is ended, which a Go destination does.
+func (j *job) stops(ctx context.Context, dest *pool.Held) bool {
+	if !j.shift.worker.cfg.Deletes {
+		return true
+	}
+	ends, err := j.shift.m.Party(wire.PartyExt).Has(ctx, dest.Dest.Whoami)
+	return err == nil && ends
+}
+
+// heedSkips calls stop when something of a run is not to be sent any more. It returns when ctx ends. Where a run
+// cannot be stopped it goes on to its end.
+func (j *job) heedSkips(ctx context.Context, r *run, stop func()) {
+	for {
+		_, _, changed := j.shift.steering.Now()
+		if j.shift.worker.transport.skips(r.parts) && j.stops(ctx, r.dest) {
+			stop()
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

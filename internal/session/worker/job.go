@@ -17,8 +17,10 @@ import (
 
 // job holds at most one destination, and carries on one run at a time.
 type job struct {
-	shift *shift
-	dests *pool.Holder
+	shift  *shift
+	number int // of the worker's, from 0
+	dests  *pool.Holder
+	open   context.Context // ends when the job is to begin nothing more, for now or for good
 }
 
 // work goes on until the session is over.
@@ -41,26 +43,44 @@ func (j *job) work(ctx context.Context) error {
 
 // next waits for the base, a destination and paths, and works on those.
 func (j *job) next(ctx context.Context) error {
-	if !j.waitBase() {
-		return nil
+	if !j.shift.gate.lets(j.number) {
+		j.dests.Release() // others can use it meanwhile
 	}
-	if _, err := j.dests.Get(j.shift.waiting); err != nil {
-		return err
-	}
-	b, err := j.take(j.shift.waiting)
+	open, end, err := j.shift.gate.enter(j.shift.waiting, j.number)
 	if err != nil {
 		return err
 	}
+	defer end()
+	j.open = open
+	b, err := j.begin()
+	if err != nil && open.Err() != nil && j.shift.waiting.Err() == nil {
+		return nil // held up: it is to wait at the gate
+	}
+	if err != nil || len(b.tasks) == 0 {
+		return err
+	}
+	defer j.shift.gate.work()()
 	return j.handle(ctx, b)
 }
 
-// waitBase waits until the base is as it should be; false if the session ended first.
+// begin is next without the work.
+func (j *job) begin() (b batch, err error) {
+	if !j.waitBase() {
+		return b, nil
+	}
+	if _, err := j.dests.Get(j.open); err != nil {
+		return b, err
+	}
+	return j.take(j.open)
+}
+
+// waitBase waits until the base is as it should be; false if the job is not to begin anything before.
 func (j *job) waitBase() bool {
 	transport := j.shift.worker.transport
 	if transport.problem() != nil {
 		j.dests.Release() // others can use it meanwhile
 	}
-	return transport.await(j.shift.waiting, j.timing().PathCheck) == nil
+	return transport.await(j.open, j.timing().PathCheck) == nil
 }
 
 // held is a task that a job has taken, with its entry.

@@ -27,7 +27,11 @@ type Lines struct {
 
 func (l Lines) publish(context.Context, *member.Member) error { return nil }
 
-func (l Lines) shape(context.Context, *member.Member) {}
+func (l Lines) shape(context.Context, *member.Member, func(int64)) {}
+
+func (l Lines) skip([]wire.Text) {}
+
+func (l Lines) skips([]part) bool { return false }
 
 // judge is satisfied with any destination that can be reached.
 func (l Lines) judge(*member.Member) pool.Judge {

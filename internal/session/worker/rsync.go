@@ -89,11 +89,16 @@ func (t *Rsync) look(ctx context.Context, h held) (p part, err error) {
 	if p.rel, err = task.Within(t.source.Base.Dir); err != nil {
 		return p, fmt.Errorf("%w: %w (--rsyncpath of the master is another than of this source)", errOutside, err)
 	}
+	if t.skipsAll(task, p.rel) {
+		p.fate = wire.Skipped
+		return p, nil
+	}
 	if t.source.LeftOut(p.rel) { // what a Python master, or an older file of paths, does not know
 		p.fate = wire.Completed
 		return p, nil
 	}
 	if task.Kind == wire.Links {
+		p.skipped = t.skippedIn(task, p.rel)
 		p.names, p.problem = t.linkNames(task.Files)
 		if p.problem == nil && len(p.names) == 0 {
 			p.fate = wire.Vanished
@@ -117,6 +122,7 @@ func (t *Rsync) look(ctx context.Context, h held) (p part, err error) {
 	if p.apart, p.problem = t.source.Apart(task.Entry(), p.rel); p.problem != nil {
 		return p, nil
 	}
+	p.skipped = t.skippedIn(task, p.rel)
 	if task.Kind == wire.Range {
 		p.problem = t.rangeNames(ctx, &p)
 		if p.problem == nil && len(p.names) == 0 {
@@ -128,8 +134,45 @@ func (t *Rsync) look(ctx context.Context, h held) (p part, err error) {
 	if p.excluded, p.problem = t.source.Excluded(ctx, task.Entry(), p.rel, p.apart); p.problem == nil {
 		p.patterns, p.problem = guard.Filters(p.excluded)
 	}
+	for _, rel := range p.skipped {
+		var pattern string
+		if pattern, err = pathbuilder.FilterRule(rel, false); err != nil && p.problem == nil {
+			p.problem = err
+		}
+		p.patterns, p.excluded[rel] = append(p.patterns, pattern), true
+	}
 	t.sayApart(p.apart)
 	return p, nil
+}
+
+func (t *Rsync) skip(paths []wire.Text) { t.source.Base.Skip(paths) }
+
+func (t *Rsync) skips(parts []part) bool {
+	return slices.ContainsFunc(parts, func(p part) bool {
+		task := p.held.task
+		return t.skipsAll(task, p.rel) || len(t.skippedIn(task, p.rel)) > len(p.skipped)
+	})
+}
+
+// skipsAll tells whether nothing of a task is to be sent.
+func (t *Rsync) skipsAll(task wire.Task, rel string) bool {
+	if task.Kind == wire.Links {
+		return !slices.ContainsFunc(task.Files, func(file wire.Text) bool { return !t.source.Base.Skips(string(file)) })
+	}
+	return t.source.Base.Skips(rel)
+}
+
+// skippedIn is what of a task is not to be sent.
+func (t *Rsync) skippedIn(task wire.Task, rel string) (paths []string) {
+	if task.Kind != wire.Links {
+		return t.source.Base.SkippedIn(rel, task.Kind == wire.Recursive)
+	}
+	for _, file := range task.Files {
+		if t.source.Base.Skips(string(file)) {
+			paths = append(paths, string(file))
+		}
+	}
+	return paths
 }
 
 // sayApart says once of each directory that it is kept back.
@@ -161,7 +204,9 @@ func outcomeOf(state pathbuilder.State) wire.Outcome {
 func (t *Rsync) rangeNames(ctx context.Context, p *part) error {
 	r := pathbuilder.Range{From: p.held.task.From, To: p.held.task.To}
 	return t.source.Tree.NamesIn(ctx, p.rel, r, func(name string) error {
-		p.names = append(p.names, strings.TrimPrefix(p.rel+"/"+name, "/"))
+		if rel := strings.TrimPrefix(p.rel+"/"+name, "/"); !slices.Contains(p.skipped, rel) {
+			p.names = append(p.names, rel)
+		}
 		return nil
 	})
 }
@@ -173,6 +218,9 @@ func (t *Rsync) linkNames(files []wire.Text) (names []string, err error) {
 		return nil, err
 	}
 	for _, file := range files {
+		if t.source.Base.Skips(string(file)) {
+			continue
+		}
 		dir := string(file)[:max(strings.LastIndexByte(string(file), '/'), 0)]
 		if state, err := t.source.Tree.Check(dir); err != nil || state != pathbuilder.Present {
 			continue // sent by the pass that finds it changed

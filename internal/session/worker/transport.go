@@ -22,8 +22,13 @@ type Transport interface {
 	publish(context.Context, *member.Member) error
 	// judge says what is known of destinations that the protocol does not tell.
 	judge(*member.Member) pool.Judge
-	// shape keeps what is sent within this source's share of the bandwidth until ctx ends.
-	shape(context.Context, *member.Member)
+	// shape keeps what is sent within this source's share of the bandwidth until ctx ends. noted is told of what
+	// bound of the session that is a share, 0 for none.
+	shape(ctx context.Context, m *member.Member, noted func(limit int64))
+	// skip has paths, by their names below the base, not sent from now on.
+	skip([]wire.Text)
+	// skips tells whether that is so of something in these parts, which it was not when they were looked at.
+	skips([]part) bool
 	// problem says why nothing can be sent now, nil if it can.
 	problem() error
 	// turns is an error if the source is away. Between two calls with the same number it was there all the
@@ -56,6 +61,7 @@ type part struct {
 	excluded map[string]bool     // directories that are left out, below the base
 	names    []string            // what the run has of it, below the base
 	patterns []string            // that keep rsync from what is excluded
+	skipped  []string            // what of it is not to be sent, below the base
 	apart    []pathbuilder.Apart // what is kept back, as it is on another file system than it was
 
 	fate    wire.Outcome // nothing is to be sent, and why; Unended: it is

@@ -74,6 +74,8 @@ type shift struct {
 	ext      *zkclient.Queue
 	pool     *pool.Pool
 	budget   member.Budget
+	steering *member.Steering
+	gate     *gate
 	extended <-chan struct{} // closed: the leader knows the extensions, and ext is of this session
 }
 
@@ -112,7 +114,12 @@ func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready
 		case <-broken.Done():
 		}
 	})
-	shaping.Go(func() { w.transport.shape(broken, m) })
+	steering, err := m.Steer(ctx, func(c wire.Control) { w.transport.skip(c.Skip) })
+	if err != nil {
+		return err
+	}
+	gate := newGate()
+	shaping.Go(func() { w.transport.shape(broken, m, gate.bound) })
 	flushed := make(chan struct{})
 	m.Background(func() {
 		defer close(flushed)
@@ -122,11 +129,14 @@ func (w *Worker) Play(ctx context.Context, m *member.Member, ready *member.Ready
 		worker: w, m: m, waiting: waiting, broken: broken, extended: m.WatchExtended(waiting),
 		paths: m.ZK.Queue(m.Tree.PathQueue()), ext: m.ZK.Queue(m.Tree.ExtQueue()),
 		pool: pool.New(m, w.record, w.transport.judge(m), waiting), budget: m.Budget(w.cfg.MaxDelete),
+		steering: steering, gate: gate,
 	}
 	jobs, together := errgroup.WithContext(ctx)
-	for range w.cfg.Jobs {
-		jobs.Go(func() error { return (&job{shift: s, dests: s.pool.Holder()}).work(together) })
-	}
+	jobs.Go(func() error {
+		return s.steer(together, func(number int) {
+			jobs.Go(func() error { return (&job{shift: s, number: number, dests: s.pool.Holder()}).work(together) })
+		})
+	})
 	if err := jobs.Wait(); err != nil {
 		return err
 	}
