@@ -19,11 +19,11 @@ import (
 
 var doneTime = time.Unix(1795381907, 353541000)
 
-const doneStats = `{"py/tuple": [1795381907.353541, {"unfinished": 1, "failed": 2, "completed": 3, "vanished": 4, "changed": 5}]}`
+const doneStats = `{"py/tuple": [1795381907.353541, {"unfinished": 1, "failed": 2, "completed": 3, "vanished": 4, "changed": 5, "skipped": 6}]}`
 
 func writeDone(t *testing.T, path string) (problem error) {
 	t.Helper()
-	problem, err := writeDoneFile(path, wire.Counts{Unfinished: 1, Failed: 2, Completed: 3, Vanished: 4, Changed: 5}, doneTime)
+	problem, err := writeDoneFile(path, wire.Counts{Unfinished: 1, Failed: 2, Completed: 3, Vanished: 4, Changed: 5, Skipped: 6}, doneTime)
 	if err != nil {
 		t.Fatal(err)
 	}
