@@ -116,10 +116,13 @@ func (o *options) limit() int {
 }
 
 // detaches tells whether the client goes into the background.
-func (o *options) detaches() bool { return o.daemon && !o.state && !o.pathsOnly }
+func (o *options) detaches() bool { return o.daemon && !o.state && !o.pathsOnly && o.steers() == "" }
 
-// logFileAt is the log file of a client that was started by a process of this pid.
+// logFileAt is the log file of a client that was started by a process of this pid. What steers a run has none.
 func (o *options) logFileAt(starter int) (cli.LogFile, error) {
+	if o.steers() != "" {
+		return cli.LogFile{}, nil
+	}
 	path, err := cli.Expand(o.logFile, o.templateKeys(starter))
 	if err != nil {
 		return cli.LogFile{}, &session.OptionError{Option: "logfile", Err: fmt.Errorf("cannot use --logfile: %w", err)}

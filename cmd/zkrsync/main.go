@@ -25,6 +25,7 @@ const (
 	exitNoSession  = 14 // --state: nothing is queued
 	exitEnded      = 20 // the master has ended the run before all was done
 	exitIncomplete = 23 // the run is over, not all paths are done
+	exitUnnoted    = 24 // what was asked for is not noted by all
 )
 
 func main() {
@@ -95,6 +96,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 // original.
 func (o *options) play(ctx context.Context, cfg session.Config, stdout io.Writer) error {
 	switch {
+	case o.steers() != "":
+		return o.steer(ctx, cfg, stdout)
 	case o.state:
 		return showState(ctx, cfg, stdout)
 	case o.pathsOnly:
@@ -156,6 +159,12 @@ func exitStatus(ctx context.Context, err error, parsed *cli.Parsed, log *slog.Lo
 		return exitEnded
 	case errors.Is(err, errNoSession):
 		return exitNoSession
+	case errors.Is(err, session.ErrNoRun):
+		log.Error(err.Error(), "error", err, "status", exitNoSession)
+		return exitNoSession
+	case errors.Is(err, errUnnoted):
+		log.Error(err.Error(), "error", err, "status", exitUnnoted)
+		return exitUnnoted
 	case errors.Is(err, wire.ErrIncomplete):
 		log.Error(err.Error(), "error", err, "status", exitIncomplete)
 		return exitIncomplete

@@ -30,6 +30,12 @@ type options struct {
 	// Role
 	source, destination, pathsOnly, state bool
 
+	// Steering
+	pause, unpause, stop bool
+	set                  []string // NAME=VALUE
+	skip                 string
+	requeue              string
+
 	// Session
 	session           string
 	rsyncPath         string
@@ -137,6 +143,7 @@ func newProgram(o *options) *cli.Program {
 	p.Foreign = rsyncrunner.Hint
 	o.zookeeperOptions(p)
 	o.roleOptions(p)
+	o.steeringOptions(p)
 	o.sessionOptions(p)
 	o.pathOptions(p)
 	o.rsyncOptions(p)
@@ -174,6 +181,22 @@ func (o *options) roleOptions(p *cli.Program) {
 		Help: "Show how many paths remain and how many failed, and exit: 0 if there are any, 14 if no session is active."})
 	g.Bool(&o.pathsOnly, cli.Opt{Name: "pathsonly",
 		Help: "Only list the paths, to try --depth, --rsubpaths and --excludere: show their number and the seconds it took, then forget them."})
+}
+
+func (o *options) steeringOptions(p *cli.Program) {
+	g := p.Group("Steering", "Ask for something while a run is under way, from anywhere, instead of a role; needs no base directory. See zkrsync(7).")
+	g.Bool(&o.pause, cli.Opt{Name: "pause", Added: true,
+		Help: "Begin nothing more until --unpause. What is being sent goes on to its end."})
+	g.Bool(&o.unpause, cli.Opt{Name: "unpause", Added: true,
+		Help: "Go on after --pause."})
+	g.Bool(&o.stop, cli.Opt{Name: "stop", Added: true,
+		Help: "Begin nothing more, and suspend the run when what is being sent has come to its end: all clients leave, and a source with --resume goes on with it."})
+	g.Strings(&o.set, cli.Opt{Name: "set", Arg: "LIST", Added: true,
+		Help: "Change settings, separated by commas: bwlimit=RATE, what the whole session sends in a second, as --bwlimit has it; jobs=NUMBER@HOST, the transfers that the sources of a host run at once, or a single one, as HOST:PID; 0 for none."})
+	g.String(&o.skip, cli.Opt{Name: "skip", Arg: "PATH", Added: true,
+		Help: "Do not send this file or directory, and what is below it, but leave it at the destination as it is. PATH is absolute or below the sources' base directory. What is being sent of it is ended."})
+	g.String(&o.requeue, cli.Opt{Name: "requeue", Arg: "WHAT", Added: true,
+		Help: "failed to queue again what has failed so far, with fresh attempts."})
 }
 
 func (o *options) sessionOptions(p *cli.Program) {

@@ -25,13 +25,17 @@ func (o *options) problem() error {
 	switch {
 	case len(o.servers) == 0:
 		return wrong("servers", "No servers given!")
-	case o.rsyncPath == "" && !(o.inherit && o.source):
+	case o.steers() != "" && (o.source || o.destination || o.state || o.pathsOnly):
+		return wrong(o.steers(), "cannot use --%s together with --source, --destination, --state or --pathsonly: it is for a run that is under way", o.steers())
+	case o.pause && o.unpause:
+		return wrong("unpause", "cannot use --pause together with --unpause")
+	case o.rsyncPath == "" && !(o.inherit && o.source) && o.steers() == "":
 		return wrong("rsyncpath", "Path is mandatory!")
 	case o.depth <= 0 && o.depth != session.AutoDepth:
 		return wrong("depth", "Invalid depth!")
 	case o.source && o.destination:
 		return wrong("destination", "Client can not be the source AND the destination")
-	case !o.source && !o.destination && !o.state && !o.pathsOnly:
+	case !o.source && !o.destination && !o.state && !o.pathsOnly && o.steers() == "":
 		return wrong("source", "cannot start without a role: give --source, --destination, --state or --pathsonly")
 	case o.master && o.noMaster:
 		return wrong("master", "cannot use --master together with --no-master")
@@ -48,6 +52,9 @@ func (o *options) problem() error {
 		return wrong("rsubpaths", "cannot use --rsubpaths with --depth=auto: give a depth, or leave the subpaths out")
 	case strings.Contains(o.sentinel, "/") || o.sentinel == "." || o.sentinel == "..":
 		return wrong("sentinel", "cannot use --sentinel=%s: give the name of a file that lies in the base directory", o.sentinel)
+	}
+	if _, err := o.order(); err != nil {
+		return wrong(o.steers(), "%w", err)
 	}
 	if _, err := parseRate(o.bwLimit); err != nil {
 		return wrong("bwlimit", "cannot use --bwlimit=%s: %w", o.bwLimit, err)

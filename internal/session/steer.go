@@ -82,12 +82,12 @@ type steersman struct {
 // run finds the run.
 func (s *steersman) run(ctx context.Context) (meta wire.Meta, err error) {
 	m := s.m
-	data, stat, ok, err := m.Read(ctx, m.Tree.Ready())
-	if err != nil {
-		return meta, err
-	}
-	if !ok {
+	data, stat, err := m.ZK.Get(ctx, m.Tree.Ready())
+	if errors.Is(err, zkclient.ErrNoNode) {
 		return meta, fmt.Errorf("%w: %q", ErrNoRun, m.Tree.Name())
+	}
+	if err != nil {
+		return meta, fmt.Errorf("cannot look for the run: %w", err)
 	}
 	m.Client.SetEpoch(stat.Czxid)
 	meta, _, known, err := m.Meta(ctx)
