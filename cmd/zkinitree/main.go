@@ -20,7 +20,7 @@ import (
 )
 
 func main() {
-	ctx, stop := cli.WithSignals(context.Background())
+	ctx, stop := cli.WithSignals(context.Background(), nil)
 	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)

@@ -546,7 +546,7 @@ func TestSignal(t *testing.T) {
 			_ = syscall.Kill(os.Getpid(), s)
 			_, _ = io.Copy(io.Discard, conn) // until the client goes
 		})
-		ctx, stop := cli.WithSignals(t.Context())
+		ctx, stop := cli.WithSignals(t.Context(), nil)
 		code, lines := zkinitree(t, ctx, "--servers="+mute.Addr().String(), "--configfiles="+file)
 		stop()
 		clients.Wait()

@@ -44,6 +44,9 @@ type detachment struct {
 	pidFile string
 }
 
+// isDaemon tells whether this process is the daemon.
+func isDaemon() bool { return daemon.WasReborn() }
+
 // detach, in the parent, starts the daemon and returns when that is up or has failed; in the child
 // it becomes the daemon. Both processes do everything that comes before it, so it comes before any
 // connection and before the log file.

@@ -33,3 +33,16 @@ func keepFromChildren() error {
 	}
 	return nil
 }
+
+// isService tells whether systemd has started this process. What is started from a terminal may have inherited what
+// says so from a service of the user's.
+func isService(getenv func(string) string) bool {
+	if getenv("NOTIFY_SOCKET") != "" {
+		return true
+	}
+	terminal, err := os.Open("/dev/tty")
+	if err == nil {
+		terminal.Close()
+	}
+	return getenv("INVOCATION_ID") != "" && err != nil
+}

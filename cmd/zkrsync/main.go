@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 
 	"vsc-zk/internal/cli"
 	"vsc-zk/internal/link"
@@ -54,7 +55,11 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err := keepFromChildren(); err != nil {
 		return refuse(err)
 	}
-	ctx, stop := cli.WithSignals(ctx)
+	on := map[syscall.Signal]func(){}
+	if o.detaches() && isDaemon() || isService(os.Getenv) {
+		on[syscall.SIGHUP] = log.Reopen // for who rotates logs; else it is the end of a terminal
+	}
+	ctx, stop := cli.WithSignals(ctx, on)
 	defer stop()
 	ignoreBrokenPipe()
 

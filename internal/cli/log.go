@@ -80,6 +80,19 @@ func (l *Log) Open(f LogFile) error {
 	return nil
 }
 
+// Reopen closes the file, if there is one, and goes on in the one that has its name now: somebody has renamed the
+// old one.
+func (l *Log) Reopen() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return
+	}
+	_ = l.file.close() // what was written stands
+	l.file.torn = false
+	l.toFile(l.own(slog.LevelInfo, fmt.Sprintf("Logging to file %s:", l.file.path), slog.String("file", l.file.path)))
+}
+
 // Logger returns the logger of the program itself.
 func (l *Log) Logger() *slog.Logger { return slog.New(l.handler(l.program)) }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 )
 
@@ -30,29 +31,43 @@ func EndedBy(ctx context.Context) *SignalError {
 
 // WithSignals gives a context that the first SIGTERM, SIGINT or SIGHUP ends; the next one ends the
 // process the hard way. A signal that the process was started to ignore stays ignored: SIGHUP by
-// nohup, SIGINT by a script that starts it in the background.
-func WithSignals(ctx context.Context) (context.Context, func()) {
+// nohup, SIGINT by a script that starts it in the background. What on has a function for ends
+// nothing: that is called, once for each signal or for several that come together.
+func WithSignals(ctx context.Context, on map[syscall.Signal]func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	arrived := make(chan os.Signal, 1)
-	signal.Notify(arrived, syscall.SIGTERM)
-	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
-		if !signal.Ignored(s) {
-			signal.Notify(arrived, s)
+	ending, others := make(chan os.Signal, 1), make(chan os.Signal, 8)
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		if on[s] == nil && (s == syscall.SIGTERM || !signal.Ignored(s)) {
+			signal.Notify(ending, s)
 		}
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	for s := range on {
+		signal.Notify(others, s)
+	}
+	var both sync.WaitGroup
+	both.Go(func() {
+		defer signal.Stop(ending)
 		select {
-		case s := <-arrived:
-			signal.Stop(arrived)
+		case s := <-ending:
 			cancel(&SignalError{s.(syscall.Signal)})
 		case <-ctx.Done():
-			signal.Stop(arrived)
 		}
-	}()
-	return ctx, func() {
+	})
+	released := make(chan struct{})
+	both.Go(func() {
+		defer signal.Stop(others)
+		for {
+			select {
+			case s := <-others:
+				on[s.(syscall.Signal)]()
+			case <-released:
+				return
+			}
+		}
+	})
+	return ctx, sync.OnceFunc(func() {
 		cancel(nil)
-		<-done
-	}
+		close(released)
+		both.Wait()
+	})
 }
