@@ -238,6 +238,10 @@ func (s *script) watch(message string) {
 		s.mu.Lock()
 		s.walks++
 		s.mu.Unlock()
+	case strings.Contains(message, " event=late-round"):
+		s.mu.Lock()
+		s.walks = lastWalk + 1 // no other walk follows what is tried once more
+		s.mu.Unlock()
 	case strings.Contains(message, " outcome="):
 		// The master tells the end of an entry before it takes the pass for over. By then the
 		// changes that began with that entry must be made.
