@@ -16,6 +16,8 @@ var explained = []string{
 	" event=no-destination", // there are more jobs than slots
 	" event=unprotected",    // --excludere has a form with which --exclude-below cannot do all
 	" event=not-sent",       // some of the tree's files have attributes that nobody has asked for
+
+	"ACL_TYPE_DEFAULT): Permission denied (13)", // rsync says so once of a file where a directory is to be: passing
 }
 
 // quiet finds what a session says where there was nothing to be said: no fault, no change, and nothing in the way.
