@@ -120,3 +120,32 @@ func TestTooManyConnections(t *testing.T) {
 	r.left()
 	r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
 }
+
+// Everybody loses ZooKeeper for less than the session timeout, again and again, while a path is sent: its rsync goes on, and
+// nothing is sent twice.
+func TestShortLoss(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.slowEnd()
+	r.rest()
+	proxy := zktest.NewProxy(t, r.addr)
+	behind := func(c *Config) { at(proxy.Addr())(c); lasts(30 * time.Second)(c) }
+	master := r.queued(behind)
+	begun := r.slowEndLast()
+	slave, dest := r.source(2, slow, behind), r.destination(3, behind)
+	begun()
+	for range 3 {
+		lost, back := r.said("connection-lost"), r.said("connected")
+		proxy.Cut()
+		r.until("all have lost it", func() bool { return r.said("connection-lost") == lost+3 })
+		proxy.Heal()
+		r.until("all are back", func() bool { return r.said("connected") == back+3 })
+	}
+	r.finish(master, slave, dest)
+	r.identical()
+	r.left()
+	r.logged(" event=end completed=10 failed=0 vanished=0 changed=0 unfinished=0 ")
+	if n := r.sent("dir002/dir001"); n != 1 || r.said("session-lost") > 0 {
+		t.Errorf("the path was sent %d times; log:\n%s", n, r.log)
+	}
+}
