@@ -52,7 +52,22 @@ func (r *round) judge() (wrong []string, summary string) {
 		summary += one.String() + "; "
 	}
 	v.compare(said)
-	return v.wrong, summary
+	return v.wrong, summary + r.ends()
+}
+
+// ends counts how processes have ended.
+func (r *round) ends() string {
+	ends := map[string]int{}
+	for _, c := range r.clients {
+		for _, l := range c.lives {
+			how := fmt.Sprintf("status %d", l.status)
+			if l.ended != 0 {
+				how = l.ended.String()
+			}
+			ends[how]++
+		}
+	}
+	return fmt.Sprint("ends: ", ends)
 }
 
 // statuses judges how each process has ended.

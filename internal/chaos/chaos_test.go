@@ -31,7 +31,7 @@ func TestChaos(t *testing.T) {
 			for what, times := range r.came {
 				came[what] += times
 			}
-			t.Logf("%.1f s; %s%v; came: %v", took.Seconds(), summary, r.plan, r.came)
+			t.Logf("%.1f s; %s; came: %v; %v", took.Seconds(), summary, r.came, r.plan)
 		})
 	}
 }
