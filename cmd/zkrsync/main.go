@@ -17,6 +17,7 @@ import (
 	"vsc-zk/internal/cli"
 	"vsc-zk/internal/link"
 	"vsc-zk/internal/session"
+	"vsc-zk/internal/session/leader"
 	"vsc-zk/internal/session/wire"
 )
 
@@ -94,7 +95,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	cfg.Member.Ending = ctx
 	cfg.Given = func(option string) bool { _, given := parsed.Origin(option); return given }
 	cfg.Link.OnlyTLS = cfg.Given("link") && cfg.Link.Mode == link.TLS
-	return exitStatus(ctx, o.play(ctx, cfg, stdout), parsed, log.Logger())
+	var ended *leader.Summary
+	cfg.Ended = func(s leader.Summary) { ended = &s }
+	status := exitStatus(ctx, o.play(ctx, cfg, stdout), parsed, log.Logger())
+	if ended != nil && o.onEnd != "" {
+		onEnd(ctx, o.onEnd, environ, *ended, status, onEndLimit, log.Logger())
+	}
+	return status
 }
 
 // play does what the role options ask for: --state before --pathsonly before the roles, as in the

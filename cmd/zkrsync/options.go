@@ -96,6 +96,7 @@ type options struct {
 	doneFile    string
 	report      string
 	failed      string
+	onEnd       string
 	lateRetries int
 	maxFailures int // 0: any number
 	daemon      bool
@@ -324,6 +325,8 @@ func (o *options) clientOptions(p *cli.Program) {
 		Help: "Write what became of each piece to this file as it becomes known: JSON lines with outcome, attempts, seconds, bytes, who sent it and error lines, and the totals at the end; only the master does."})
 	g.String(&o.failed, cli.Opt{Name: "failed", Arg: "FILE", Added: true,
 		Help: "Write the pieces that failed or were left over to this file at the end, for --paths-from; only the master does."})
+	g.String(&o.onEnd, cli.Opt{Name: "on-end", Arg: "COMMAND", Added: true,
+		Help: "When a run has ended, give this shell command what became of it, as JSON on its standard input; only the master that has ended it does. It has a minute. What becomes of the command is logged, and changes nothing."})
 	g.Int(&o.lateRetries, cli.Opt{Name: "late-retries", Arg: "NUMBER", Added: true,
 		Help: "Rounds in which pieces that have failed are tried once more, when all else is done; only the master does."})
 	g.Int(&o.maxFailures, cli.Opt{Name: "max-failures", Arg: "NUMBER", Added: true,

@@ -99,7 +99,7 @@ func (d *Daemon) Serve(ctx context.Context, conn *os.File) error {
 		args = append(args, "--drop-cache")
 	}
 	cmd := exec.Command(program, args...)
-	cmd.Env = append(childEnviron(os.Environ()), modulePathVariable+"="+d.path)
+	cmd.Env = append(ChildEnviron(os.Environ()), modulePathVariable+"="+d.path)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = conn, in, in, []*os.File{in}
 	var setUp func() error
 	if d.mayMount {

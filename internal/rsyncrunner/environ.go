@@ -4,8 +4,8 @@ package rsyncrunner
 
 import "strings"
 
-// childEnviron returns the environment of every child; doc.go says why.
-func childEnviron(environ []string) []string {
+// ChildEnviron returns the environment of every child; doc.go says why.
+func ChildEnviron(environ []string) []string {
 	kept := make([]string, 0, len(environ)+1)
 	for _, entry := range environ {
 		name, _, _ := strings.Cut(entry, "=")

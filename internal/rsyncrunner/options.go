@@ -190,7 +190,7 @@ func ask(ctx context.Context, name string, args ...string) (said, problem string
 	defer cancel()
 	var out, errs bytes.Buffer
 	cmd := exec.Command(name, args...)
-	cmd.Env = childEnviron(os.Environ())
+	cmd.Env = ChildEnviron(os.Environ())
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	p, err := startProcess(cmd, ending{signal: syscall.SIGTERM})
 	if err != nil {

@@ -89,7 +89,7 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	}
 	cmd := exec.Command(program, s.args(given, changes.args()...)...)
 	cmd.ExtraFiles = extra
-	cmd.Env = append(childEnviron(os.Environ()), job.Environ...)
+	cmd.Env = append(ChildEnviron(os.Environ()), job.Environ...)
 	cmd.Stdin = bytes.NewReader(list)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	logger.Debug(runLine(cmd.Args, job))

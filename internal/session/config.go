@@ -70,6 +70,9 @@ type Config struct {
 	Leader      leader.Config
 	Destination destination.Config
 
+	// Ended is told what became of a run that this source, as its master, has ended; nil: nobody is.
+	Ended func(leader.Summary)
+
 	Stdout io.Writer // what a dry or verifying run is asked to show; nil: nothing
 	Output io.Writer // of children, as it comes; nil: none
 }
