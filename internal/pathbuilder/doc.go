@@ -129,6 +129,10 @@
 // systems mounted below are entered. [Tree.Check] tells whether a directory is still there. Names
 // may hold any byte, and paths may be longer than a system call takes. Nothing stays open.
 //
+// [Tree.Fixed] tells whether somebody else could swap a component of a path for a link: its directory has to
+// be root's or one's own, and nobody else may write in it, or only under the sticky bit beside what is root's or
+// one's own. It knows that of file systems of which a mode tells it: those of this machine, and Lustre.
+//
 // A [Place] notes what the base is: its mount, the id of its file system, its inode, some names in it.
 // The mount is known by its unique id on Linux 6.8 and later, before that by its id, device, place, type,
 // source and file system. On another mount the base is what it was if the file system is the same (type and

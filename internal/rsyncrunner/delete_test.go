@@ -236,7 +236,7 @@ func TestRefusedOptionsDelete(t *testing.T) {
 // The limit is the Job's alone: of two rsync would take the last.
 func TestMaxDeleteArg(t *testing.T) {
 	for limit, want := range map[int]string{-1: "-1", 0: "-1", 1: "1", 1000: "1000"} {
-		args := (&Sender{}).args(Job{Base: "/b", MaxDelete: &limit})
+		args := (&Sender{}).args(Job{Base: "/b", MaxDelete: &limit}, nil, nil)
 		if got := fmt.Sprint(args); !strings.Contains(got, " --max-delete="+want+" -- ") {
 			t.Error(got)
 		}

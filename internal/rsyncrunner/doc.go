@@ -48,6 +48,16 @@
 // input is better than a file because nothing stays behind after a kill, a full /tmp does not
 // matter, and rsync 3.5 refuses list files below links that somebody else owns.
 //
+// rsync 3.5.0 goes from BASE to every name of a list, and to every name below it, component by component, and
+// follows none that another user has made a link: three times a file, and most of what an unchanged tree
+// costs. So where Job.Fixed says that nobody else can swap a component, they are arguments instead,
+//
+//	rsync --stats ... --from0 --relative --dirs [-r] ... -- ./a ./b URL
+//
+// in Job.Dir. They mean the same; but rsync opens each by its absolute path, follows links in that, and from
+// there on goes without. It remains a list where that would be too long, where the command line has no room,
+// and for a run that deletes without mounts of its own (see below).
+//
 // The "--" keeps an option of the user's that lacks its value ("exclude") from taking BASE for it:
 // rsync would then list the destination and report success.
 //

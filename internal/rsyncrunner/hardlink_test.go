@@ -5,6 +5,7 @@ package rsyncrunner
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,14 +129,14 @@ func TestFilesThatAreDirectories(t *testing.T) {
 	}
 }
 
-func TestFilesList(t *testing.T) {
-	list, err := pathList(Job{Base: "/b", Names: []string{"a", "b//c/", "#\n"}, Kind: LinkGroups})
-	if err != nil || string(list) != "./a\x00./b/c\x00./#\n\x00" {
-		t.Errorf("%q, %v", list, err)
+func TestFileEntries(t *testing.T) {
+	entries, err := Job{Base: "/b", Names: []string{"a", "b//c/", "#\n"}, Kind: LinkGroups}.entries()
+	if err != nil || !slices.Equal(entries, []string{"./a", "./b/c", "./#\n"}) {
+		t.Errorf("%q, %v", entries, err)
 	}
 	for _, name := range []string{"", "."} {
 		job := Job{Base: "/b", Names: []string{name}, Kind: LinkGroups}
-		if _, err := pathList(job); err == nil || !strings.HasPrefix(err.Error(), "cannot send") {
+		if _, err := job.entries(); err == nil || !strings.HasPrefix(err.Error(), "cannot send") {
 			t.Errorf("%+v: %v", job, err)
 		}
 	}

@@ -49,7 +49,7 @@ func TestArgs(t *testing.T) {
 	} {
 		c.job.Base, c.job.URL = "/base/", "rsync://h:1/m"
 		before := slices.Clone(c.options.Extra)
-		got := strings.Join((&Sender{Options: c.options}).args(c.job), " ")
+		got := strings.Join((&Sender{Options: c.options}).args(c.job, nil, nil), " ")
 		want := strings.Join([]string{"--stats --numeric-ids -lptgoD --sockopts=TCP_NODELAY --from0 --files-from=-", c.want, "-- /base/ rsync://h:1/m"}, " ")
 		if want = strings.ReplaceAll(want, "  ", " "); got != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", c.name, got, want)

@@ -15,25 +15,25 @@ import (
 // of its own, which change no more.
 
 // enter has the calling thread, which has to end with its goroutine, and the children that it makes, work in
-// the directory dir. With keep they get mounts of their own, if that is allowed; it is an error if base is not
+// the directory dir. With keep they get mounts of their own, if that is allowed, which kept says; it is an error if base is not
 // that directory any more. A child does not go there by itself: where a file server does not answer it would hold up
 // the whole program, which waits until a child that it has made has become another one.
-func enter(base string, dir *os.File, keep bool) error {
+func enter(base string, dir *os.File, keep bool) (kept bool, err error) {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return fmt.Errorf("cannot send from %s: a thread cannot have a directory of its own: %w", base, err)
+		return false, fmt.Errorf("cannot send from %s: a thread cannot have a directory of its own: %w", base, err)
 	}
 	if keep && unix.Unshare(unix.CLONE_NEWNS) == nil { // not without root, or in a container
-		kept, err := keepMounts(base, dir)
+		own, err := keepMounts(base, dir)
 		if err != nil {
-			return err
+			return false, err
 		}
-		defer kept.Close()
-		dir = kept
+		defer own.Close()
+		dir, kept = own, true
 	}
 	if err := unix.Fchdir(int(dir.Fd())); err != nil {
-		return fmt.Errorf("cannot send from %s any more: %v", base, err) // no fault of this machine's
+		return false, fmt.Errorf("cannot send from %s any more: %v", base, err) // no fault of this machine's
 	}
-	return nil
+	return kept, nil
 }
 
 // keepMounts gives base as it is in the thread's own mounts, which are not changed from outside any more.

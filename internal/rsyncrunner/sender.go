@@ -3,7 +3,6 @@
 package rsyncrunner
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +36,7 @@ type Job struct {
 	Kind      Kind
 	Base      string       // absolute path of the tree
 	Dir       *os.File     // the tree, where Base may have become another's path; nil: what rsync finds at Base
+	Fixed     bool         // nobody but root and this user can rename a component of Base and Names, or put a link there
 	Names     []string     // below Base, as raw bytes; "": Base itself
 	Filters   []string     // exclude patterns, as raw bytes; before all other rules
 	Rules     []string     // further filter rules, as --filter takes them
@@ -51,7 +51,7 @@ type Job struct {
 // ended: then nothing of rsync is left running, and the job has to be taken as not done. That rsync
 // failed is no error but a Result of another class than Fine.
 func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
-	list, err := pathList(job)
+	entries, err := job.entries()
 	if err != nil {
 		return Result{}, err
 	}
@@ -87,20 +87,27 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 		defer pipe.Close()
 		given.Filters, given.Rules, extra = nil, append([]string{filterRule}, job.Rules...), []*os.File{pipe}
 	}
-	cmd := exec.Command(program, s.args(given, changes.args()...)...)
+	cmd := exec.Command(program, s.args(given, changes.args(), nil)...)
 	cmd.ExtraFiles = extra
 	cmd.Env = append(ChildEnviron(os.Environ()), job.Environ...)
-	cmd.Stdin = bytes.NewReader(list)
+	cmd.Stdin = strings.NewReader(strings.Join(entries, "\x00") + "\x00")
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	logger.Debug(runLine(cmd.Args, job))
 	start := time.Now()
-	var setUp func() error
 	var moved error
-	if job.Dir != nil {
-		setUp = func() error {
-			moved = enter(job.Base, job.Dir, s.Options.Delete)
-			return moved
+	setUp := func() error {
+		kept := false
+		if job.Dir != nil {
+			if kept, moved = enter(job.Base, job.Dir, s.Options.Delete); moved != nil {
+				return moved
+			}
 		}
+		if job.mayBeArguments(s.Options, kept) {
+			if args := append([]string{program}, s.args(given, changes.args(), entries)...); fit(args, cmd.Env) {
+				cmd.Args, cmd.Stdin = args, nil
+			}
+		}
+		logger.Debug(runLine(cmd.Args, job))
+		return nil
 	}
 	p, err := startSetUp(ctx, cmd, setUp, ending{signal: syscall.SIGTERM, grace: s.StopGrace})
 	switch {
@@ -143,9 +150,14 @@ func (s *Sender) Try(ctx context.Context, url string, environ []string) (Result,
 // noDelay is the option of a socket without which a run of small files takes three times as long.
 const noDelay = "TCP_NODELAY"
 
-// args returns the command line; doc.go explains it.
-func (s *Sender) args(job Job, last ...string) []string {
-	args := []string{"--stats", "--numeric-ids", "-lptgoD", "--sockopts=" + noDelay, "--from0", "--files-from=-"}
+// args returns the command line, with entries as arguments if there are any; doc.go explains it.
+func (s *Sender) args(job Job, last, entries []string) []string {
+	args := []string{"--stats", "--numeric-ids", "-lptgoD", "--sockopts=" + noDelay, "--from0"}
+	if entries == nil {
+		args = append(args, "--files-from=-")
+	} else {
+		args = append(args, "--relative", "--dirs")
+	}
 	if job.Kind == Recursive {
 		args = append(args, "-r")
 	}
@@ -158,11 +170,16 @@ func (s *Sender) args(job Job, last ...string) []string {
 		args = append(args, maxDeleteArg(*job.MaxDelete))
 	}
 	args = append(args, last...)
-	from := strings.TrimRight(job.Base, "/") + "/"
-	if job.Dir != nil {
-		from = "./"
+	args = append(args, "--")
+	switch {
+	case entries != nil:
+		args = append(args, entries...)
+	case job.Dir != nil:
+		args = append(args, "./")
+	default:
+		args = append(args, strings.TrimRight(job.Base, "/")+"/")
 	}
-	return append(args, "--", from, job.URL)
+	return append(args, job.URL)
 }
 
 // maxDeleteArg writes a limit. Every version understands -1 as "none"; to old ones 0 meant no
@@ -174,15 +191,17 @@ func maxDeleteArg(limit int) string {
 	return "--max-delete=" + strconv.Itoa(limit)
 }
 
-// runLine returns a log line for a command, without the exclude patterns: there can be megabytes of
+// runLine returns a log line for a command, without the paths and the exclude patterns: there can be megabytes of
 // them.
 func runLine(args []string, job Job) string {
-	shown := slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return strings.HasPrefix(arg, "--filter=- ") })
+	shown := slices.DeleteFunc(slices.Clone(args), func(arg string) bool {
+		return strings.HasPrefix(arg, "--filter=- ") || strings.HasPrefix(arg, "./")
+	})
 	return fmt.Sprintf("running %q with %d paths and %d exclude patterns", shown, len(job.Names), len(job.Filters))
 }
 
-// pathList returns the list for --files-from.
-func pathList(job Job) ([]byte, error) {
+// entries returns the names as they stand in a list, or as arguments.
+func (job Job) entries() ([]string, error) {
 	if !filepath.IsAbs(job.Base) || strings.ContainsRune(job.Base, 0) {
 		// A relative path with a colon would be a remote host.
 		return nil, fmt.Errorf("cannot send from %q: the base path is not absolute", job.Base)
@@ -190,16 +209,14 @@ func pathList(job Job) ([]byte, error) {
 	if len(job.Names) == 0 {
 		return nil, fmt.Errorf("cannot send from %q: no path is given", job.Base)
 	}
-	var list bytes.Buffer
-	for _, name := range job.Names {
-		entry, err := listEntry(name, job.Kind)
-		if err != nil {
+	entries := make([]string, len(job.Names))
+	for i, name := range job.Names {
+		var err error
+		if entries[i], err = listEntry(name, job.Kind); err != nil {
 			return nil, err
 		}
-		list.WriteString(entry)
-		list.WriteByte(0)
 	}
-	return list.Bytes(), nil
+	return entries, nil
 }
 
 // listEntry returns a name as it stands in the list. Empty and "." components go, as rsync takes

@@ -275,20 +275,20 @@ func TestSendArchiveIsNotRecursive(t *testing.T) {
 	}
 }
 
-func TestPathList(t *testing.T) {
+func TestEntries(t *testing.T) {
 	for name, want := range map[string][2]string{ // with all below it, or alone
-		"":       {"./\x00", "./\x00"},
-		"a":      {"./a\x00", "./a/\x00"},
-		"a/b":    {"./a/b\x00", "./a/b/\x00"},
-		"a//b/":  {"./a/b\x00", "./a/b/\x00"},
-		"a/./b":  {"./a/b\x00", "./a/b/\x00"},
-		"#a\n-b": {"./#a\n-b\x00", "./#a\n-b/\x00"},
-		"..a":    {"./..a\x00", "./..a/\x00"},
+		"":       {"./", "./"},
+		"a":      {"./a", "./a/"},
+		"a/b":    {"./a/b", "./a/b/"},
+		"a//b/":  {"./a/b", "./a/b/"},
+		"a/./b":  {"./a/b", "./a/b/"},
+		"#a\n-b": {"./#a\n-b", "./#a\n-b/"},
+		"..a":    {"./..a", "./..a/"},
 	} {
 		for kind, want := range map[Kind]string{Recursive: want[0], Shallow: want[1], Leftovers: want[1]} {
-			list, err := pathList(Job{Base: "/b", Names: []string{name}, Kind: kind})
-			if err != nil || string(list) != want {
-				t.Errorf("%q, kind %v: %q, %v", name, kind, list, err)
+			entries, err := Job{Base: "/b", Names: []string{name}, Kind: kind}.entries()
+			if err != nil || !slices.Equal(entries, []string{want}) {
+				t.Errorf("%q, kind %v: %q, %v", name, kind, entries, err)
 			}
 		}
 	}
@@ -297,7 +297,7 @@ func TestPathList(t *testing.T) {
 		{Base: "/b"}, {Base: "/b", Names: []string{"/a"}}, {Base: "/b", Names: []string{"a/../b"}},
 		{Base: "/b", Names: []string{".."}}, {Base: "/b", Names: []string{"a\x00b"}},
 	} {
-		if _, err := pathList(job); err == nil || !strings.HasPrefix(err.Error(), "cannot send") {
+		if _, err := job.entries(); err == nil || !strings.HasPrefix(err.Error(), "cannot send") {
 			t.Errorf("%+v: %v", job, err)
 		}
 	}

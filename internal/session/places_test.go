@@ -4,7 +4,6 @@ package session
 
 import (
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,10 +77,7 @@ func TestSourceGoesAwayUnderARunThatDeletes(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "list")
 	r.must(os.WriteFile(list, []byte("0_"+r.src+"\n"), 0o644)) // one run, which compares what is directly in the base
 	master := r.queued(deleting, func(c *Config) { c.Leader.PathsFrom = list })
-	debug := func(c *Config) {
-		c.Member.Logger = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	slave := r.source(2, deleting, debug, r.when("running [", away))
+	slave := r.source(2, deleting, r.debugging, r.when("running [", away))
 	dest := r.destination(3)
 	r.until("the source waits", func() bool { return r.said("base-away") > 0 })
 	if _, err := os.Lstat(r.dst + "/dir000/dir000/file000"); err != nil {

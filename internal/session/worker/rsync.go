@@ -296,6 +296,7 @@ func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner
 	for _, p := range r.parts {
 		job.Names, job.Filters = append(job.Names, p.names...), append(job.Filters, p.patterns...)
 	}
+	job.Fixed = t.source.Tree.Fixed(job.Names)
 	sender := t.sender()
 	sender.StopGrace = r.grace
 	if t.cfg.Options.Verify || t.cfg.Options.DryRun && t.cfg.Options.Delete {
