@@ -129,7 +129,7 @@ func newProgram(o *options) *cli.Program {
 
 		sessionTimeout: 10,
 
-		prefetch:    32,
+		prefetch:    session.AutoPrefetch,
 		startPort:   4444,
 		link:        string(link.TLS),
 		bwLimit:     "0",
@@ -278,8 +278,8 @@ func (o *options) rsyncOptions(p *cli.Program) {
 		Help: "For the master: count pieces as completed as soon as they are sent. Otherwise they count when their destination has them on its disk, and what it has not when it loses its power is sent again."})
 	g.Int(&o.syncInterval, cli.Opt{Name: "sync-interval", Arg: "SECONDS", Added: true,
 		Help: "For a destination: flush the file system of the base directory (syncfs) at least so often; at first more often, and always when the master waits for nothing else."})
-	g.Int(&o.prefetch, cli.Opt{Name: "prefetch", Arg: "NUMBER", Added: true,
-		Help: "Names that a source looks at before its rsyncs come to them, at the same time: on a file system that answers slowly rsync then need not wait for each. 0 to leave that to rsync."})
+	g.IntOr("auto", session.AutoPrefetch, &o.prefetch, cli.Opt{Name: "prefetch", Arg: "NUMBER", Added: true,
+		Help: "Names that a source looks at before its rsyncs come to them, at the same time: on a file system that answers slowly rsync then need not wait for each. auto: 32, where the answers are slow. 0 to leave that to rsync."})
 	g.Int(&o.timeout, cli.Opt{Name: "timeout", Arg: "SECONDS",
 		Help: "End a transfer that moves nothing for so many seconds (rsync --timeout); 0 for no limit."})
 	g.Int(&o.stall, cli.Opt{Name: "stall", Arg: "SECONDS", Added: true,

@@ -38,7 +38,7 @@ func TestDefaults(t *testing.T) {
 	want := options{
 		user: "root", passwd: "admin", session: "default", depth: 3, maxDelete: -1, startPort: 4444, excludeUser: "root",
 		excludeRe: regexp.MustCompile(`/\.snapshots(/.*|$)`), verifyPath: true, maxBytes: 104857600, backupCount: 5, logFormat: "text",
-		walkers: 8, slots: 1, batch: 500, batchSeconds: 5, syncInterval: 300, prefetch: 32, stall: 600, lateRetries: 1, sessionTimeout: 10, link: "tls", bwLimit: "0",
+		walkers: 8, slots: 1, batch: 500, batchSeconds: 5, syncInterval: 300, prefetch: session.AutoPrefetch, stall: 600, lateRetries: 1, sessionTimeout: 10, link: "tls", bwLimit: "0",
 		logFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.log", pidFile: "/tmp/zkrsync/%(session)s-%(rstype)s-%(pid)s.pid",
 	}
 	got, warnings := parse(t, nil, nil)

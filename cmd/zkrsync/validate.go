@@ -70,6 +70,10 @@ func (o *options) problem() error {
 			return wrong(name.option, "cannot use --%s=%q: it must be a host name; an IPv6 address needs a name", name.option, name.value)
 		}
 	}
+	prefetch := o.prefetch
+	if prefetch == session.AutoPrefetch {
+		prefetch = 0
+	}
 	for _, number := range []struct {
 		option      string
 		value       int64
@@ -81,7 +85,7 @@ func (o *options) problem() error {
 		{"batch", int64(o.batch), 1, 500},
 		{"batch-seconds", int64(o.batchSeconds), 1, 86400},
 		{"sync-interval", int64(o.syncInterval), 1, 86400},
-		{"prefetch", int64(o.prefetch), 0, 1024},
+		{"prefetch", int64(prefetch), 0, 1024},
 		{"rsyncport", int64(o.rsyncPort), 0, 65535},
 		{"startport", int64(o.startPort), 1, 65535},
 		{"timeout", int64(o.timeout), 0, 1<<31 - 1},

@@ -167,6 +167,9 @@
 // earlier, and keeps nothing: the kernel then has the answers (names and attributes in its caches,
 // for as long as the file system allows) when rsync asks. Contents are not read.
 //
+// Where the kernel has the answers already that only costs. So one that works [Prefetcher.WhereItPays] times its
+// looks, and when they are quick passes the next runs over, until it tries again.
+//
 // It looks at the first 10,000 names of a run. By the time rsync comes to later ones the kernel has
 // forgotten them again, as the rules of the file system demand (attributes on NFS: after 3 s), and
 // to ask twice would only burden the server.

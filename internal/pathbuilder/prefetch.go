@@ -15,6 +15,7 @@ type Prefetcher struct {
 	tree    *Tree
 	lookups chan struct{} // a place for each goroutine that asks the file system
 	most    int           // names of a run
+	answers *answers      // nil: names are looked at whether that pays or not
 }
 
 const (
@@ -25,6 +26,13 @@ const (
 	// lookupShare is how many names of a directory one goroutine looks at in turn.
 	lookupShare = 16
 )
+
+// WhereItPays returns one that leaves off where the answers come so quickly that rsync need not wait for them.
+func (p *Prefetcher) WhereItPays() *Prefetcher {
+	one := *p
+	one.answers = newAnswers()
+	return &one
+}
 
 // NewPrefetcher returns one that has at most lookups lookups under way, all its runs together.
 func NewPrefetcher(tree *Tree, lookups int) *Prefetcher {
@@ -39,6 +47,9 @@ func NewPrefetcher(tree *Tree, lookups int) *Prefetcher {
 // It returns when that is done or ctx has ended; a lookup that the file system does not answer is
 // waited for. What goes wrong is of no interest here: rsync meets it too.
 func (p *Prefetcher) Dirs(ctx context.Context, dirs []string, recursive bool, skip func(path string) bool) {
+	if !p.answers.worthIt() {
+		return
+	}
 	base, err := p.tree.open("", unix.O_PATH)
 	if err != nil {
 		return
@@ -48,7 +59,7 @@ func (p *Prefetcher) Dirs(ctx context.Context, dirs []string, recursive bool, sk
 	defer cancel()
 	var looked atomic.Int64
 	count := func(names int) {
-		if looked.Add(int64(names)) >= int64(p.most) {
+		if looked.Add(int64(names)) >= int64(p.most) || p.answers.quick() {
 			cancel()
 		}
 	}
@@ -102,6 +113,9 @@ func (p *Prefetcher) dir(ctx context.Context, rel string, dir openDir, skip func
 
 // Files looks at files, which are paths below the base. For the rest it is as Dirs.
 func (p *Prefetcher) Files(ctx context.Context, files []string) {
+	if !p.answers.worthIt() {
+		return
+	}
 	base, err := p.tree.open("", unix.O_PATH)
 	if err != nil {
 		return
@@ -114,7 +128,12 @@ func (p *Prefetcher) Files(ctx context.Context, files []string) {
 // look looks at names in a directory.
 func (p *Prefetcher) look(ctx context.Context, dir openDir, names []string) {
 	inShares(ctx, p.lookups, len(names), lookupShare, func(i int) {
-		var stat unix.Stat_t
-		_ = dir.look(names[i], &stat)
+		if p.answers.quick() {
+			return
+		}
+		p.answers.note(func() {
+			var stat unix.Stat_t
+			_ = dir.look(names[i], &stat)
+		})
 	})
 }

@@ -214,3 +214,42 @@ func TestPrefetchEnds(t *testing.T) {
 		})
 	}
 }
+
+// Where it is to pay, names are looked at as long as the answers take a while; when they are quick runs are passed
+// over, and one is for finding out again.
+func TestPrefetchWhereItPays(t *testing.T) {
+	const runs, files = 12, 600
+	var names []string
+	for i := range runs {
+		names = append(names, manyFiles(fmt.Sprint(i))[:files]...)
+	}
+	base := tree(t, names...)
+	for name, c := range map[string]struct {
+		answer      time.Duration
+		least, most int
+	}{
+		"slow":  {time.Millisecond, runs * files, runs * (files + 1)},
+		"quick": {time.Microsecond, 2 * judgedAfter, 2 * (judgedAfter + 1)},
+	} {
+		for what, run := range map[string]func(p *Prefetcher, i int){
+			"directories": func(p *Prefetcher, i int) { p.Dirs(t.Context(), []string{fmt.Sprint(i)}, true, nil) },
+			"files":       func(p *Prefetcher, i int) { p.Files(t.Context(), names[i*files:(i+1)*files]) },
+		} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				mounted, opened := mountKept(t, base, noSleep)
+				p := NewPrefetcher(opened, 1).WhereItPays()
+				var now time.Time
+				p.answers.now = func() time.Time { // called in turn by the only one who looks
+					now = now.Add(c.answer)
+					return now
+				}
+				for i := range runs {
+					run(p, i)
+				}
+				if n := int(mounted.Counts().Lookup); n < c.least || n > c.most {
+					t.Errorf("%d names were looked at, want %d to %d", n, c.least, c.most)
+				}
+			})
+		}
+	}
+}

@@ -29,6 +29,9 @@ type OptionError = leader.OptionError
 // AutoDepth stands for a depth that is found by looking at the tree.
 const AutoDepth = leader.AutoDepth
 
+// AutoPrefetch stands for looking ahead where the file system answers slowly.
+const AutoPrefetch = worker.AutoPrefetch
+
 // Link is how bytes travel between sources and destinations.
 type Link struct {
 	Mode    link.Mode // of a destination; "": TLS
@@ -66,7 +69,7 @@ type Config struct {
 	Worker      worker.Config
 	Stall       time.Duration // an rsync of this client in which nothing moves for so long is ended; 0: it is not
 	Link        Link
-	Prefetch    int // names looked at before rsync does, at once; 0: none
+	Prefetch    int // names looked at before rsync does, at once; 0: none; AutoPrefetch: some, where that pays
 	Leader      leader.Config
 	Destination destination.Config
 

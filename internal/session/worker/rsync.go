@@ -29,7 +29,7 @@ import (
 type RsyncConfig struct {
 	Options  rsyncrunner.Options
 	Module   string         // of the destinations' daemons
-	Prefetch int            // names looked at before rsync does, at once; 0: none
+	Prefetch int            // names looked at before rsync does, at once; 0: none; AutoPrefetch: some, where that pays
 	Lookup   time.Duration  // a lookup ahead of rsync has so long to end when rsync has
 	Groups   int            // of hard links, that are remembered in a run
 	Stall    time.Duration  // a run in which nothing moves for so long is ended; 0: it is not
@@ -41,6 +41,13 @@ type RsyncConfig struct {
 	Output   io.Writer      // of rsync, as it comes; nil: none
 	Logger   *slog.Logger
 }
+
+// AutoPrefetch has a source find out whether names should be looked at before rsync does; then they are
+// autoPrefetch at once.
+const (
+	AutoPrefetch = -1
+	autoPrefetch = 32
+)
 
 // Rsync is the transport of a session.
 type Rsync struct {
@@ -64,7 +71,10 @@ func NewRsync(source *guard.Source, cfg RsyncConfig) *Rsync {
 	}
 	t := &Rsync{cfg: cfg, source: source}
 	t.attributes = newAttributes(cfg.Options, t.warnOfAttributes)
-	if cfg.Prefetch > 0 {
+	switch {
+	case cfg.Prefetch == AutoPrefetch:
+		t.ahead = pathbuilder.NewPrefetcher(source.Tree, autoPrefetch).WhereItPays()
+	case cfg.Prefetch > 0:
 		t.ahead = pathbuilder.NewPrefetcher(source.Tree, cfg.Prefetch)
 	}
 	return t
