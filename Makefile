@@ -35,6 +35,7 @@ help: ## this list
 deps: ## install what a fresh Debian machine lacks (as root); nothing if all is there
 	@missing=; \
 	command -v rsync >/dev/null || missing="$$missing rsync"; \
+	command -v strace >/dev/null || missing="$$missing strace"; \
 	command -v java >/dev/null || missing="$$missing default-jre-headless"; \
 	[ -e /usr/share/java/zookeeper.jar ] || missing="$$missing zookeeper"; \
 	/usr/bin/python3 -c 'import kazoo' 2>/dev/null || missing="$$missing python3-kazoo"; \

@@ -157,7 +157,7 @@
 // # Attributes
 //
 // [ScanAttributes] finds access control lists and extended attributes, so that somebody can tell
-// that they are not sent. One system call a name, of which the kernel of most file systems knows the
+// that they are not sent. One system call for each of the first names, then for one in eight, of which the kernel of most file systems knows the
 // answer when it has just been asked for the inode: twice as much as for its mode on ext4.
 //
 // # Looking ahead

@@ -114,6 +114,12 @@ func (e *baseError) Unwrap() error { return e.error }
 
 // open opens the directory rel below the base, following no link.
 func (t *Tree) open(rel string, flags int) (int, error) {
+	if rel == "" || plain(rel) {
+		if fd, err := t.openAtOnce(rel, flags); err == nil {
+			return fd, nil
+		}
+	}
+	// Again, piece by piece, to tell what is wrong.
 	if rel == "" {
 		return t.openBase(flags)
 	}
