@@ -20,15 +20,17 @@ type applier struct {
 	tree tree
 	log  *slog.Logger
 
-	found    map[string]bool // nodes that exist already; filled in by check
-	locked   []string        // existing nodes that root would have to change but may not
+	found    map[string]bool           // nodes that exist already; filled in by check
+	rights   map[string][]zkclient.ACL // of those among them that need looked at
+	changed  bool                      // something was written
+	locked   []string                  // existing nodes that root would have to change but may not
 	mistakes []error
 }
 
 // check finds out whether the whole tree can be set up, before anything is written. Its error says
 // why it could not look, or joins all mistakes, one line each.
 func (a *applier) check(ctx context.Context) error {
-	a.found = make(map[string]bool)
+	a.found, a.rights = make(map[string]bool), make(map[string][]zkclient.ACL)
 	ours := make(map[string]bool) // where root will have all rights when the children are made
 	for _, n := range a.tree.nodes {
 		if err := a.checkNode(ctx, n, ours); err != nil {
@@ -93,6 +95,7 @@ func (a *applier) need(ctx context.Context, p string, right zkclient.Perms) erro
 	if err != nil && !refused {
 		return err
 	}
+	a.rights[p] = acl
 	if (refused || !grants(acl, a.tree.rootPassword, right)) && !slices.Contains(a.locked, p) {
 		a.locked = append(a.locked, p)
 	}
@@ -115,6 +118,9 @@ func (a *applier) write(ctx context.Context) error {
 			return fmt.Errorf("%w; the tree is incomplete: run zkinitree again", err)
 		}
 	}
+	if !a.changed {
+		a.log.Warn("nothing to change: all nodes are there, with these rights")
+	}
 	return nil
 }
 
@@ -126,6 +132,7 @@ func (a *applier) writeNode(ctx context.Context, n node) error {
 		}
 		made, err := a.zk.CreateACL(ctx, n.path, []byte(n.value), mode, n.acl)
 		if err == nil {
+			a.changed = true
 			a.log.Info("created node "+made, "znode", made)
 			return nil
 		}
@@ -137,9 +144,13 @@ func (a *applier) writeNode(ctx context.Context, n node) error {
 		return nil
 	}
 	a.log.Warn(fmt.Sprintf("node %s already exists", n.path), "znode", n.path)
+	if slices.Equal(a.rights[n.path], n.acl) {
+		return nil
+	}
 	if err := a.zk.SetACL(ctx, n.path, n.acl); err != nil {
 		return err
 	}
+	a.changed = true
 	a.log.Info("replaced the ACL of node "+n.path, "znode", n.path)
 	return nil
 }

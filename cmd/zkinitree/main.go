@@ -37,7 +37,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	log := cli.NewLog(cli.LogConfig{Level: program.Level(), Program: "zkinitree", Stderr: stderr}).Logger()
 	parsed.Warn(log)
 
-	err = o.initTree(ctx, parsed.Sections, log)
+	err = o.initTree(ctx, parsed, log)
 	if err == nil {
 		return 0
 	}
@@ -51,10 +51,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 }
 
 // initTree does the work. It writes nothing before it has checked everything.
-func (o options) initTree(ctx context.Context, sections []cli.Section, log *slog.Logger) error {
-	t, err := readTree(sections)
+func (o options) initTree(ctx context.Context, parsed *cli.Parsed, log *slog.Logger) error {
+	t, err := readTree(parsed)
 	if len(o.servers) == 0 {
-		err = errors.Join(errors.New("cannot connect to ZooKeeper: No servers given! Write servers=host:port,… into [MAIN], or use --servers"), err)
+		err = errors.Join(parsed.Missing(errors.New("cannot connect to ZooKeeper: No servers given! Write servers=host:port,… into [MAIN], or use --servers")), err)
 	}
 	if _, wrong := o.tls.Problem(); wrong != nil {
 		err = errors.Join(wrong, err)

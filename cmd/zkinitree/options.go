@@ -35,7 +35,7 @@ func newProgram(o *options) *cli.Program {
 
 A section that begins with / is a znode, at or below /admin. Its keys are made of the letters r (read), w (write), c (create children), d (delete children) and a (change rights), in any order, or are the word all; their values are users, separated by commas. Further keys: value (data of a new node), sequence (yes: the server appends a number to the name, at every run anew) and makepath (yes: make missing parents, with the same rights).
 
-Nodes are made parents first. One that exists keeps its data, and its rights are replaced; a warning says so. Nothing is written unless the whole tree can be set up.`)
+Nodes are made parents first. One that exists keeps its data, and its rights are replaced if they differ; warnings say so, and if there was nothing to change. Nothing is written unless the whole tree can be set up.`)
 	p.Note("Exit status", `
 | status | meaning |
 |---|---|

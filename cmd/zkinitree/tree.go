@@ -43,8 +43,9 @@ func (n node) mistake(why string) error {
 }
 
 // readTree reads the sections other than [MAIN]. The error joins all mistakes, one line each.
-func readTree(sections []cli.Section) (tree, error) {
-	passwords, mistakes := readUsers(sections)
+func readTree(parsed *cli.Parsed) (tree, error) {
+	sections := parsed.Sections
+	passwords, mistakes := readUsers(parsed)
 	t := tree{rootPassword: passwords[rootUser]}
 	r := nodeReader{passwords: passwords}
 	for _, s := range sections {
@@ -60,9 +61,9 @@ func isNode(s cli.Section) bool { return strings.HasPrefix(s.Name, "/") }
 
 // readUsers returns the password of each user. A user without one is in the map, too: the missing
 // password is one mistake, and no mention of the user is another.
-func readUsers(sections []cli.Section) (passwords map[string]string, mistakes []error) {
+func readUsers(parsed *cli.Parsed) (passwords map[string]string, mistakes []error) {
 	passwords = make(map[string]string)
-	for _, s := range sections {
+	for _, s := range parsed.Sections {
 		if isNode(s) {
 			continue
 		}
@@ -80,8 +81,8 @@ func readUsers(sections []cli.Section) (passwords map[string]string, mistakes []
 		}
 	}
 	if passwords[rootUser] == "" {
-		mistakes = slices.Insert(mistakes, 0, errors.New("cannot set up a tree: Root user not configured or has no password attribute! "+
-			"Give a file that has a section [root] with passwd=… to --configfiles"))
+		mistakes = slices.Insert(mistakes, 0, parsed.Missing(errors.New("cannot set up a tree: Root user not configured or has no password attribute! "+
+			"Give a file that has a section [root] with passwd=… to --configfiles")))
 	}
 	return passwords, mistakes
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // sections reads a config file the way the program does.
-func sections(t *testing.T, text string) []cli.Section {
+func sections(t *testing.T, text string) *cli.Parsed {
 	t.Helper()
 	var o options
 	var said bytes.Buffer
@@ -24,7 +24,7 @@ func sections(t *testing.T, text string) []cli.Section {
 	if err != nil {
 		t.Fatalf("%v: %s", err, &said)
 	}
-	return parsed.Sections
+	return parsed
 }
 
 func configFile(t *testing.T, text string) string {

@@ -116,7 +116,9 @@ func (o *options) limit() int {
 }
 
 // detaches tells whether the client goes into the background.
-func (o *options) detaches() bool { return o.daemon && !o.state && !o.pathsOnly && o.steers() == "" }
+func (o *options) detaches() bool {
+	return o.daemon && !o.state && !o.pathsOnly && !o.checks && o.steers() == ""
+}
 
 // logFileAt is the log file of a client that was started by a process of this pid. What steers a run has none.
 func (o *options) logFileAt(starter int) (cli.LogFile, error) {

@@ -79,6 +79,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		defer d.end()
 		starter, pidFile, detached = d.starter, d.pidFile, d.up
 	}
+	if o.checks {
+		o.logFile = "" // it only looks
+	}
 	file, err := o.logFileAt(starter)
 	if err == nil {
 		err = o.checkFiles(file.Path, pidFile)
@@ -89,7 +92,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err != nil {
 		return refuse(err)
 	}
-	parsed.Warn(log.Logger())
+	if !o.checks {
+		parsed.Warn(log.Logger())
+	}
 
 	cfg := o.config(log, stdout, detached)
 	cfg.Member.Ending = ctx
@@ -97,19 +102,21 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	cfg.Link.OnlyTLS = cfg.Given("link") && cfg.Link.Mode == link.TLS
 	var ended *leader.Summary
 	cfg.Ended = func(s leader.Summary) { ended = &s }
-	status := exitStatus(ctx, o.play(ctx, cfg, stdout), parsed, log.Logger())
+	status := exitStatus(ctx, o.play(ctx, cfg, parsed, stdout), parsed, log.Logger())
 	if ended != nil && o.onEnd != "" {
 		onEnd(ctx, o.onEnd, environ, *ended, status, onEndLimit, log.Logger())
 	}
 	return status
 }
 
-// play does what the role options ask for: --state before --pathsonly before the roles, as in the
+// play does what the role options ask for: --check before --state before --pathsonly before the roles, as in the
 // original.
-func (o *options) play(ctx context.Context, cfg session.Config, stdout io.Writer) error {
+func (o *options) play(ctx context.Context, cfg session.Config, parsed *cli.Parsed, stdout io.Writer) error {
 	switch {
 	case o.steers() != "":
 		return o.steer(ctx, cfg, stdout)
+	case o.checks:
+		return o.check(ctx, cfg, parsed, stdout)
 	case o.state:
 		return showState(ctx, cfg, stdout)
 	case o.pathsOnly:
@@ -169,6 +176,8 @@ func exitStatus(ctx context.Context, err error, parsed *cli.Parsed, log *slog.Lo
 	case errors.Is(err, wire.ErrEnded):
 		log.Error(err.Error(), "error", err, "status", exitEnded)
 		return exitEnded
+	case errors.Is(err, errCheck):
+		return exitError
 	case errors.Is(err, errNoSession):
 		return exitNoSession
 	case errors.Is(err, session.ErrNoRun):

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"context"
 	_ "embed"
+	"fmt"
 	"regexp"
 
 	"vsc-zk/internal/cli"
@@ -28,7 +30,7 @@ type options struct {
 	sessionTimeout int // seconds
 
 	// Role
-	source, destination, pathsOnly, state bool
+	source, destination, pathsOnly, state, checks bool
 
 	// Steering
 	pause, unpause, stop bool
@@ -142,6 +144,7 @@ func newProgram(o *options) *cli.Program {
 	}
 	p := cli.New("zkrsync", "Spread the rsync of one large directory tree over many processes and nodes, which ZooKeeper coordinates.")
 	p.Foreign = rsyncrunner.Hint
+	p.With = rsyncFound
 	o.zookeeperOptions(p)
 	o.roleOptions(p)
 	o.steeringOptions(p)
@@ -153,6 +156,15 @@ func newProgram(o *options) *cli.Program {
 	o.logOptions(p)
 	addNotes(p)
 	return p
+}
+
+// rsyncFound is what --version says about rsync.
+func rsyncFound() string {
+	version, file, err := rsyncrunner.Version(context.Background()) // which takes seconds at most
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("rsync %s (%s)", version, file)
 }
 
 func (o *options) zookeeperOptions(p *cli.Program) {
@@ -182,6 +194,8 @@ func (o *options) roleOptions(p *cli.Program) {
 		Help: "Show how many paths remain and how many failed, and exit: 0 if there are any, 14 if no session is active."})
 	g.Bool(&o.pathsOnly, cli.Opt{Name: "pathsonly",
 		Help: "Only list the paths, to try --depth, --rsubpaths and --excludere: show their number and the seconds it took, then forget them."})
+	g.Bool(&o.checks, cli.Opt{Name: "check", Added: true,
+		Help: "Look for all that could keep a client from working, with --source or --destination also for what only that needs, and exit: a line for each thing, with ok or what to type; 1 if something is wrong."})
 }
 
 func (o *options) steeringOptions(p *cli.Program) {

@@ -25,17 +25,17 @@ func (o *options) problem() error {
 	switch {
 	case len(o.servers) == 0:
 		return wrong("servers", "No servers given!")
-	case o.steers() != "" && (o.source || o.destination || o.state || o.pathsOnly):
-		return wrong(o.steers(), "cannot use --%s together with --source, --destination, --state or --pathsonly: it is for a run that is under way", o.steers())
+	case o.steers() != "" && (o.source || o.destination || o.state || o.pathsOnly || o.checks):
+		return wrong(o.steers(), "cannot use --%s together with --source, --destination, --state, --pathsonly or --check: it is for a run that is under way", o.steers())
 	case o.pause && o.unpause:
 		return wrong("unpause", "cannot use --pause together with --unpause")
-	case o.rsyncPath == "" && !(o.inherit && o.source) && o.steers() == "":
+	case o.rsyncPath == "" && !(o.inherit && o.source) && o.steers() == "" && !(o.checks && !o.source && !o.destination):
 		return wrong("rsyncpath", "Path is mandatory!")
 	case o.depth <= 0 && o.depth != session.AutoDepth:
 		return wrong("depth", "Invalid depth!")
 	case o.source && o.destination:
 		return wrong("destination", "Client can not be the source AND the destination")
-	case !o.source && !o.destination && !o.state && !o.pathsOnly && o.steers() == "":
+	case !o.source && !o.destination && !o.state && !o.pathsOnly && !o.checks && o.steers() == "":
 		return wrong("source", "cannot start without a role: give --source, --destination, --state or --pathsonly")
 	case o.master && o.noMaster:
 		return wrong("master", "cannot use --master together with --no-master")
@@ -117,8 +117,8 @@ func traced(err error, parsed *cli.Parsed) string {
 	switch at, given := parsed.Origin(of.Option); {
 	case at != "":
 		return fmt.Sprintf("%v (%s)", err, at)
-	case !given && len(parsed.Skipped) > 0:
-		return fmt.Sprintf("%v (skipped, as it cannot be read: config file %s)", err, strings.Join(parsed.Skipped, ", "))
+	case !given:
+		return parsed.Missing(err).Error()
 	}
 	return err.Error()
 }

@@ -28,7 +28,10 @@ func (p *Program) show(what string, w io.Writer, columns int) {
 	case "guide-man":
 		manual(&b, p.name, p.Version, 7, p.guidePage())
 	case "version":
-		fmt.Fprintf(&b, "%s %s\n", p.name, p.Version)
+		fmt.Fprintf(&b, "%s %s\n%s\n", p.name, p.Version, built())
+		if p.With != nil {
+			fmt.Fprintln(&b, p.With())
+		}
 	case "bash":
 		p.bashCompletion(&b)
 	case "zsh":

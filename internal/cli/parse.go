@@ -29,8 +29,8 @@ type Parsed struct {
 	// started again with it is given the secret in the environment.
 	Args []string
 
-	// Skipped are the config files that could not be read.
-	Skipped []string
+	// Read are the config files that were read, Skipped those that could not be.
+	Read, Skipped []string
 
 	warnings []warning
 	secrets  []warning         // of them, what is only about this command line
@@ -56,6 +56,24 @@ func (r *Parsed) Warn(log *slog.Logger) {
 	for _, w := range r.warnings {
 		log.Warn(w.text, w.fields...)
 	}
+}
+
+// Warnings are what Warn logs.
+func (r *Parsed) Warnings() []string {
+	texts := make([]string, len(r.warnings))
+	for i, w := range r.warnings {
+		texts[i] = w.text
+	}
+	return texts
+}
+
+// Missing is an error about an option that was not given. It may have been in a file that was skipped, and
+// the error says so.
+func (r *Parsed) Missing(err error) error {
+	if len(r.Skipped) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w (skipped, as it cannot be read: config file %s)", err, strings.Join(r.Skipped, ", "))
 }
 
 // WarnOfSecrets logs only what a daemon that was started again with Args does not know.
@@ -147,6 +165,7 @@ func (p *Program) parse(args, environ []string, stdout io.Writer) (*Parsed, erro
 	for _, w := range skipped {
 		parsed.Skipped = append(parsed.Skipped, w.file)
 	}
+	parsed.Read = slices.DeleteFunc(files, func(file string) bool { return slices.Contains(parsed.Skipped, file) })
 	parsed.secrets = exposed(w.given)
 	parsed.warnings = slices.Concat(skipped, config.exposures(p.isSecret), parsed.secrets, p.inversions())
 	if p.KeepSections {

@@ -3,8 +3,10 @@
 package cli
 
 import (
+	"fmt"
 	"log/slog"
 	"regexp"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -21,6 +23,9 @@ type Program struct {
 	// Version is what --version prints behind the name. New sets it to what the build knows about
 	// itself.
 	Version string
+
+	// With adds a line to --version about what the program works with; nil: none.
+	With func() string
 
 	// Foreign knows the options of rsync, by their long names or letters. It says how this program
 	// does the same, and by which option of its own, "" if by none. Such a name is taken for an
@@ -231,7 +236,7 @@ func (p *Program) registerBuiltins() {
 	p.help.addShow(Opt{Name: "confighelp",
 		Help: "Show a config file with every option, its default and its help, and exit."}, showValue{what: "config"})
 	p.help.addShow(Opt{Name: "version", Added: true,
-		Help: "Show the version and exit."}, showValue{what: "version"})
+		Help: "Show the version, of which commit and by which Go it was built, and exit."}, showValue{what: "version"})
 	p.help.add(Opt{Name: "completion", Arg: "SHELL", Choices: []string{"bash", "zsh"}, Added: true,
 		Help: "Show a completion script for this shell (bash or zsh) and exit."}, showValue{choices: []string{"bash", "zsh"}})
 }
@@ -253,6 +258,26 @@ func normal(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
 // version is set by the linker: -X vsc-zk/internal/cli.version=...
 var version string
+
+// built is a line about the build: from which commit, of what time, by which Go.
+func built() string {
+	line := fmt.Sprintf("built with %s for %s/%s", runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return line
+	}
+	values := map[string]string{}
+	for _, s := range info.Settings {
+		values[s.Key] = s.Value
+	}
+	if commit := values["vcs.revision"]; commit != "" {
+		if values["vcs.modified"] == "true" {
+			commit += " with changes"
+		}
+		line = fmt.Sprintf("commit %s of %s, %s", commit, values["vcs.time"], line)
+	}
+	return line
+}
 
 func buildVersion() string {
 	if version != "" {

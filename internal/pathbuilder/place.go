@@ -38,6 +38,13 @@ func (t *Tree) Place() (*Place, error) {
 	return p, nil
 }
 
+// String says on what the base lay when it was noted.
+func (p *Place) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.was.String()
+}
+
 func (p *Place) note() error {
 	fd, err := p.tree.open("", unix.O_RDONLY)
 	if err != nil {

@@ -5,6 +5,7 @@ package rsyncrunner
 import (
 	"context"
 	"fmt"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,6 +19,23 @@ var versionLine = regexp.MustCompile(`^rsync +version v?(\d+)\.(\d+)`)
 
 // CheckVersion refuses an rsync that is too old. One whose version cannot be read may do.
 func CheckVersion(ctx context.Context) error { return checkVersion(ctx, "") }
+
+// Version is the number of rsync's version, and where rsync is.
+func Version(ctx context.Context) (version, file string, err error) {
+	file, err = exec.LookPath("rsync")
+	if err != nil {
+		return "", "", fmt.Errorf("cannot find rsync: %w; install it, or correct PATH", err)
+	}
+	text, _, err := ask(ctx, file, "--version")
+	if err != nil {
+		return "", "", err
+	}
+	line, _, _ := strings.Cut(text, "\n")
+	if fields := strings.Fields(line); len(fields) > 2 {
+		return fields[2], file, nil
+	}
+	return "", "", fmt.Errorf("cannot read the version of %s: it says %q", file, cut(line, 80))
+}
 
 // FollowsLinks tells whether rsync follows links in the components above what it reads: before 3.5.0, which
 // has --insecure-links for that, it does.

@@ -54,7 +54,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 
 func connect(ctx context.Context, cfg Config, tcp dialFunc) (*Client, error) {
 	cfg = cfg.withDefaults()
-	servers, chroot, err := parseServers(cfg.Servers)
+	servers, chroot, err := ParseServers(cfg.Servers)
 	if err != nil {
 		return nil, err
 	}

@@ -13,9 +13,9 @@ import (
 
 const defaultPort = "2181"
 
-// parseServers reads kazoo's forms: "host", "host:port", "[::1]:2181", several in one string
+// ParseServers reads kazoo's forms: "host", "host:port", "[::1]:2181", several in one string
 // separated by commas, and a chroot ("/a/b") once, after the last server or as the last element.
-func parseServers(list []string) (servers []string, chroot string, err error) {
+func ParseServers(list []string) (servers []string, chroot string, err error) {
 	all := strings.Join(list, ",")
 	if i := strings.IndexByte(all, '/'); i >= 0 {
 		all, chroot = strings.TrimRight(all[:i], ", "), strings.TrimSpace(all[i:])

@@ -43,7 +43,7 @@ func TestParseServers(t *testing.T) {
 		{in: []string{"h1/a//b"}, err: "component"},
 		{in: []string{"h1/../b"}, err: "component"},
 	} {
-		servers, chroot, err := parseServers(test.in)
+		servers, chroot, err := ParseServers(test.in)
 		if test.err != "" {
 			if err == nil || !strings.Contains(err.Error(), test.err) || !strings.HasPrefix(err.Error(), "cannot ") {
 				t.Errorf("%q: error %v, want one with %q", test.in, err, test.err)

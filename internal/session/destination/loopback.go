@@ -17,7 +17,7 @@ import (
 // leads them to themselves. As long as all clients are on one host there is nothing wrong with that.
 func warnOfLoopback(ctx context.Context, m *member.Member) {
 	host := wire.HostOf(m.Client.Whoami)
-	if !isLoopback(ctx, host) {
+	if !IsLoopback(ctx, host) {
 		return
 	}
 	known := map[string]bool{host: true}
@@ -28,7 +28,7 @@ func warnOfLoopback(ctx context.Context, m *member.Member) {
 		}
 		for _, name := range names {
 			if other := wire.HostOf(name); !known[other] {
-				if !isLoopback(ctx, other) && ctx.Err() == nil {
+				if !IsLoopback(ctx, other) && ctx.Err() == nil {
 					m.Log.Warn(fmt.Sprintf("%s is on another host and cannot reach this destination by its name %s, which is a loopback address. Give a name or an address that others can reach with --host", name, host),
 						"event", "loopback", "destination", m.Client.Whoami, "source", name)
 					return
@@ -42,8 +42,8 @@ func warnOfLoopback(ctx context.Context, m *member.Member) {
 	}
 }
 
-// isLoopback tells whether a name stands for this host wherever it is used.
-func isLoopback(ctx context.Context, host string) bool {
+// IsLoopback tells whether a name stands for this host wherever it is used.
+func IsLoopback(ctx context.Context, host string) bool {
 	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	addresses, err := net.DefaultResolver.LookupIPAddr(limited, host)

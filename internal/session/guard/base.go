@@ -123,6 +123,15 @@ func (b *Base) noted() (place *pathbuilder.Place, err error) {
 	return b.place, err
 }
 
+// On says what the base lies on: the file system, its type, and where it is mounted.
+func (b *Base) On() (string, error) {
+	place, err := b.noted()
+	if err != nil {
+		return "", err
+	}
+	return place.String(), nil
+}
+
 // notedMounts is what was mounted below the base when they were first looked at, which may be now.
 func (b *Base) notedMounts() (mounts *pathbuilder.Mounts, err error) {
 	place, err := b.noted()

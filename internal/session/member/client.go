@@ -145,7 +145,7 @@ func (c *Client) Join(ctx context.Context, parties []string) (*Member, error) {
 		return nil, err
 	}
 	if !c.checked {
-		if err := m.checkNodes(ctx); err != nil {
+		if err := m.CheckNodes(ctx); err != nil {
 			m.ZK.Close()
 			return nil, err
 		}

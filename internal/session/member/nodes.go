@@ -21,8 +21,8 @@ import (
 // from its end. So nobody may have rights on a node of the session but its own user, and who has rights
 // on the node of all sessions: there an administrator may give himself some.
 
-// checkNodes looks at the owners of all nodes of the session that are there.
-func (m *Member) checkNodes(ctx context.Context) error {
+// CheckNodes looks at the owners of all nodes of the session that are there.
+func (m *Member) CheckNodes(ctx context.Context) error {
 	if err := m.checkParents(ctx); err != nil {
 		return err
 	}
