@@ -36,6 +36,8 @@ deps: ## install what a fresh Debian machine lacks (as root); nothing if all is 
 	@missing=; \
 	command -v rsync >/dev/null || missing="$$missing rsync"; \
 	command -v strace >/dev/null || missing="$$missing strace"; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	command -v logrotate >/dev/null || [ -x /usr/sbin/logrotate ] || missing="$$missing logrotate"; \
 	command -v java >/dev/null || missing="$$missing default-jre-headless"; \
 	[ -e /usr/share/java/zookeeper.jar ] || missing="$$missing zookeeper"; \
 	/usr/bin/python3 -c 'import kazoo' 2>/dev/null || missing="$$missing python3-kazoo"; \
@@ -65,7 +67,7 @@ install: $(BIN)/zkrsync ## programs, man pages, completions, examples: PREFIX=/u
 		show $$program completion=zsh "$$share/zsh/site-functions/_$$program"; \
 	done; \
 	show zkrsync help=guide-man "$$share/man/man7/zkrsync.7"; \
-	for example in examples/*; do \
+	find examples -type f | sort | while read -r example; do \
 		install -D -m 644 "$$example" "$$share/doc/zkrsync/$$example"; \
 		echo "$$share/doc/zkrsync/$$example"; \
 	done

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 
 	"vsc-zk/internal/cli"
@@ -19,6 +21,7 @@ import (
 	"vsc-zk/internal/session"
 	"vsc-zk/internal/session/leader"
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/zkclient"
 )
 
 // Exit statuses beside 0; the help lists them. A signal n gives 128+n.
@@ -28,6 +31,11 @@ const (
 	exitEnded      = 20 // the master has ended the run before all was done
 	exitIncomplete = 23 // the run is over, not all paths are done
 	exitUnnoted    = 24 // what was asked for is not noted by all
+
+	// In place of exitError, with --sysexits; the numbers are those of sysexits.h.
+	exitTryAgain   = 75
+	exitNotAllowed = 77
+	exitConfig     = 78
 )
 
 func main() {
@@ -40,15 +48,24 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	parsed, err := program.Parse(args, environ, stdout, stderr)
 	var exit *cli.Exit
 	if errors.As(err, &exit) {
+		if exit.Code == exitError && o.sysexits {
+			return exitConfig
+		}
 		return exit.Code
 	}
-	log := cli.NewLog(cli.LogConfig{Level: program.Level(), JSON: o.logFormat == "json", Program: "zkrsync", Stderr: stderr})
+	logConfig := cli.LogConfig{Level: program.Level(), JSON: o.logFormat == "json", Program: "zkrsync", Stderr: stderr}
+	supervisor := newSupervisor()
+	if supervisor != nil {
+		logConfig.Heard = supervisor.Said
+	}
+	log := cli.NewLog(logConfig)
 	defer log.Close()
 	refuse := func(err error) int {
 		parsed.Warn(log.Logger()) // that may be the reason
 		why := traced(err, parsed)
-		log.Logger().Error(why, "error", why, "status", exitError)
-		return exitError
+		code := o.errorStatus(err)
+		log.Logger().Error(why, "error", why, "status", code)
+		return code
 	}
 	if err := o.problem(); err != nil {
 		return refuse(err)
@@ -66,7 +83,15 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 
 	starter := os.Getpid()
 	pidFile := ""
-	detached := func() {} // called once the daemon is up
+	joined := func() {} // called once the client has joined the session
+	if supervisor != nil {
+		joined = supervisor.ready
+		over := make(chan struct{})
+		var told sync.WaitGroup
+		told.Go(func() { supervisor.run(ctx, over) })
+		defer told.Wait()
+		defer close(over)
+	}
 	if o.detaches() {
 		d, err := detach(ctx, &o, parsed.Args, environ, log.Logger(), stderr)
 		if err != nil {
@@ -77,7 +102,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 			return d.code
 		}
 		defer d.end()
-		starter, pidFile, detached = d.starter, d.pidFile, d.up
+		starter, pidFile, joined = d.starter, d.pidFile, d.up
 	}
 	if o.checks {
 		o.logFile = "" // it only looks
@@ -96,13 +121,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		parsed.Warn(log.Logger())
 	}
 
-	cfg := o.config(log, stdout, detached)
+	cfg := o.config(log, stdout, joined)
 	cfg.Member.Ending = ctx
 	cfg.Given = func(option string) bool { _, given := parsed.Origin(option); return given }
 	cfg.Link.OnlyTLS = cfg.Given("link") && cfg.Link.Mode == link.TLS
 	var ended *leader.Summary
 	cfg.Ended = func(s leader.Summary) { ended = &s }
-	status := exitStatus(ctx, o.play(ctx, cfg, parsed, stdout), parsed, log.Logger())
+	status := o.exitStatus(ctx, o.play(ctx, cfg, parsed, stdout), parsed, log.Logger())
 	if ended != nil && o.onEnd != "" {
 		onEnd(ctx, o.onEnd, environ, *ended, status, onEndLimit, log.Logger())
 	}
@@ -165,7 +190,7 @@ func showPaths(ctx context.Context, cfg session.Config, stdout io.Writer) error 
 }
 
 // exitStatus turns what a role returned into an exit status, and says it.
-func exitStatus(ctx context.Context, err error, parsed *cli.Parsed, log *slog.Logger) int {
+func (o *options) exitStatus(ctx context.Context, err error, parsed *cli.Parsed, log *slog.Logger) int {
 	ended := cli.EndedBy(ctx)
 	switch {
 	case err == nil:
@@ -197,6 +222,22 @@ func exitStatus(ctx context.Context, err error, parsed *cli.Parsed, log *slog.Lo
 	if errors.Is(err, session.ErrLocked) {
 		message = "There is already a lock on the pathtree of this session: " + message
 	}
-	log.Error(message, "error", err, "status", exitError)
-	return exitError
+	code := o.errorStatus(err)
+	log.Error(message, "error", err, "status", code)
+	return code
+}
+
+// errorStatus is exitError or, with --sysexits, what a supervisor can act on. A base that is not there may
+// only not be mounted yet.
+func (o *options) errorStatus(err error) int {
+	var of *session.OptionError
+	switch {
+	case !o.sysexits:
+		return exitError
+	case errors.Is(err, zkclient.ErrNoAuth), errors.Is(err, fs.ErrPermission):
+		return exitNotAllowed
+	case errors.Is(err, session.ErrTerms), errors.As(err, &of) && !(of.Option == "rsyncpath" && o.rsyncPath != ""):
+		return exitConfig
+	}
+	return exitTryAgain
 }

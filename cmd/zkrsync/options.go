@@ -102,6 +102,7 @@ type options struct {
 	lateRetries int
 	maxFailures int // 0: any number
 	daemon      bool
+	sysexits    bool
 	pidFile     string // template
 
 	// Logging
@@ -347,6 +348,8 @@ func (o *options) clientOptions(p *cli.Program) {
 		Help: "End the session when so many pieces have failed; those that are left stay unfinished. 0 to go on whatever fails; only the master does."})
 	g.Bool(&o.daemon, cli.Opt{Name: "daemon",
 		Help: "Go on in the background once started."})
+	g.Bool(&o.sysexits, cli.Opt{Name: "sysexits", Added: true,
+		Help: "For supervisors and job scripts: where the exit status would be 1, end with 75 if it is worth trying again, 77 if something is not allowed, and 78 if an option or config file is wrong."})
 	g.String(&o.pidFile, cli.Opt{Name: "pidfile", Arg: "FILE",
 		Help: "Process id of the daemon; %(session)s, %(rstype)s (source, dest or None) and %(pid)s (of the process that started it) are filled in."})
 }

@@ -25,7 +25,9 @@ type handler struct {
 	group  string      // prefix of the names of further fields
 }
 
-func (h *handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.log.level }
+func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.log.level || h.log.heard != nil && level >= slog.LevelInfo
+}
 
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	next := h.clone()
@@ -42,7 +44,12 @@ func (h *handler) WithGroup(name string) slog.Handler {
 }
 
 func (h *handler) Handle(_ context.Context, r slog.Record) error {
-	h.log.write(h.format(r))
+	if h.log.heard != nil && r.Level >= slog.LevelInfo {
+		h.log.heard(r.Level, printable(r.Message))
+	}
+	if r.Level >= h.log.level {
+		h.log.write(h.format(r))
+	}
 	return nil
 }
 

@@ -18,6 +18,9 @@ type LogConfig struct {
 	JSON    bool   // one JSON object a line
 	Program string // the logger of records that name none
 	Stderr  io.Writer
+
+	// Heard is told every message from INFO on, also those below Level; nil: nobody is.
+	Heard func(level slog.Level, message string)
 }
 
 // LogFile is where the log goes beside stderr.
@@ -44,6 +47,7 @@ type Log struct {
 	level   slog.Level
 	json    bool
 	program string
+	heard   func(level slog.Level, message string) // nil: nobody
 
 	mu     sync.Mutex
 	stderr io.Writer
@@ -54,7 +58,7 @@ type Log struct {
 
 // NewLog makes a log to stderr.
 func NewLog(cfg LogConfig) *Log {
-	return &Log{level: cfg.Level, json: cfg.JSON, program: cfg.Program, stderr: cfg.Stderr}
+	return &Log{level: cfg.Level, json: cfg.JSON, program: cfg.Program, stderr: cfg.Stderr, heard: cfg.Heard}
 }
 
 // Open adds the file, which gets everything from the line that names it on.

@@ -12,7 +12,7 @@ func ChildEnviron(environ []string) []string {
 		switch {
 		case strings.HasPrefix(name, "RSYNC_"), strings.HasPrefix(name, "ZKRSYNC_"), strings.HasPrefix(name, "LC_"), name == "LANGUAGE":
 			continue
-		case strings.HasPrefix(name, "ZKINITREE_"):
+		case strings.HasPrefix(name, "ZKINITREE_"), name == "NOTIFY_SOCKET", strings.HasPrefix(name, "WATCHDOG_"):
 			continue
 		}
 		kept = append(kept, entry)

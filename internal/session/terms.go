@@ -149,8 +149,17 @@ func (t term) set(value string) (err error) {
 	return err
 }
 
+// ErrTerms: this source and its master were started for different things.
+var ErrTerms = errors.New("the options are not the master's")
+
+// termsError is an ErrTerms that says it in its own words.
+type termsError string
+
+func (e termsError) Error() string      { return string(e) }
+func (termsError) Is(target error) bool { return target == ErrTerms }
+
 // errNothingToInherit is the end of a source with --inherit under a master that tells no options.
-var errNothingToInherit = errors.New("cannot inherit options (--inherit): the master of this session is a Python one, or of an earlier version, and does not tell its own; leave --inherit out and give them")
+var errNothingToInherit error = termsError("cannot inherit options (--inherit): the master of this session is a Python one, or of an earlier version, and does not tell its own; leave --inherit out and give them")
 
 // agree lets a source follow only a master that asks for what this source was started with; with Inherit it
 // takes that over. A Python master asks for nothing.
@@ -171,8 +180,8 @@ func (s *source) agree(ctx context.Context, m *member.Member) error {
 		return nil
 	}
 	if differences := asked.Differences(s.cfg.terms()); len(differences) > 0 {
-		return fmt.Errorf("cannot take part in session %q: this source was started with other options than its master: %s. Start it with the master's, or with --inherit, which takes them",
-			m.Tree.Name(), wire.JoinDifferences(differences))
+		return termsError(fmt.Sprintf("cannot take part in session %q: this source was started with other options than its master: %s. Start it with the master's, or with --inherit, which takes them",
+			m.Tree.Name(), wire.JoinDifferences(differences)))
 	}
 	return nil
 }

@@ -8,24 +8,21 @@ import (
 	"path/filepath"
 )
 
-// PrivateCopy copies the files of a directory into a new one, readable by this user alone, as config files with
-// passwords should be.
+// PrivateCopy copies the config files of the examples into a new directory, readable by this user alone, as
+// files with passwords should be.
 func PrivateCopy(from, to string) error {
 	err := os.Mkdir(to, 0o700)
-	if err == nil {
-		err = os.CopyFS(to, os.DirFS(from))
+	for _, name := range []string{"zkinitree.cfg", "zkrs.conf"} {
+		var text []byte
+		if err == nil {
+			text, err = os.ReadFile(filepath.Join(from, name))
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, name), text, 0o600)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("cannot copy %s: %w", from, err)
-	}
-	files, err := filepath.Glob(filepath.Join(to, "*"))
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if err := os.Chmod(file, 0o600); err != nil {
-			return fmt.Errorf("cannot copy %s: %w", from, err)
-		}
 	}
 	return nil
 }
