@@ -13,10 +13,9 @@ BIN     ?= bin
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-# make demo SRC=dir DST=dir SOURCES=n DESTS=n DEPTH=n
-SOURCES ?= 2
-DESTS   ?= 2
-DEPTH   ?= 3
+# make demo SRC=dir DST=dir JOBS=n DEPTH=n
+JOBS    ?= 4
+DEPTH   ?=
 
 # make differential ROUNDS=n SEED=n
 # make chaos ROUNDS=n SECONDS=n SEED=n
@@ -89,14 +88,14 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-demo: deps build ## a whole run: SRC=dir DST=dir SOURCES=n DESTS=n DEPTH=n
-	$(GO) run ./internal/demo -bin $(BIN) -examples examples -src '$(SRC)' -dst '$(DST)' -sources $(SOURCES) -dests $(DESTS) -depth $(DEPTH)
+demo: deps build ## a whole run, compared in full: SRC=dir DST=dir JOBS=4 DEPTH=n
+	$(GO) run ./internal/demo -bin $(BIN) -src '$(SRC)' -dst '$(DST)' -jobs $(JOBS) -depth '$(or $(DEPTH),auto)'
 
 # A program of its own, not "go run", so that a signal to make reaches it.
 bench: PEERS := fpart
 bench: deps build ## how fast, beside rsync and fpsync (root, 10 min): ROUNDS=3 QUICK=1 DEPTH=3
 	$(GO) build -o $(BIN)/bench ./internal/bench
-	@exec $(BIN)/bench -bin $(BIN) -examples examples -rounds $(or $(ROUNDS),3) -quick=$(if $(QUICK),true,false) -depth $(DEPTH) $(if $(BENCHDIR),-dir '$(BENCHDIR)')
+	@exec $(BIN)/bench -bin $(BIN) -examples examples -rounds $(or $(ROUNDS),3) -quick=$(if $(QUICK),true,false) -depth $(or $(DEPTH),3) $(if $(BENCHDIR),-dir '$(BENCHDIR)')
 
 clean: ## remove what was built
 	rm -rf $(BIN)

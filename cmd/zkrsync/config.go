@@ -136,6 +136,8 @@ func (o *options) logFileAt(starter int) (cli.LogFile, error) {
 func (o *options) templateKeys(starter int) map[string]string {
 	rstype := "None"
 	switch {
+	case o.local != "":
+		rstype = "local"
 	case o.source:
 		rstype = "source"
 	case o.destination:

@@ -21,7 +21,11 @@ func (o *options) checkFiles(logFile, pidFile string) error {
 	own := []namedFile{{"logfile", logFile}, {"pidfile", pidFile}}
 	switch {
 	case o.destination:
-		return o.outsideOfBase(own)
+		return outside("rsyncpath", o.rsyncPath, own)
+	case o.local != "":
+		if err := outside("local", o.local, append(own, namedFile{"done-file", o.doneFile}, namedFile{"report", o.report}, namedFile{"failed", o.failed})); err != nil {
+			return err
+		}
 	case !o.source || o.inherit:
 		return nil
 	}
@@ -32,13 +36,13 @@ func (o *options) checkFiles(logFile, pidFile string) error {
 	)
 }
 
-// outsideOfBase refuses files of a destination where it receives: rsync would delete them with --delete, and
-// the log would go on where nobody can read it.
-func (o *options) outsideOfBase(files []namedFile) error {
-	base := realPath(o.rsyncPath)
+// outside refuses files of a destination where it receives, in the directory that an option names: rsync would
+// delete them with --delete, and the log would go on where nobody can read it.
+func outside(option, dir string, files []namedFile) error {
+	base := realPath(dir)
 	for _, f := range files {
 		if f.path != "" && strings.HasPrefix(realPath(f.path), strings.TrimSuffix(base, "/")+"/") {
-			return &session.OptionError{Option: f.option, Err: fmt.Errorf("cannot use --%s=%s: it lies in --rsyncpath, where this destination receives and --delete would remove it", f.option, f.path)}
+			return &session.OptionError{Option: f.option, Err: fmt.Errorf("cannot use --%s=%s: it lies in --%s, where this destination receives and --delete would remove it", f.option, f.path, option)}
 		}
 	}
 	return nil

@@ -67,6 +67,11 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		log.Logger().Error(why, "error", why, "status", code)
 		return code
 	}
+	if o.local != "" {
+		if err := o.setLocal(parsed); err != nil {
+			return refuse(err)
+		}
+	}
 	if err := o.problem(); err != nil {
 		return refuse(err)
 	}
@@ -146,6 +151,8 @@ func (o *options) play(ctx context.Context, cfg session.Config, parsed *cli.Pars
 		return showState(ctx, cfg, stdout)
 	case o.pathsOnly:
 		return showPaths(ctx, cfg, stdout)
+	case o.local != "":
+		return o.playLocal(ctx, cfg)
 	case o.destination:
 		return session.Destination(context.WithoutCancel(ctx), cfg) // which knows when it has to end
 	}

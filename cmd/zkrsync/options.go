@@ -30,6 +30,8 @@ type options struct {
 	sessionTimeout int // seconds
 
 	// Role
+	local                                         string // the destination of a local session; "": it is none
+	zookeeperHome                                 string // "": Debian's
 	source, destination, pathsOnly, state, checks bool
 
 	// Steering
@@ -187,6 +189,10 @@ func (o *options) zookeeperOptions(p *cli.Program) {
 
 func (o *options) roleOptions(p *cli.Program) {
 	g := p.Group("Role", "What this client does; exactly one of these.")
+	g.String(&o.local, cli.Opt{Name: "local", Arg: "DIR", Added: true,
+		Help: "Copy what is below --rsyncpath to this directory of the same machine, all in one process: a source with --jobs (by default as many as there are processors, at least 2 and at most 8), a destination and a private ZooKeeper, which needs Debian's packages zookeeper and default-jre-headless, or --zookeeper-home. With --resume it goes on where the same command was interrupted."})
+	g.String(&o.zookeeperHome, cli.Opt{Name: "zookeeper-home", Arg: "DIR", Added: true,
+		Help: "For --local: the directory that ZooKeeper's tarball was unpacked to."})
 	g.Bool(&o.source, cli.Opt{Name: "source", Short: "S",
 		Help: "Send: the first source of a session becomes its master, which lists the paths; the others run rsync."})
 	g.Bool(&o.destination, cli.Opt{Name: "destination", Short: "D",

@@ -33,9 +33,11 @@ func (o *options) problem() error {
 		return wrong("rsyncpath", "Path is mandatory!")
 	case o.depth <= 0 && o.depth != session.AutoDepth:
 		return wrong("depth", "Invalid depth!")
+	case o.zookeeperHome != "" && o.local == "":
+		return wrong("zookeeper-home", "cannot use --zookeeper-home without --local: only that starts a ZooKeeper")
 	case o.source && o.destination:
 		return wrong("destination", "Client can not be the source AND the destination")
-	case !o.source && !o.destination && !o.state && !o.pathsOnly && !o.checks && o.steers() == "":
+	case !o.source && !o.destination && !o.state && !o.pathsOnly && !o.checks && o.local == "" && o.steers() == "":
 		return wrong("source", "cannot start without a role: give --source, --destination, --state or --pathsonly")
 	case o.master && o.noMaster:
 		return wrong("master", "cannot use --master together with --no-master")

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// Demo is what "make demo" runs: a real session on one machine. It starts a private ZooKeeper, sets
-// up its tree with zkinitree, runs a master, sources and destinations, compares source and
-// destination in full, and says who moved what and how fast. When it ends everything that it
-// started is gone. The exit status is 1 if anything went wrong or differs.
+// Demo is what "make demo" runs: "zkrsync --local" on a tree, and then a full comparison of source and
+// destination. When it ends everything that it started is gone. The exit status is 1 if anything went wrong
+// or differs.
 package main
 
 import (
@@ -12,14 +11,16 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"vsc-zk/internal/testtree"
-	"vsc-zk/internal/zktest"
 )
 
 func main() {
@@ -34,39 +35,23 @@ func main() {
 
 // options are the demo's command line.
 type options struct {
-	bin, examples         string
-	src, dst              string
-	sources, dests, depth int
+	bin, src, dst, depth string
+	jobs                 int
 }
 
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
-	f.StringVar(&o.bin, "bin", "bin", "directory of the two programs")
-	f.StringVar(&o.examples, "examples", "examples", "directory of the two example files")
+	f.StringVar(&o.bin, "bin", "bin", "directory of the programs")
 	f.StringVar(&o.src, "src", "", "tree to copy; empty: one with odd names is made")
 	f.StringVar(&o.dst, "dst", "", "where to; empty: a temporary directory")
-	f.IntVar(&o.sources, "sources", 2, "sources beside the master")
-	f.IntVar(&o.dests, "dests", 2, "destinations")
-	f.IntVar(&o.depth, "depth", 3, "depth of the path queue")
+	f.IntVar(&o.jobs, "jobs", 4, "transfers at once")
+	f.StringVar(&o.depth, "depth", "auto", "depth of the path queue")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("cannot use argument %q", f.Arg(0))
-	}
-	if o.sources < 1 || o.dests < 1 || o.depth < 1 {
-		return o, errors.New("cannot run with less than one source, one destination and depth 1")
-	}
-	for _, dir := range []*string{&o.bin, &o.examples, &o.src, &o.dst} {
-		if *dir == "" {
-			continue
-		}
-		abs, err := filepath.Abs(*dir)
-		if err != nil {
-			return o, fmt.Errorf("cannot find %q: %w", *dir, err)
-		}
-		*dir = abs
 	}
 	return o, nil
 }
@@ -81,39 +66,19 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return fmt.Errorf("cannot make a working directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-
-	private := filepath.Join(work, "examples")
-	if err := zktest.PrivateCopy(o.examples, private); err != nil {
+	if err := o.prepare(work); err != nil {
 		return err
 	}
-	o.examples = private
-	if err := prepareTrees(&o, work, out); err != nil {
-		return err
-	}
-	dir := filepath.Join(work, "zookeeper")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return fmt.Errorf("cannot make a directory for ZooKeeper: %w", err)
-	}
-	server, err := zktest.Launch(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer server.Stop()
-	fmt.Fprintf(out, "ZooKeeper  on %s, in %s\n", server.Addr(), work)
-
-	s := &session{options: o, servers: server.Addr(), work: work, out: out}
 	begin := time.Now()
-	if err := s.run(ctx); err != nil {
+	if err := o.copy(ctx, work, out); err != nil {
 		return err
 	}
-	took := time.Since(begin)
-
+	if err := o.report(time.Since(begin), out); err != nil {
+		return err
+	}
 	differences, err := testtree.Compare(o.src, o.dst)
 	if err != nil {
 		return fmt.Errorf("cannot compare source and destination: %w", err)
-	}
-	if err := s.report(took); err != nil {
-		return err
 	}
 	if len(differences) > 0 {
 		for _, line := range differences[:min(len(differences), 50)] {
@@ -125,23 +90,70 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	return nil
 }
 
-// prepareTrees makes the source and the destination that were not given.
-func prepareTrees(o *options, work string, out io.Writer) error {
-	if o.src == "" {
-		o.src = filepath.Join(work, "src")
-		err := testtree.MakeTree(o.src, testtree.TreeOptions{
-			Fanout: []int{8, 6, 4}, Files: 8, Size: 4096, Names: testtree.OddNames, HardLinks: true,
-		})
-		if err != nil {
-			return err
-		}
-	}
+// prepare makes the source that was not given, and finds a place for the destination.
+func (o *options) prepare(work string) error {
 	if o.dst == "" {
 		o.dst = filepath.Join(work, "dst")
 	}
-	if err := os.MkdirAll(o.dst, 0o755); err != nil {
-		return fmt.Errorf("cannot make the destination: %w", err)
+	if o.src != "" {
+		return nil
 	}
-	fmt.Fprintf(out, "Source     %s\nDestination %s\n", o.src, o.dst)
+	o.src = filepath.Join(work, "src")
+	return testtree.MakeTree(o.src, testtree.TreeOptions{
+		Fanout: []int{8, 6, 4}, Files: 8, Size: 4096, Names: testtree.OddNames, HardLinks: true,
+	})
+}
+
+// copy runs the program the way a user does, with its state among what the demo removes.
+func (o *options) copy(ctx context.Context, work string, out io.Writer) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(o.bin, "zkrsync"), "--local="+o.dst, "-r", o.src,
+		fmt.Sprint("--jobs=", o.jobs), "--depth="+o.depth, "--hardlinks", "--logfile=")
+	fmt.Fprintln(out, "$ "+strings.Join(cmd.Args, " "))
+	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+work)
+	cmd.Stdout, cmd.Stderr = out, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = time.Minute
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("cannot finish the run: %w", err)
+	}
 	return nil
+}
+
+// report says how much was moved, and how fast.
+func (o *options) report(took time.Duration, out io.Writer) error {
+	var files, dirs int
+	var bytes int64
+	err := filepath.WalkDir(o.src, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		switch {
+		case d.IsDir():
+			dirs++
+		case d.Type().IsRegular():
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			files++
+			bytes += info.Size()
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("cannot count the source: %w", err)
+	}
+	seconds := took.Seconds()
+	fmt.Fprintf(out, "Moved      %d files (%s) in %d directories\n", files, size(float64(bytes)), dirs)
+	fmt.Fprintf(out, "Took       %.1f s, with the start of ZooKeeper: %.0f files/s, %s/s\n", seconds, float64(files)/seconds, size(float64(bytes)/seconds))
+	return nil
+}
+
+// size writes a number of bytes for people.
+func size(n float64) string {
+	units := []string{"B", "kB", "MB", "GB", "TB", "PB"}
+	for n >= 1000 && len(units) > 1 {
+		n, units = n/1000, units[1:]
+	}
+	return fmt.Sprintf("%.1f %s", n, units[0])
 }
