@@ -3,26 +3,19 @@
 package zktest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-)
 
-const (
-	jar     = "/usr/share/java/zookeeper.jar" // its manifest names the other jars, but for this one of netty's
-	codec   = "/usr/share/java/netty-codec.jar"
-	install = "apt-get install -y zookeeper default-jre-headless"
+	"vsc-zk/internal/zkserver"
 )
 
 // patience is how long the start of a server may take on a machine that has other things to do.
@@ -32,15 +25,16 @@ var errNoAnswer = fmt.Errorf("it does not answer after %v", patience)
 
 // Server is a running ZooKeeper.
 type Server struct {
-	addr string
-	port []*os.File // the sockets that keep the ports, also while the server is stopped
-	dir  string     // absolute
-	tls  *secure    // nil: it has no port for TLS
-	peer *peer      // nil: it is alone
+	program zkserver.Program
+	addr    string
+	port    []*os.File // the sockets that keep the ports, also while the server is stopped
+	dir     string     // absolute
+	tls     *secure    // nil: it has no port for TLS
+	peer    *peer      // nil: it is alone
 
 	mu    sync.Mutex
-	run   *run // nil: stopped
-	limit int  // of connections from one address, 0: none
+	run   *zkserver.Process // nil: stopped
+	limit int               // of connections from one address, 0: none
 }
 
 // secure is the port for TLS.
@@ -48,14 +42,6 @@ type secure struct {
 	addr     string
 	identity string // key and certificate, PEM
 	ca       string // who signs the certificates of clients, PEM
-}
-
-// run is one life of the server process.
-type run struct {
-	pid    int
-	output *bytes.Buffer // to be read after done
-	done   chan struct{} // closed when the process has ended and been waited for
-	err    error
 }
 
 // Launch starts a server that keeps its files in dir, which must exist, and returns when it
@@ -80,11 +66,9 @@ func launchServer(ctx context.Context, dir string, tls *secure) (*Server, error)
 
 // newServer is a server that is still to be started, with so many ports; the first is for clients.
 func newServer(dir string, ports int) (s *Server, port int, err error) {
-	if _, err := os.Stat(jar); err != nil {
-		return nil, 0, fmt.Errorf("cannot start ZooKeeper: %s is missing; type: %s", jar, install)
-	}
-	if _, err := exec.LookPath("java"); err != nil {
-		return nil, 0, fmt.Errorf("cannot start ZooKeeper: there is no java; type: %s", install)
+	program, err := zkserver.Find("")
+	if err != nil {
+		return nil, 0, err
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, 0, fmt.Errorf("cannot start ZooKeeper: %w", err)
@@ -93,7 +77,7 @@ func newServer(dir string, ports int) (s *Server, port int, err error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("cannot start ZooKeeper: %w", err)
 	}
-	return &Server{dir: dir, addr: local(port), port: held}, port, nil
+	return &Server{program: program, dir: dir, addr: local(port), port: held}, port, nil
 }
 
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
@@ -127,7 +111,6 @@ func (s *Server) spawn() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, port, _ := net.SplitHostPort(s.addr)
-	config := filepath.Join(s.dir, "zoo.cfg")
 	lines := []string{
 		"tickTime=500",
 		"minSessionTimeout=1000",
@@ -147,17 +130,9 @@ func (s *Server) spawn() error {
 	if s.peer != nil {
 		lines = append(lines, s.peer.settings()...)
 	}
-	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		return fmt.Errorf("cannot start ZooKeeper: %w", err)
-	}
-	cmd := exec.Command("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-		"-cp", jar+":"+codec, "org.apache.zookeeper.server.quorum.QuorumPeerMain", config)
-	cmd.Dir = s.dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = 2 * time.Second
-	r, err := launch(cmd)
+	r, err := s.program.Run(s.dir, lines)
 	if err != nil {
-		return fmt.Errorf("cannot start ZooKeeper: %w", err)
+		return err
 	}
 	s.run = r
 	return nil
@@ -176,11 +151,11 @@ func (s *Server) await(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-r.done:
-			return fmt.Errorf("cannot start ZooKeeper: it ended (%v): %s", r.err, lastLines(r.output.String()))
+		case <-r.Done():
+			return fmt.Errorf("cannot start ZooKeeper: %w", r.Err())
 		case <-ctx.Done():
-			r.stop(syscall.SIGKILL)
-			return fmt.Errorf("cannot start ZooKeeper: %w: %s", context.Cause(ctx), lastLines(r.output.String()))
+			r.Stop(syscall.SIGKILL)
+			return fmt.Errorf("cannot start ZooKeeper: %w: %s", context.Cause(ctx), r.LastLines())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -199,52 +174,6 @@ func (t *secure) settings() []string {
 		"ssl.trustStore.location=" + t.ca,
 		"ssl.trustStore.type=PEM",
 		"ssl.clientAuth=need",
-	}
-}
-
-// launch starts cmd on a thread of its own that lives as long as the process does. The kernel sends
-// the parent-death signal when the thread that forked ends.
-func launch(cmd *exec.Cmd) (*run, error) {
-	r := &run{output: new(bytes.Buffer), done: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = r.output, r.output
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(r.done)
-		err := cmd.Start()
-		if err == nil {
-			r.pid = cmd.Process.Pid
-		}
-		started <- err
-		if err == nil {
-			r.err = cmd.Wait()
-		}
-	}()
-	return r, <-started
-}
-
-// signal is sent to the process group; false if there is none any more.
-func (r *run) signal(signal syscall.Signal) bool {
-	select {
-	case <-r.done:
-		return false
-	default:
-		return syscall.Kill(-r.pid, signal) == nil
-	}
-}
-
-// stop ends the process group and waits for it.
-func (r *run) stop(signal syscall.Signal) {
-	if !r.signal(signal) {
-		return
-	}
-	r.signal(syscall.SIGCONT)
-	select {
-	case <-r.done:
-	case <-time.After(5 * time.Second):
-		syscall.Kill(-r.pid, syscall.SIGKILL)
-		<-r.done
 	}
 }
 
@@ -311,18 +240,13 @@ func (s *Server) ask(ctx context.Context, word string) (string, error) {
 	return string(answer), err
 }
 
-func lastLines(s string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return strings.Join(lines[max(0, len(lines)-5):], " | ")
-}
-
 func (s *Server) end(signal syscall.Signal) {
 	s.mu.Lock()
 	r := s.run
 	s.run = nil
 	s.mu.Unlock()
 	if r != nil {
-		r.stop(signal)
+		r.Stop(signal)
 	}
 }
 
@@ -342,7 +266,7 @@ func (s *Server) signal(signal syscall.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.run != nil {
-		s.run.signal(signal)
+		s.run.Signal(signal)
 	}
 }
 
