@@ -26,15 +26,16 @@ SECONDS  ?= 0
 QUICK    ?=
 BENCHDIR ?=
 
-.PHONY: help deps build install test differential chaos race lint demo bench clean
+.PHONY: help deps build install deb rpm packagetest test differential chaos race lint demo bench clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1 	/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z ]*\):.*## /  make \1 	/p' $(MAKEFILE_LIST) | expand -t 20
 
 deps: ## install what a fresh Debian machine lacks (as root); nothing if all is there
 	@missing=; \
 	command -v rsync >/dev/null || missing="$$missing rsync"; \
 	command -v strace >/dev/null || missing="$$missing strace"; \
+	command -v fish >/dev/null || missing="$$missing fish"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v logrotate >/dev/null || [ -x /usr/sbin/logrotate ] || missing="$$missing logrotate"; \
 	command -v java >/dev/null || missing="$$missing default-jre-headless"; \
@@ -64,12 +65,28 @@ install: $(BIN)/zkrsync ## programs, man pages, completions, examples: PREFIX=/u
 		show $$program help=man "$$share/man/man1/$$program.1"; \
 		show $$program completion=bash "$$share/bash-completion/completions/$$program"; \
 		show $$program completion=zsh "$$share/zsh/site-functions/_$$program"; \
+		show $$program completion=fish "$$share/fish/vendor_completions.d/$$program.fish"; \
 	done; \
 	show zkrsync help=guide-man "$$share/man/man7/zkrsync.7"; \
 	find examples -type f | sort | while read -r example; do \
 		install -D -m 644 "$$example" "$$share/doc/zkrsync/$$example"; \
 		echo "$$share/doc/zkrsync/$$example"; \
 	done
+
+# A tool that brings two hundred modules is not one of go.mod.
+NFPM    ?= $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+# Of a package a version begins with a digit.
+PACKAGE_VERSION = $(if $(filter v0% v1% v2% v3% v4% v5% v6% v7% v8% v9%,$(VERSION)),$(VERSION:v%=%),0~$(VERSION))
+
+deb rpm: ## a package for Debian, or for Red Hat and SUSE, in bin
+	@$(MAKE) --no-print-directory install DESTDIR=$(BIN)/root PREFIX=/usr >/dev/null
+	@cd $(CURDIR) && ROOT=$(BIN)/root ARCH=$$($(GO) env GOARCH) VERSION='$(PACKAGE_VERSION)' \
+		$(NFPM) package --config .ci/nfpm.yaml --packager $@ --target $(BIN)
+	@rm -rf $(BIN)/root
+
+# It takes minutes, and needs the mirrors of Debian and of Go.
+packagetest: ## the deb installed, used, upgraded and removed in a clean Debian (root, network, 3 min)
+	.ci/package-test
 
 test: deps ## all tests, against a real ZooKeeper, rsync and kazoo
 	$(GO) test -timeout 20m ./...

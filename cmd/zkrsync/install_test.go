@@ -52,6 +52,8 @@ func TestInstall(t *testing.T) {
 		"-rw-r--r-- /usr/share/doc/zkrsync/examples/systemd/zkrsync.logrotate",
 		"-rw-r--r-- /usr/share/doc/zkrsync/examples/zkinitree.cfg",
 		"-rw-r--r-- /usr/share/doc/zkrsync/examples/zkrs.conf",
+		"-rw-r--r-- /usr/share/fish/vendor_completions.d/zkinitree.fish",
+		"-rw-r--r-- /usr/share/fish/vendor_completions.d/zkrsync.fish",
 		"-rw-r--r-- /usr/share/man/man1/zkinitree.1",
 		"-rw-r--r-- /usr/share/man/man1/zkrsync.1",
 		"-rw-r--r-- /usr/share/man/man7/zkrsync.7",

@@ -44,7 +44,7 @@ import (
 // localName is what a source and a destination of a local session are known by. As one process they need two
 // names.
 const (
-	localSource      = "localhost"
+	localSource      = "127.0.0.2"
 	localDestination = "127.0.0.1"
 )
 

@@ -209,6 +209,45 @@ func zshValue(opt *option) string {
 	return name
 }
 
+// fishCompletion writes a script of fish's complete.
+func (p *Program) fishCompletion(b *strings.Builder) {
+	fmt.Fprintf(b, "# fish completion of %[1]s\ncomplete -c %[1]s -f\n", p.name)
+	for _, g := range p.allGroups() {
+		for _, opt := range g.options {
+			line := "complete -c " + p.name + " -l " + opt.Name
+			if opt.Short != "" {
+				line += " -s " + opt.Short
+			}
+			summary, _, _ := strings.Cut(opt.Help, ". ")
+			fmt.Fprintf(b, "%s%s -d %s\n", line, fishValue(opt), fishQuote(strings.TrimSuffix(summary, ".")))
+			if opt.Type() == "bool" {
+				fmt.Fprintf(b, "complete -c %[1]s -n 'string match -q -- \"--*able-*\" (commandline -ct)' -l enable-%[2]s\n"+
+					"complete -c %[1]s -n 'string match -q -- \"--*able-*\" (commandline -ct)' -l disable-%[2]s\n", p.name, opt.Name)
+			}
+		}
+	}
+}
+
+// fishValue says how the option's value is completed, if it has one.
+func fishValue(opt *option) string {
+	switch {
+	case opt.Type() == "bool" || opt.Type() == "show" && opt.Choices == nil:
+		return ""
+	case opt.Choices != nil:
+		return " -x -a " + fishQuote(strings.TrimSpace(strings.Join(opt.Choices, " ")))
+	case opt.Arg == "FILE", opt.Arg == "FILES":
+		return " -r -F"
+	case opt.Arg == "DIR":
+		return " -x -a '(__fish_complete_directories)'"
+	}
+	return " -x"
+}
+
+// fishQuote puts text into single quotes.
+func fishQuote(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(text) + "'"
+}
+
 // shellQuote puts text into single quotes.
 func shellQuote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"

@@ -36,6 +36,8 @@ func (p *Program) show(what string, w io.Writer, columns int) {
 		p.bashCompletion(&b)
 	case "zsh":
 		p.zshCompletion(&b)
+	case "fish":
+		p.fishCompletion(&b)
 	}
 	_, _ = io.WriteString(w, b.String()) // a reader that has gone away needs no help
 }

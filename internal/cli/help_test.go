@@ -250,7 +250,7 @@ func TestZshCompletion(t *testing.T) {
 		"\t\t'(-r --rsyncpath)--rsyncpath=[Path.]:DIR:_files -/' \\\n",
 		"\t\t'!--enable-source' '!--disable-source' \\\n",
 		"::FORMAT:(rst short config man guide guide-man)' \\\n",
-		"\t\t'--completion=[Show a completion script for this shell (bash or zsh) and exit.]:SHELL:(bash zsh)'\n}",
+		"\t\t'--completion=[Show a completion script for this shell (bash, zsh or fish) and exit.]:SHELL:(bash zsh fish)'\n}",
 	} {
 		if !strings.Contains(script, want) {
 			t.Errorf("no %q in\n%s", want, script)

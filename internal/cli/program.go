@@ -237,8 +237,8 @@ func (p *Program) registerBuiltins() {
 		Help: "Show a config file with every option, its default and its help, and exit."}, showValue{what: "config"})
 	p.help.addShow(Opt{Name: "version", Added: true,
 		Help: "Show the version, of which commit and by which Go it was built, and exit."}, showValue{what: "version"})
-	p.help.add(Opt{Name: "completion", Arg: "SHELL", Choices: []string{"bash", "zsh"}, Added: true,
-		Help: "Show a completion script for this shell (bash or zsh) and exit."}, showValue{choices: []string{"bash", "zsh"}})
+	p.help.add(Opt{Name: "completion", Arg: "SHELL", Choices: []string{"bash", "zsh", "fish"}, Added: true,
+		Help: "Show a completion script for this shell (bash, zsh or fish) and exit."}, showValue{choices: []string{"bash", "zsh", "fish"}})
 }
 
 // allGroups are the groups in help order.
