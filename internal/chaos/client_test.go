@@ -56,8 +56,6 @@ func (l *life) name() string {
 
 func (l *life) file(kind string) string { return l.client.round.at(l.name() + "." + kind) }
 
-func (l *life) whoami() string { return fmt.Sprintf("localhost:%d", l.pid) }
-
 func (l *life) running() bool {
 	select {
 	case <-l.done:
