@@ -31,6 +31,10 @@ type Found struct {
 	// Names is how much the directory holds besides directories; 0 for recursive entries and an
 	// excluded base, which are not read.
 	Names int
+
+	// Part is how much of the tree lies before it, from 0 to 1, as if all directories that are in one directory
+	// were alike.
+	Part float64
 }
 
 // WalkStamped is Walk with stamps. The package comment says what they tell.

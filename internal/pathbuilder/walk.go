@@ -77,13 +77,23 @@ type walker struct {
 	// What follows belongs to the caller's goroutine.
 	emit  func(Found) error
 	count int
+	span  span // that the walk is in
+}
+
+// span is the part of the tree that a directory is, as if all directories of one were alike.
+type span struct{ from, width float64 }
+
+// child is the part that one of several directories of it is.
+func (s span) child(i, of int) span {
+	width := s.width / float64(of)
+	return span{s.from + width*float64(i), width}
 }
 
 func newWalker(opts Options, emit func(Found) error) *walker {
 	if opts.Walkers <= 0 {
 		opts.Walkers = defaultWalkers
 	}
-	w := &walker{opts: opts, log: opts.Logger, emit: emit, excluder: NewExcluder(opts.Exclude, nil)}
+	w := &walker{opts: opts, log: opts.Logger, emit: emit, excluder: NewExcluder(opts.Exclude, nil), span: span{0, 1}}
 	if w.log == nil {
 		w.log = slog.New(slog.DiscardHandler)
 	}
@@ -189,7 +199,10 @@ func (w *walker) walkDir(ctx context.Context, d *dir) error {
 	if err := w.put(ctx, d.path, false, d.stamp, d.names); err != nil {
 		return err
 	}
+	whole := w.span
+	defer func() { w.span = whole }()
 	for i := range d.children {
+		w.span = whole.child(i, len(d.children))
 		c, mine := w.ahead.pass(d, i)
 		if err := w.walkChild(ctx, join(d.path, c.name), c, mine); err != nil {
 			return err
@@ -242,7 +255,7 @@ func (w *walker) put(ctx context.Context, path string, recursive bool, s stamp, 
 		return nil
 	}
 	w.count++
-	return w.emit(Found{Entry: entry, Stamp: s.hash, Inode: s.inode, Changed: s.time(), Young: s.young, Names: names})
+	return w.emit(Found{Entry: entry, Stamp: s.hash, Inode: s.inode, Changed: s.time(), Young: s.young, Names: names, Part: w.span.from})
 }
 
 func (w *walker) deeper(path string) bool { return w.opts.Deeper != nil && w.opts.Deeper(path) }

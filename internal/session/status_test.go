@@ -3,6 +3,7 @@
 package session
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -65,4 +66,43 @@ func TestStatusOfRuns(t *testing.T) {
 		t.Errorf("runs %+v", s.Runs)
 	}
 	r.left()
+}
+
+// impatientWatch has a leader say soon that the run stands still.
+func impatientWatch(c *Config) {
+	briefly(c)
+	c.Member.Timing.Missing, c.Member.Timing.Still = 300*time.Millisecond, time.Second
+}
+
+// That a run stands still is said, with the reason, and seen; and that it goes on.
+func TestStandingStill(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	waitsFor := func(what string) {
+		t.Helper()
+		s := r.snapshot("it waits for "+what, func(s *status.Snapshot) bool { return s.State == status.Still && s.Waits[0].For == what })
+		if s.Waits[0].Since.IsZero() || len(s.Waits) != 1 || s.Estimate.Seconds != nil {
+			t.Errorf("waits %+v, estimate %+v", s.Waits, s.Estimate)
+		}
+		r.waitFor("event=standing-still-" + what)
+	}
+	master := r.queued(impatientWatch)
+	waitsFor(wire.WaitClients)
+	slave := r.source(2, impatientWatch)
+	waitsFor(wire.WaitDestinations)
+	slave.stop(errStopped)
+	_ = r.wait(slave)
+	waitsFor(wire.WaitClients)
+	if n := strings.Count(r.log.String(), "standing-still-"+wire.WaitDestinations); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+	dest := r.destination(3, impatientWatch)
+	waitsFor(wire.WaitSources)
+	queue := r.zk().Queue(r.tree().PathQueue())
+	entries, err := queue.TryTakeSome(t.Context(), 100, func(_, _ []byte) bool { return true }) // nothing is left to be done
+	r.must(err)
+	slave = r.source(2, impatientWatch)
+	waitsFor(wire.WaitBytes)
+	r.must(queue.ReleaseAll(t.Context(), entries))
+	r.finish(master, slave, dest)
 }

@@ -45,6 +45,7 @@ func (f *facts) snapshot(session string) *Snapshot {
 	f.addTotals(s)
 	lead := f.leader()
 	if lead != nil {
+		s.Paths.Flushing = min(lead.Flushing, s.Paths.Remaining)
 		s.Rates.Over, s.Rates.Paths, s.Rates.Files, s.Rates.Bytes = lead.Rates.Over, lead.Rates.Paths, lead.Rates.Files, lead.Rates.Bytes
 	}
 	switch {

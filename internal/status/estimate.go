@@ -30,7 +30,7 @@ const almost = 0.999
 // bound the range.
 func estimate(s *Snapshot, meta *wire.Meta, lead *wire.LeaderStatus) Estimate {
 	e := Estimate{Guess: true}
-	ended, left := float64(meta.Ended.Ended()), float64(s.Paths.Remaining)
+	ended, left := float64(meta.Ended.Ended()+s.Paths.Flushing), float64(s.Paths.Remaining-s.Paths.Flushing)
 	all := ended + left
 	stage := meta.Stage
 	walking := stage.Phase == wire.Walking && stage.Pass == 0 && !stage.Fed
@@ -47,7 +47,7 @@ func estimate(s *Snapshot, meta *wire.Meta, lead *wire.LeaderStatus) Estimate {
 	default:
 		e.By, done = ByPaths, byPaths(ended, left, meta.Work)
 	}
-	if left == 0 && stage.Phase == wire.Ending {
+	if s.Paths.Remaining == 0 && stage.Phase == wire.Ending {
 		done, e.Guess = Range{1, 1}, false
 	} else {
 		done.High = min(done.High, almost)

@@ -55,6 +55,7 @@ type Paths struct {
 	Queued    int `json:"queued"`    // so far, those of cut ones too
 	Remaining int `json:"remaining"` // of these
 	Working   int `json:"working"`   // of these, in work
+	Flushing  int `json:"flushing"`  // of these, sent: they count when their destination has flushed them
 	Completed int `json:"completed"`
 	Failed    int `json:"failed"`
 	Vanished  int `json:"vanished"`

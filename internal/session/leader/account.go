@@ -329,6 +329,7 @@ func (a *account) take(ctx context.Context, m *member.Member, parent string, nam
 		return false, fmt.Errorf("cannot read the results: %w", err)
 	}
 	var counts wire.Counts
+	var work wire.Work
 	var ended []wire.Result
 	again, foreign := 0, 0
 	settled := true
@@ -354,6 +355,7 @@ func (a *account) take(ctx context.Context, m *member.Member, parent string, nam
 		a.told[node] = t
 		for _, r := range t.results {
 			counts.Add(r)
+			work.Add(r, a.ledger.history.of(r.Paths...))
 		}
 		ended = append(ended, t.results...)
 		again += t.again
@@ -371,6 +373,7 @@ func (a *account) take(ctx context.Context, m *member.Member, parent string, nam
 	}
 	if err := a.ledger.note(ctx, m, func(meta *wire.Meta) {
 		meta.Ended = meta.Ended.Plus(counts)
+		meta.Work = meta.Work.Plus(work)
 		meta.Ended.Failed += foreign - again
 		meta.Foreign += foreign
 		meta.Again += again

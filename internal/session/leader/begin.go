@@ -92,6 +92,9 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 		}
 		leftovers = file.leftovers
 	}
+	if err := l.remember(); err != nil {
+		return err
+	}
 	if err := l.report.open(l.cfg.Report, l.client.Tree.Name(), l.base.Dir, l.id); err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ type Config struct {
 	Subpaths []string
 
 	PathsFrom string // entries to queue instead of walking; "": walk
+	History   string // report of an earlier run, to estimate how far this one is; "": none
 	DoneFile  string // gets the counts at the end; "": none
 	Report    string // JSON lines, one a path; "": none
 	Failed    string // gets the entries that failed or are unfinished; "": none

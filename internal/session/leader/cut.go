@@ -87,6 +87,7 @@ func (s *splitter) prepare(ctx context.Context, node string, value []byte) (*cut
 	if begun != nil {
 		c.pieces = slices.DeleteFunc(c.pieces, func(piece wire.Task) bool { return !isBehind(piece, wire.DecodeTask([]byte(begun.Last))) })
 	}
+	s.ledger.history.cut(task, c.pieces)
 	if err := zkclient.Sleep(ctx, pathbuilder.Settle); err != nil { // else their stamps would tell too little
 		return nil, err
 	}

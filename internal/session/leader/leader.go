@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vsc-zk/internal/session/guard"
@@ -40,6 +41,8 @@ type Leader struct {
 	order     *order           // under way
 	requeuing []wire.Task      // what has failed and is still to be queued again
 	skips     *skips
+	observer  *observer
+	flushing  atomic.Int64 // paths that were sent and wait until their destination has flushed them
 	account   *account
 	survey    *survey
 	queues    queues
@@ -79,6 +82,7 @@ func New(life context.Context, client *member.Client, base *guard.Base, cfg Conf
 	}
 	l.ending, l.end = context.WithCancelCause(context.Background())
 	l.clients = &clients{works: work != nil, unknown: l.unknownToPython(), log: client.Log}
+	l.observer = &observer{works: work != nil, log: client.Log}
 	l.account = newAccount(l.ledger, l.report, l.clients, l.queues, base, asked.Rsync.Verify, client.Log)
 	l.skips = &skips{base: base, told: map[string]bool{}}
 	// Only Go sources can send ranges; and the rules of a user's own options mean something else for files
@@ -149,6 +153,9 @@ func (l *Leader) TakeOver(ctx context.Context, m *member.Member, lock *zkclient.
 	}
 	if err := l.load(ctx, m); err != nil {
 		return err
+	}
+	if err := l.remember(); err != nil {
+		l.log().Error(err.Error()+"; the run goes on without", "error", err)
 	}
 	if err := l.claim(ctx, m); err != nil {
 		return err
@@ -302,7 +309,12 @@ func (l *Leader) through(ctx context.Context, m *member.Member, ready *member.Re
 		case <-passing.Done():
 		}
 	})
-	err := l.phases(passing, m, working)
+	unobserve, err := l.observe(passing, m)
+	if err != nil {
+		return err
+	}
+	defer unobserve()
+	err = l.phases(passing, m, working)
 	if err != nil && passing.Err() != nil {
 		return context.Cause(passing)
 	}
@@ -423,6 +435,7 @@ func (l *Leader) onePhase(ctx context.Context, m *member.Member, working <-chan 
 		if err != nil {
 			return err
 		}
+		l.flushing.Store(int64(l.account.durable.paths()))
 		if left, err = l.judge.watch(ctx, m, left); err != nil {
 			return err
 		}

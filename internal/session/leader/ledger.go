@@ -33,6 +33,8 @@ type ledger struct {
 	failures  notes // paths that have failed
 	leftovers notes // directories in which something is to be deleted
 	deeper    notes // directories whose entries were cut
+
+	history *history // of an earlier run; nil: none is known
 }
 
 // errNoState is the end of a leader that finds no S/meta of its session.

@@ -39,6 +39,7 @@ type survey struct {
 	since     time.Time         // zero: stamps has all; else that of what was queued by an earlier leader is not known, and this is the begin of the session
 	deeper    map[string]bool   // directories whose entries were cut
 	disturbed bool              // the base was away during the last walk
+	part      float64           // of the tree that the walk has come through
 }
 
 func newSurvey(base *guard.Base, cfg Config, flatAllowed func() bool, every time.Duration, log *slog.Logger) *survey {
@@ -246,6 +247,13 @@ func (s *survey) isDisturbed() bool {
 	return s.disturbed
 }
 
+// walked is how much of the tree the walk has come through, from 0 to 1.
+func (s *survey) walked() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.part
+}
+
 func (s *survey) walkOnce(ctx context.Context, r round, emit func(wire.Task) error) error {
 	opts := s.options()
 	if r.first { // what is skipped has its place in the account
@@ -266,6 +274,9 @@ func (s *survey) walkOnce(ctx context.Context, r round, emit func(wire.Task) err
 		return err
 	}
 	send := func(found pathbuilder.Found) error {
+		s.mu.Lock()
+		s.part = found.Part
+		s.mu.Unlock()
 		if isNew(found.Path) || known.unchanged(found) {
 			return nil
 		}

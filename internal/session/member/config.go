@@ -54,6 +54,9 @@ type Timing struct {
 	NeedGo     time.Duration // (30 s) until the leader says that no source can take some paths
 	GiveUp     time.Duration // (10 min) until it ends without such paths, once they are all that is left
 	Share      time.Duration // (1 s) between two divisions of the bandwidth
+	Missing    time.Duration // (15 s) until the leader says that there are no clients of a kind
+	Still      time.Duration // (1 min) until it says that nothing moves
+	Again      time.Duration // (10 min) until it says so again
 	Status     time.Duration // (5 s) between two looks of a client at what it says of itself
 	Heed       time.Duration // (10 s) a command that steers the run waits until the sources have noted it
 	Ending     time.Duration // (30 s) a client that is asked to end tries to reach ZooKeeper
@@ -86,6 +89,9 @@ func (t Timing) withDefaults() Timing {
 		{&t.NeedGo, 30 * time.Second},
 		{&t.GiveUp, 10 * time.Minute},
 		{&t.Share, time.Second},
+		{&t.Missing, 15 * time.Second},
+		{&t.Still, time.Minute},
+		{&t.Again, 10 * time.Minute},
 		{&t.Status, 5 * time.Second},
 		{&t.Heed, 10 * time.Second},
 		{&t.Ending, 30 * time.Second},

@@ -97,6 +97,11 @@ func (w *Work) Add(r Result, foreseen float64) {
 	}
 }
 
+// Plus is the sum of both.
+func (w Work) Plus(v Work) Work {
+	return Work{w.Paths + v.Paths, w.Seconds + v.Seconds, w.Squares + v.Squares, w.Foreseen + v.Foreseen}
+}
+
 // Cut is how far a path is replaced by its pieces.
 type Cut struct {
 	Node string `json:"node"` // name in S/split

@@ -70,6 +70,7 @@ type DestinationStatus struct {
 // LeaderStatus is what the leader knows beside what S/meta and S/stats tell.
 type LeaderStatus struct {
 	Walked   float64   `json:"walked"`             // the part of the tree that the first walk has come through, 0 to 1; a guess
+	Flushing int       `json:"flushing"`           // paths that were sent, and count when their destination has flushed them
 	Rates    Rates     `json:"rates"`              // over the last minutes
 	Progress int64     `json:"progress"`           // when something was queued, sent or ended last
 	Waits    []Wait    `json:"waits,omitempty"`    // why the run stands still; none: it does not
