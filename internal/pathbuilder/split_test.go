@@ -37,11 +37,12 @@ func split(t *testing.T, opts Options, path string) []Found {
 	return list
 }
 
-// settled makes stamps of two walks comparable: what is young now may not be in a moment.
+// settled makes what two walks have found comparable: what is young now may not be in a moment, and a piece is
+// another part of another whole.
 func settled(list []Found) []Found {
 	list = slices.Clone(list)
 	for i := range list {
-		list[i].Young = false
+		list[i].Young, list[i].Part = false, 0
 	}
 	return list
 }
@@ -109,6 +110,19 @@ func TestSplitIsDeeper(t *testing.T) {
 	}
 	if splits < 50 || excludes < 20 {
 		t.Errorf("the trees try too little: %d splits, %d walks with excludes", splits, excludes)
+	}
+}
+
+// What lies before an entry is the part of the tree that its place among its neighbours tells.
+func TestPartOfTheTree(t *testing.T) {
+	base := tree(t, "a/a/f", "a/b/f", "b/f", "c/f", "d/a/f", "d/b/f", "d/c/f", "d/d/f")
+	var got []string
+	for _, f := range found(t, Options{Base: base, Depth: 2}) {
+		got = append(got, fmt.Sprintf("%s %v", strings.TrimPrefix(f.Path, base), f.Part))
+	}
+	want := " 0, /a 0, /a/a 0, /a/b 0.125, /b 0.25, /c 0.5, /d 0.75, /d/a 0.75, /d/b 0.8125, /d/c 0.875, /d/d 0.9375"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
 	}
 }
 
