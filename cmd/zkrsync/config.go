@@ -26,7 +26,7 @@ const netcatLines = 15
 // config is what package session has to know: what concerns every client, what all sources agree
 // on, and a part for each role. All parts are filled in: a source can become the master, and a
 // destination checks its rsync, too. joined is called when the client has joined the session.
-func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.Config {
+func (o *options) config(log *cli.Log, version string, stdout io.Writer, joined func()) session.Config {
 	lines := 0
 	if o.netcat {
 		lines = netcatLines
@@ -37,6 +37,7 @@ func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.
 			Session:   o.session,
 			Host:      o.host,
 			Domain:    o.domain,
+			Version:   version,
 			Joined:    joined,
 			Logger:    log.Logger(),
 		},
@@ -87,6 +88,7 @@ func (o *options) config(log *cli.Log, stdout io.Writer, joined func()) session.
 			Walkers:     o.walkers,
 			Subpaths:    o.subpaths,
 			PathsFrom:   o.pathsFrom,
+			History:     o.history,
 			DoneFile:    o.doneFile,
 			Report:      o.report,
 			Failed:      o.failed,

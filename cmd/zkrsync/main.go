@@ -27,7 +27,9 @@ import (
 // Exit statuses beside 0; the help lists them. A signal n gives 128+n.
 const (
 	exitError      = 1
-	exitNoSession  = 14 // --state: nothing is queued
+	exitNoSession  = 14 // --state: there is no run
+	exitStill      = 15 // --state: the run stands still
+	exitLeaderless = 16 // --state: the run has no master
 	exitEnded      = 20 // the master has ended the run before all was done
 	exitIncomplete = 23 // the run is over, not all paths are done
 	exitUnnoted    = 24 // what was asked for is not noted by all
@@ -116,6 +118,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err == nil {
 		err = o.checkFiles(file.Path, pidFile)
 	}
+	if at, given := parsed.Origin("logfile"); o.state && (!given || at != "") {
+		file.Path = "" // the file of the clients is not for who looks at them
+	}
 	if err == nil {
 		err = log.Open(file)
 	}
@@ -126,9 +131,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		parsed.Warn(log.Logger())
 	}
 
-	cfg := o.config(log, stdout, joined)
+	cfg := o.config(log, program.Version, stdout, joined)
 	cfg.Member.Ending = ctx
 	cfg.Given = func(option string) bool { _, given := parsed.Origin(option); return given }
+	o.allSessions = !cfg.Given("session")
 	cfg.Link.OnlyTLS = cfg.Given("link") && cfg.Link.Mode == link.TLS
 	var ended *leader.Summary
 	cfg.Ended = func(s leader.Summary) { ended = &s }
@@ -148,7 +154,7 @@ func (o *options) play(ctx context.Context, cfg session.Config, parsed *cli.Pars
 	case o.checks:
 		return o.check(ctx, cfg, parsed, stdout)
 	case o.state:
-		return showState(ctx, cfg, stdout)
+		return o.showState(ctx, cfg, stdout)
 	case o.pathsOnly:
 		return showPaths(ctx, cfg, stdout)
 	case o.local != "":
@@ -160,28 +166,6 @@ func (o *options) play(ctx context.Context, cfg session.Config, parsed *cli.Pars
 		cfg.Member.Logger.Warn("Adding unchecked flags --"+strings.Join(o.arbitOpts, " --"), "logger", "RsyncSource", "flags", o.arbitOpts)
 	}
 	return session.Source(context.WithoutCancel(ctx), cfg)
-}
-
-// errNoSession: --state has found nothing, and has said so.
-var errNoSession = errors.New("no session is active")
-
-// showState prints how far the session is.
-func showState(ctx context.Context, cfg session.Config, stdout io.Writer) error {
-	status, err := session.State(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	log := cfg.Member.Logger.With("logger", "RsyncSource")
-	line := "No active session"
-	if status.Running {
-		line = fmt.Sprintf("Remaining: %d, Failed: %d", status.Remaining, status.Failed)
-		log.Info(line, "remaining", status.Remaining, "failed", status.Failed)
-	} else {
-		err = errNoSession
-		log.Info(line, "status", exitNoSession)
-	}
-	fmt.Fprintln(stdout, line)
-	return err
 }
 
 // showPaths builds the path queue for nothing and prints how long that took.
@@ -199,6 +183,7 @@ func showPaths(ctx context.Context, cfg session.Config, stdout io.Writer) error 
 // exitStatus turns what a role returned into an exit status, and says it.
 func (o *options) exitStatus(ctx context.Context, err error, parsed *cli.Parsed, log *slog.Logger) int {
 	ended := cli.EndedBy(ctx)
+	var found *stateFound
 	switch {
 	case err == nil:
 		return 0
@@ -210,8 +195,8 @@ func (o *options) exitStatus(ctx context.Context, err error, parsed *cli.Parsed,
 		return exitEnded
 	case errors.Is(err, errCheck):
 		return exitError
-	case errors.Is(err, errNoSession):
-		return exitNoSession
+	case errors.As(err, &found):
+		return found.status
 	case errors.Is(err, session.ErrNoRun):
 		log.Error(err.Error(), "error", err, "status", exitNoSession)
 		return exitNoSession

@@ -40,6 +40,9 @@ type options struct {
 	skip                 string
 	requeue              string
 
+	stateForm   string // "": for people; json
+	allSessions bool   // no session was named
+
 	// Session
 	session           string
 	rsyncPath         string
@@ -99,6 +102,7 @@ type options struct {
 	verifyPath  bool
 	doneFile    string
 	report      string
+	history     string
 	failed      string
 	onEnd       string
 	lateRetries int
@@ -197,8 +201,8 @@ func (o *options) roleOptions(p *cli.Program) {
 		Help: "Send: the first source of a session becomes its master, which lists the paths; the others run rsync."})
 	g.Bool(&o.destination, cli.Opt{Name: "destination", Short: "D",
 		Help: "Receive: run an rsync daemon for the sources."})
-	g.Bool(&o.state, cli.Opt{Name: "state",
-		Help: "Show how many paths remain and how many failed, and exit: 0 if there are any, 14 if no session is active."})
+	g.BoolForm(&o.state, &o.stateForm, cli.Opt{Name: "state", Choices: []string{"json"},
+		Help: "Show how far the session is, who is there, what runs where and what has failed, and exit: 0 if it is running, 14 if there is no run, 15 if it stands still, 16 if it has no master. Without --session all sessions are shown. With =json one JSON object a line, see zkrsync(7). Nothing is written to ZooKeeper, and no log file unless --logfile is given on the command line."})
 	g.Bool(&o.pathsOnly, cli.Opt{Name: "pathsonly",
 		Help: "Only list the paths, to try --depth, --rsubpaths and --excludere: show their number and the seconds it took, then forget them."})
 	g.Bool(&o.checks, cli.Opt{Name: "check", Added: true,
@@ -344,6 +348,8 @@ func (o *options) clientOptions(p *cli.Program) {
 		Help: "Write the numbers of completed, failed and unfinished paths to this file at the end (JSON in gzip); only the master does."})
 	g.String(&o.report, cli.Opt{Name: "report", Arg: "FILE", Added: true,
 		Help: "Write what became of each piece to this file as it becomes known: JSON lines with outcome, attempts, seconds, bytes, who sent it and error lines, and the totals at the end; only the master does."})
+	g.String(&o.history, cli.Opt{Name: "history", Arg: "FILE", Added: true,
+		Help: "The --report of an earlier run over the same tree: what is said of how far this run is then rests on how long each piece took in that; only the master reads it."})
 	g.String(&o.failed, cli.Opt{Name: "failed", Arg: "FILE", Added: true,
 		Help: "Write the pieces that failed or were left over to this file at the end, for --paths-from; only the master does."})
 	g.String(&o.onEnd, cli.Opt{Name: "on-end", Arg: "COMMAND", Added: true,

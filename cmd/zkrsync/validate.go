@@ -29,7 +29,7 @@ func (o *options) problem() error {
 		return wrong(o.steers(), "cannot use --%s together with --source, --destination, --state, --pathsonly or --check: it is for a run that is under way", o.steers())
 	case o.pause && o.unpause:
 		return wrong("unpause", "cannot use --pause together with --unpause")
-	case o.rsyncPath == "" && !(o.inherit && o.source) && o.steers() == "" && !(o.checks && !o.source && !o.destination):
+	case o.rsyncPath == "" && !(o.inherit && o.source) && !o.state && o.steers() == "" && !(o.checks && !o.source && !o.destination):
 		return wrong("rsyncpath", "Path is mandatory!")
 	case o.depth <= 0 && o.depth != session.AutoDepth:
 		return wrong("depth", "Invalid depth!")

@@ -71,11 +71,10 @@ func (w *words) long(word string) error {
 	}
 	typed := "--" + display(flag)
 	switch {
-	case flag.NoOptDefVal != "":
-		if attached {
-			return usagef("%s option does not take a value", typed)
-		}
+	case flag.NoOptDefVal != "" && !attached:
 		return w.assign(flag, typed, flag.NoOptDefVal)
+	case flag.NoOptDefVal != "" && !hasForms(flag):
+		return usagef("%s option does not take a value", typed)
 	case isFormat(flag):
 		if !attached {
 			return w.assign(flag, typed, w.format())
@@ -257,6 +256,16 @@ func isFormat(flag *pflag.Flag) bool {
 	return flag.Value.Type() == "show" && flag.Name == "help"
 }
 
+// hasForms tells whether a boolean can be switched on in several ways, by a word behind its name.
+func hasForms(flag *pflag.Flag) bool {
+	return flag.Value.Type() == "bool" && flag.Value.(*option).Choices != nil && !flag.Hidden
+}
+
+// isForm tells whether a value in the environment or a file is such a word.
+func isForm(flag *pflag.Flag, value string) bool {
+	return hasForms(flag) && slices.Contains(flag.Value.(*option).Choices, value)
+}
+
 // readEnvironment sets the options that the environment gives, in their order, so that the first
 // wrong one is the one reported.
 func (p *Program) readEnvironment(environ []string) (given []assignment, err error) {
@@ -268,7 +277,7 @@ func (p *Program) readEnvironment(environ []string) (given []assignment, err err
 			continue
 		}
 		word := "--" + flag.Name
-		if flag.NoOptDefVal == "" {
+		if flag.NoOptDefVal == "" || isForm(flag, value) {
 			word += "=" + value
 		} else if on, err := parseEnvBool(value); err != nil {
 			return nil, usagef("environment variable %s: %s", name, err)

@@ -76,6 +76,9 @@ func (p *Program) bashCompletion(b *strings.Builder) {
 			switch {
 			case opt.Type() == "bool":
 				plain = append(plain, "--enable-"+opt.Name, "--disable-"+opt.Name)
+				for _, form := range opt.Choices {
+					names = append(names, name+"="+form)
+				}
 			case opt.Type() == "show" && opt.Choices == nil:
 			case opt.Name == "help":
 				add("words "+shellQuote(strings.TrimSpace(strings.Join(opt.Choices, " "))), opt)

@@ -366,7 +366,7 @@ func (p *Program) applyKey(key entry, origins map[string]string) error {
 		return fmt.Errorf("cannot use config file %s: %s has no option %s%s", key.at, p.name, key.Name, p.suggest(key.Name))
 	}
 	word := "--" + flag.Name + "=" + key.Value
-	if flag.Value.Type() == "bool" {
+	if flag.Value.Type() == "bool" && !isForm(flag, key.Value) {
 		on, err := ParseBool(key.Value)
 		if err != nil {
 			return fmt.Errorf("cannot use config file %s: %s: %w", key.at, key.Name, err)

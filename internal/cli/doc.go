@@ -20,7 +20,7 @@
 //     program did not have (Opt.Added) is looked at only when no other matches, so that no known
 //     abbreviation becomes ambiguous. A name of rsync's (Program.Foreign) is an abbreviation only of
 //     the option that does the same; else, and where there is none, the error says what to give.
-//   - Every boolean X has --enable-X and --disable-X.
+//   - Every boolean X has --enable-X and --disable-X. Some can be given as --X=WORD, too.
 //   - Integers: 0x, 0b, 0o, a leading 0 is octal, "_" between digits, blanks around. Lists split at
 //     commas, items are trimmed, empty ones dropped; in lists of EscapedStrings "\," is a comma.
 //   - A value that is a word of its own, or is attached to a short option, is refused when it looks

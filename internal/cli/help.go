@@ -121,6 +121,8 @@ func (o *option) label() string {
 		label += "[=" + o.Arg + "]"
 	case o.Arg != "":
 		label += "=" + o.Arg
+	case o.Type() == "bool" && o.Choices != nil:
+		label += "[=" + strings.Join(o.Choices, "|") + "]"
 	}
 	if o.Short != "" {
 		label = "-" + o.Short + ", " + label

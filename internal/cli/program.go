@@ -171,6 +171,11 @@ func (g *Group) Int64(v *int64, o Opt) { g.add(o, intValue[int64]{v}) }
 // Bool registers a boolean, with its --enable- and --disable- forms.
 func (g *Group) Bool(v *bool, o Opt) { g.addBool(o, boolValue{target: v}) }
 
+// BoolForm registers a boolean that can be given as --NAME=WORD, too, with one of o.Choices, to which form is set.
+func (g *Group) BoolForm(v *bool, form *string, o Opt) {
+	g.addBool(o, boolValue{target: v, forms: o.Choices, form: form})
+}
+
 // Regexp registers a regular expression in RE2 syntax; the empty one sets nil.
 func (g *Group) Regexp(v **regexp.Regexp, o Opt) { g.add(o, regexpValue{v}) }
 
@@ -215,13 +220,13 @@ func (p *Program) registerBuiltins() {
 	var debug, info, quiet bool
 	p.logging.addBool(Opt{Name: "debug", Short: "d",
 		Help: "Log everything, for finding faults. Of --debug, --info and --quiet the last one given decides."},
-		boolValue{&debug, func() { p.level = slog.LevelDebug }})
+		boolValue{target: &debug, onTrue: func() { p.level = slog.LevelDebug }})
 	p.logging.addBool(Opt{Name: "info",
 		Help: "Log the course of the run: without this or --debug only warnings and errors are logged."},
-		boolValue{&info, func() { p.level = slog.LevelInfo }})
+		boolValue{target: &info, onTrue: func() { p.level = slog.LevelInfo }})
 	p.logging.addBool(Opt{Name: "quiet",
 		Help: "Log warnings and errors only, as without any of the three."},
-		boolValue{&quiet, func() { p.level = slog.LevelWarn }})
+		boolValue{target: &quiet, onTrue: func() { p.level = slog.LevelWarn }})
 
 	p.config.Strings(&p.configFiles, Opt{Name: "configfiles", Arg: "FILES",
 		Help: "Read these config files, separated by commas, in this order: later ones win. No file is read unless it is named here."})

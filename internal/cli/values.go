@@ -146,16 +146,34 @@ func parseInt(text string) (int64, error) {
 	return n, nil
 }
 
-// boolValue is a boolean that calls onTrue, if there is one, when it is switched on.
+// boolValue is a boolean that calls onTrue, if there is one, when it is switched on. One with forms is switched on by
+// these, too.
 type boolValue struct {
 	target *bool
 	onTrue func()
+	forms  []string
+	form   *string // the one that was given; "": none
 }
 
-func (v boolValue) String() string { return boolText(*v.target) }
-func (v boolValue) Type() string   { return "bool" }
+func (v boolValue) String() string {
+	if v.form != nil && *v.form != "" {
+		return *v.form
+	}
+	return boolText(*v.target)
+}
+
+func (v boolValue) Type() string { return "bool" }
 func (v boolValue) Set(text string) error {
 	*v.target = text == "true"
+	if v.form != nil {
+		*v.form = ""
+		if text != "true" && text != "false" {
+			if err := checkChoice(text, v.forms); err != nil {
+				return err
+			}
+			*v.target, *v.form = true, text
+		}
+	}
 	if *v.target && v.onTrue != nil {
 		v.onTrue()
 	}

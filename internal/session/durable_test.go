@@ -37,9 +37,8 @@ func TestCompletedWhenFlushed(t *testing.T) {
 	master, dest, slave, free := r.sentA()
 	r.until("a is sent", func() bool { return r.results() == 1 })
 	time.Sleep(300 * time.Millisecond)
-	state, err := State(t.Context(), r.config(9, r.src))
-	if r.must(err); state.Remaining != 4 || r.count("Completed Path") != 0 {
-		t.Errorf("%+v, %d paths completed; want none before it is flushed", state, r.count("Completed Path"))
+	if paths := r.state().Paths; paths.Remaining != 4 || r.count("Completed Path") != 0 {
+		t.Errorf("%+v, %d paths completed; want none before it is flushed", paths, r.count("Completed Path"))
 	}
 	free(r.others()...)
 	r.finish(slave, dest, master)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/status"
 	"vsc-zk/internal/zkclient"
 )
 
@@ -113,8 +114,8 @@ func TestExtQueueOfAnotherRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(r.tree().Meta(), `{"format":1,"epoch":1,"queued":1,"walked":true}`)
-	if s, err := State(t.Context(), r.config(9, "/")); s.Running || err != nil {
-		t.Errorf("%+v, %v; want no session", s, err)
+	if s := r.state(); s.State != status.None {
+		t.Errorf("%+v; want no session", s)
 	}
 
 	// A Python master, as far as a slave sees it.
@@ -126,8 +127,8 @@ func TestExtQueueOfAnotherRun(t *testing.T) {
 	if err := zk.Queue(r.tree().PathQueue()).Put(t.Context(), zkclient.DefaultPriority, []byte("1_"+r.src)); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := State(t.Context(), r.config(9, "/")); s.Remaining != 1 || err != nil {
-		t.Errorf("%+v, %v; want 1 remaining", s, err)
+	if s := r.state(); s.Paths.Remaining != 1 || s.State == status.None {
+		t.Errorf("%+v; want 1 remaining", s)
 	}
 	slave, dest := r.source(2), r.destination(3)
 	r.until("the path is completed", func() bool {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/status"
 	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
@@ -160,14 +161,14 @@ func TestStateWithAnEmptyQueue(t *testing.T) {
 	r.must(stays.Party(r.tree().Party(wire.PartyAll), "python:1").Join(t.Context()))
 	slave := r.source(2) // which stays until the master has cleaned up
 	r.finish(r.destination(3))
-	if s, err := State(t.Context(), r.config(9, "/")); s != (Status{Running: true}) || err != nil {
-		t.Errorf("%+v (%v), want a run without paths", s, err)
+	if s := r.state(); s.State != status.Running || s.Paths.Remaining > 0 || s.Paths.Failed > 0 {
+		t.Errorf("%+v, want a run without paths", s)
 	}
 	r.waitFor("event=waiting-for-clients clients=[python:1]")
 	stays.Close()
 	r.finish(master, slave)
-	if s, err := State(t.Context(), r.config(9, "/")); s.Running || err != nil {
-		t.Errorf("%+v (%v) after the run", s, err)
+	if s := r.state(); s.State != status.None {
+		t.Errorf("%+v after the run", s)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/status"
 	"vsc-zk/internal/zkclient"
 )
 
@@ -49,12 +50,12 @@ func TestRightsOfTheUser(t *testing.T) {
 	if _, err := PathsOnly(t.Context(), r.config(3, r.src, as("first"))); err != nil {
 		t.Error(err)
 	}
-	if _, err := State(t.Context(), r.config(3, r.src, as("first"))); err != nil {
-		t.Error(err)
-	}
 	user, err := zkclient.Connect(t.Context(), zkclient.Config{Servers: []string{r.addr + top}, User: "rsync", Password: "first"})
 	r.must(err)
 	defer user.Close()
+	if _, err := status.Read(t.Context(), user, r.name); err != nil {
+		t.Error(err)
+	}
 	acl, err := user.GetACL(t.Context(), wire.Base)
 	r.must(err)
 	for _, entry := range acl {

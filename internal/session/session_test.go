@@ -19,6 +19,7 @@ import (
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/status"
 	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
@@ -339,15 +340,7 @@ func TestStopInTheMiddleGivesThePathBack(t *testing.T) {
 func TestState(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
-	state := func() Status {
-		t.Helper()
-		s, err := State(t.Context(), r.config(9, "/nonexistent"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	if s := state(); s.Running {
+	if s := r.state(); s.State != status.None {
 		t.Errorf("%+v before the session", s)
 	}
 	if _, ok, err := r.zk().Exists(t.Context(), r.tree().Root()); ok || err != nil {
@@ -355,11 +348,11 @@ func TestState(t *testing.T) {
 	}
 	master := r.source(1)
 	r.waitFor("pathqueue building finished")
-	if s := state(); s != (Status{Remaining: 10, Running: true}) {
+	if s := r.state(); s.State != status.Running || s.Paths.Remaining != 10 || s.Paths.Failed != 0 {
 		t.Errorf("%+v, want 10 remaining", s)
 	}
 	r.finish(r.source(2), r.destination(3), master)
-	if s := state(); s.Running {
+	if s := r.state(); s.State != status.None {
 		t.Errorf("%+v after the session", s)
 	}
 }

@@ -29,6 +29,14 @@ func (r *rig) snapshot(what string, ok func(*status.Snapshot) bool) *status.Snap
 	return s
 }
 
+// state is what can be seen of the session now.
+func (r *rig) state() *status.Snapshot {
+	r.t.Helper()
+	s, err := status.Read(r.t.Context(), r.zk(), r.name)
+	r.must(err)
+	return s
+}
+
 // client is one of a snapshot.
 func client(s *status.Snapshot, host string) *status.Client {
 	for i, c := range s.Clients {

@@ -51,7 +51,7 @@ func (f *facts) snapshot(session string) *Snapshot {
 	switch {
 	case f.epoch == 0 && left == 0:
 		return s
-	case s.Master == "":
+	case f.master == 0:
 		s.State = Leaderless
 	default:
 		s.State = Running

@@ -50,7 +50,7 @@ func Read(ctx context.Context, zk *zkclient.Client, session string) (*Snapshot, 
 	return r.Read(ctx)
 }
 
-// Sessions are the names of the sessions of which there is a run.
+// Sessions are the names of the sessions of which there is a run; zkclient.ErrNoAuth if this user may not list them.
 func Sessions(ctx context.Context, zk *zkclient.Client) (names []string, err error) {
 	all, err := zk.Children(ctx, wire.Base)
 	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
@@ -127,13 +127,18 @@ func (r *Reader) Read(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot look at session %q: %w", r.tree.Name(), err)
 	}
+	if err := r.readQueues(ctx, f); err != nil {
+		return nil, fmt.Errorf("cannot look at session %q: %w", r.tree.Name(), err)
+	}
 	if found {
 		f.epoch = ready.Czxid
+	} else if f.queued[0] == 0 {
+		return f.snapshot(r.tree.Name()), nil
 	}
 	group, limited := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for _, look := range []func(context.Context, *facts) error{
-		r.readMeta, r.readQueues, r.readStats, r.readStatuses, r.readFailures,
+		r.readMeta, r.readStats, r.readStatuses, r.readFailures,
 		func(ctx context.Context, f *facts) (err error) { f.all, err = r.all.Sessions(ctx); return err },
 		func(ctx context.Context, f *facts) (err error) { f.master, err = r.lock.Holder(ctx); return err },
 	} {
@@ -232,9 +237,6 @@ func (r *Reader) readStatuses(ctx context.Context, f *facts) error {
 
 // readFailures reads some of what has failed.
 func (r *Reader) readFailures(ctx context.Context, f *facts) error {
-	if f.epoch == 0 {
-		return nil
-	}
 	parent := r.tree.Failures()
 	names, err := r.children(ctx, parent)
 	if err != nil {

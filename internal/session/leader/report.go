@@ -3,18 +3,13 @@
 package leader
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/google/renameio/v2"
 
@@ -73,7 +68,7 @@ func (r *report) openWith(flags int, path, session, source, run string) error {
 		r.broken = fmt.Errorf("cannot write the report: %w", err)
 		return r.broken
 	}
-	r.file, r.out, r.broken = file, json.NewEncoder(harmless{file}), nil
+	r.file, r.out, r.broken = file, json.NewEncoder(wire.Harmless(file)), nil
 	r.out.SetEscapeHTML(false)
 	r.write(header{"header", session, wire.Text(source), now(), run})
 	return r.broken
@@ -88,34 +83,6 @@ func (r *report) leave() {
 		r.file, r.out = nil, nil
 	}
 }
-
-// harmless writes lines of JSON with no character in them that a terminal would obey: encoding/json leaves
-// delete, the C1 range and the marks of direction as they are. They are within strings, where \u means the same.
-type harmless struct{ w io.Writer }
-
-func (h harmless) Write(line []byte) (int, error) {
-	if bytes.ContainsFunc(line, odd) {
-		var b []byte
-		for _, r := range string(line) {
-			switch {
-			case !odd(r):
-				b = utf8.AppendRune(b, r)
-			case r > 0xffff:
-				high, low := utf16.EncodeRune(r)
-				b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
-			default:
-				b = fmt.Appendf(b, `\u%04x`, r)
-			}
-		}
-		if _, err := h.w.Write(b); err != nil {
-			return 0, err
-		}
-		return len(line), nil
-	}
-	return h.w.Write(line)
-}
-
-func odd(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
 func now() string { return time.Now().UTC().Format(time.RFC3339) }
 

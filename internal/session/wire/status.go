@@ -149,6 +149,11 @@ func (s Status) Same(t Status) bool { return bytes.Equal(s.rough().Encode(), t.r
 
 func (s Status) rough() Status {
 	s.Load = 0
+	if s.Leader != nil {
+		l := *s.Leader
+		l.Rates.Over = 0
+		s.Leader = &l
+	}
 	if s.Destination != nil {
 		d := *s.Destination
 		d.Free, d.Unused = perMille(d.Free, d.Size), perMille(d.Unused, d.Inodes)

@@ -3,10 +3,14 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"vsc-zk/internal/pathbuilder"
@@ -53,3 +57,33 @@ func mustEncode(v any) []byte {
 	}
 	return data
 }
+
+// Harmless passes lines of JSON on to w with no character in them that a terminal would obey: encoding/json leaves
+// delete, the C1 range and the marks of direction as they are. They are within strings, where \u means the same.
+func Harmless(w io.Writer) io.Writer { return harmless{w} }
+
+type harmless struct{ w io.Writer }
+
+func (h harmless) Write(line []byte) (int, error) {
+	if bytes.ContainsFunc(line, odd) {
+		var b []byte
+		for _, r := range string(line) {
+			switch {
+			case !odd(r):
+				b = utf8.AppendRune(b, r)
+			case r > 0xffff:
+				high, low := utf16.EncodeRune(r)
+				b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+			default:
+				b = fmt.Appendf(b, `\u%04x`, r)
+			}
+		}
+		if _, err := h.w.Write(b); err != nil {
+			return 0, err
+		}
+		return len(line), nil
+	}
+	return h.w.Write(line)
+}
+
+func odd(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }

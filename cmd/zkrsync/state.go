@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"vsc-zk/internal/session"
+	"vsc-zk/internal/status"
+	"vsc-zk/internal/zkclient"
+)
+
+// stateFound is the exit status that tells what --state has found, and has said.
+type stateFound struct{ status int }
+
+func (s *stateFound) Error() string { return fmt.Sprintf("the state has exit status %d", s.status) }
+
+// statuses of --state, of several sessions the highest counts: a run that needs somebody, rather than none.
+var statuses = map[status.State]int{status.Running: 0, status.None: exitNoSession, status.Still: exitStill, status.Leaderless: exitLeaderless}
+
+// showState shows how far the session is, or all sessions of which there is a run if none is named.
+func (o *options) showState(ctx context.Context, cfg session.Config, stdout io.Writer) error {
+	log := cfg.Member.Logger.With("logger", "RsyncSource")
+	zookeeper := cfg.Member.Zookeeper
+	zookeeper.Logger = cfg.Member.Logger.With("logger", "zkclient")
+	zk, err := zkclient.Connect(ctx, zookeeper)
+	if err != nil {
+		return err
+	}
+	defer zk.Close()
+	names := []string{o.session}
+	if o.allSessions {
+		all, err := status.Sessions(ctx, zk)
+		if err != nil && !errors.Is(err, zkclient.ErrNoAuth) { // then it is the one with the default name
+			return err
+		}
+		if len(all) > 0 {
+			names = all
+		}
+	}
+	found := 0
+	for i, name := range names {
+		s, err := status.Read(ctx, zk, name)
+		if err != nil {
+			return err
+		}
+		code := statuses[s.State]
+		found = max(found, code)
+		if log.Info(s.Headline(), "remaining", s.Paths.Remaining, "failed", s.Paths.Failed, "status", code); o.stateForm == "json" {
+			err = s.JSON(stdout)
+		} else {
+			if i > 0 {
+				fmt.Fprintln(stdout)
+			}
+			err = s.Text(stdout)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot show the state: %w", err)
+		}
+	}
+	if found > 0 {
+		return &stateFound{found}
+	}
+	return nil
+}
