@@ -266,3 +266,19 @@ func TestDestinationOfAnotherZookeeper(t *testing.T) {
 	o.finish(o.source(2, deletes), theirs, otherMaster)
 	o.identical()
 }
+
+// A run that was suspended is cleaned up by a single source that is not to go on with it.
+func TestSuspendedRunIsCleanedUp(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	ending, ask := asked()
+	master := r.queued(ending)
+	ask()
+	if err := r.wait(master); !errors.Is(err, errStopped) {
+		t.Fatal(err)
+	}
+	if err := r.wait(r.source(2)); !errors.Is(err, ErrUnclean) {
+		t.Errorf("error %v, want that an earlier run was not finished", err)
+	}
+	r.left()
+}

@@ -235,7 +235,7 @@ func (l *Leader) watchRun(ctx context.Context, m *member.Member) (others []strin
 			return nil, err
 		}
 		back := known && ok && !now.Equal(first)
-		if known && !back {
+		if known && !back && first.Lead != "" { // else it is suspended
 			if back, err = l.waits(ctx, m, first.Lead); err != nil {
 				return nil, err
 			}
