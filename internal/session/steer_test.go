@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/status"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
@@ -96,6 +97,7 @@ func TestPause(t *testing.T) {
 	if a := r.steer(Order{Pause: true}); a.Sources != 2 || a.Running != 2 {
 		t.Errorf("%d sources have noted the pause, and %d runs are at work, want 2 and 2", a.Sources, a.Running)
 	}
+	r.snapshot("the pause is seen", func(s *status.Snapshot) bool { return s.Control.Paused && s.Control.BwLimit == 1 })
 	r.steer(unbounded)
 	r.until("what was in work has ended", func() bool { return r.steer(Order{Pause: true}).Running == 0 })
 	r.inWork(0)
@@ -157,7 +159,7 @@ func TestJobsAreSet(t *testing.T) {
 	r.makeTree(smallTree)
 	r.rest()
 	master := r.queued(bounded(1))
-	slave, dest := r.source(2, oneByOne, bounded(1)), r.destination(3, jobs(4))
+	slave, dest := r.source(2, oneByOne, bounded(1), briefly), r.destination(3, jobs(4))
 	r.inWork(1)
 	for _, bad := range []map[string]int{{"127.0.0.1": 3}, {"127.0.0.7": 3}, {"127.0.0.2:7": 3}} {
 		if _, err := r.order(Order{Jobs: bad}); err == nil || r.control() != "" {
@@ -166,6 +168,9 @@ func TestJobsAreSet(t *testing.T) {
 	}
 	r.steer(Order{Jobs: map[string]int{"127.0.0.2": 3}})
 	r.inWork(3)
+	r.snapshot("the jobs are seen", func(s *status.Snapshot) bool {
+		return client(s, "127.0.0.2").Source.Jobs == 3 && s.Control.Jobs["127.0.0.2"] == 3
+	})
 	r.steer(Order{Jobs: map[string]int{"127.0.0.2": 0}})
 	r.steer(unbounded)
 	r.inWork(0)

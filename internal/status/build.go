@@ -79,8 +79,9 @@ func (f *facts) addMeta(s *Snapshot) {
 	// What destinations have not flushed yet is in no queue, and remains.
 	s.Paths = Paths{
 		Queued: m.Paths(), Remaining: max(f.queued[0]+f.queued[1]+f.queued[2], m.Paths()-m.Ended.Ended()), Working: f.working[0] + f.working[1],
-		Completed: m.Ended.Completed, Failed: f.failed + m.Ended.Failed, Vanished: m.Ended.Vanished, Changed: m.Ended.Changed,
+		Completed: m.Ended.Completed, Failed: f.failed + m.Ended.Failed, Vanished: m.Ended.Vanished, Changed: m.Ended.Changed, Skipped: m.Ended.Skipped,
 	}
+	s.Control = f.control
 	s.Totals.Deleted, s.Totals.Differences = m.Ended.Deleted, m.Ended.Differences
 }
 

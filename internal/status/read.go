@@ -110,6 +110,7 @@ type facts struct {
 	master  int64            // the ZooKeeper session that has the lock
 	all     map[int64]string // clients by their ZooKeeper sessions
 	said    map[string]wire.Status
+	control Control
 
 	// Of clients that say nothing of themselves:
 	sources, dests, ext map[string]bool
@@ -138,7 +139,7 @@ func (r *Reader) Read(ctx context.Context) (*Snapshot, error) {
 	group, limited := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for _, look := range []func(context.Context, *facts) error{
-		r.readMeta, r.readStats, r.readStatuses, r.readFailures,
+		r.readMeta, r.readStats, r.readStatuses, r.readFailures, r.readControl,
 		func(ctx context.Context, f *facts) (err error) { f.all, err = r.all.Sessions(ctx); return err },
 		func(ctx context.Context, f *facts) (err error) { f.master, err = r.lock.Holder(ctx); return err },
 	} {

@@ -30,6 +30,7 @@ type Snapshot struct {
 	Phase   string    `json:"phase,omitempty"` // walking, leftovers, retrying, linking or ending; "": not known
 	Walk    int       `json:"walk,omitempty"`  // the number of the walk, from 1
 
+	Control  Control  `json:"control"`
 	Paths    Paths    `json:"paths"`
 	Totals   Totals   `json:"totals"`
 	Rates    Rates    `json:"rates"`
@@ -60,6 +61,7 @@ type Paths struct {
 	Failed    int `json:"failed"`
 	Vanished  int `json:"vanished"`
 	Changed   int `json:"changed"`
+	Skipped   int `json:"skipped"`
 }
 
 // Totals are what rsyncs have done.

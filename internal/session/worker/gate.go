@@ -112,6 +112,7 @@ func (s *shift) steer(ctx context.Context, start func(number int)) error {
 	for started := 0; ; {
 		control, version, changed := s.steering.Now()
 		jobs := control.JobsOf(m.Client.Whoami, s.worker.cfg.Jobs)
+		s.worker.jobs.Store(int64(jobs))
 		for ; started < jobs; started++ {
 			start(started)
 		}

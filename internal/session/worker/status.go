@@ -66,7 +66,7 @@ func (w *Worker) tell(s *wire.Status) {
 	u, now := &w.underway, time.Now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	source := &wire.SourceStatus{Jobs: w.cfg.Jobs, Sent: u.ended.sent}
+	source := &wire.SourceStatus{Jobs: int(w.jobs.Load()), Sent: u.ended.sent}
 	for r, p := range u.runs {
 		sent := r.sent()
 		source.Sent += sent

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -42,6 +43,8 @@ type Worker struct {
 	underway  underway
 	noStats   func(error) // says, once, that the session's statistics cannot be kept
 
+	jobs atomic.Int64 // that it runs at once: users may change that
+
 	mu     sync.Mutex
 	blamed map[wire.Text][]string // the destinations that have failed at a path, each time
 	stats  rsyncrunner.Stats      // not yet added to the session's counters
@@ -58,10 +61,12 @@ func New(client *member.Client, transport Transport, cfg Config) *Worker {
 			client.Log.Warn(fmt.Sprintf("The session has no statistics: %v", err), "event", "foreign", "error", err)
 		})
 	}
-	return &Worker{
+	w := &Worker{
 		noStats: noStats, client: client, cfg: cfg, transport: transport, pace: newPace(cfg.BatchTime, cfg.Batch), record: pool.NewRecord(), causes: newCauses(),
 		blamed: map[wire.Text][]string{}, stats: rsyncrunner.Stats{},
 	}
+	w.jobs.Store(int64(cfg.Jobs))
+	return w
 }
 
 // shift is a worker in one ZooKeeper session: what its jobs share.
