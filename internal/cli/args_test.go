@@ -232,7 +232,7 @@ func TestUsageErrors(t *testing.T) {
 		{"-Hfoo", "option -H: invalid choice: 'foo' (choose from '', 'rst', 'short', 'config', 'man')"},
 		{"-H foo", "option -H: invalid choice: 'foo' (choose from '', 'rst', 'short', 'config', 'man')"},
 		{"-SHS", "option -H: invalid choice: 'S' (choose from '', 'rst', 'short', 'config', 'man')"},
-		{"--completion=fish", "option --completion: invalid choice: 'fish' (choose from 'bash', 'zsh')"},
+		{"--completion=tcsh", "option --completion: invalid choice: 'tcsh' (choose from 'bash', 'zsh', 'fish')"},
 		{"--logformat=xml", "option --logformat: invalid choice: 'xml' (choose from 'text', 'json')"},
 		{"--de", "ambiguous option: --de (--debug, --delete, --depth, --destination?)"},
 		{"--de=1", "ambiguous option: --de (--debug, --delete, --depth, --destination?)"},
