@@ -121,6 +121,9 @@ var (
 		{"failures", "", "", "qdtcs"},
 		{"leftovers", "", "", "qdtcs"},
 		{"deeper", "", "", "qdtcs"},
+		{"control", "", "", "qdtcs"},
+		{"heeds", "", "", "qdtcs"},
+		{"heeds/<master>", `{"version":0,"jobs":0,"leads":true}`, "<master>", "qdtcs"},
 		{"parts", "", "", "qdtcs"},
 		{"parts/part-<seq>", `{"who":"<master>"}`, "", "qdtcs"},
 		{"idle", "", "", "qdtcs"},
@@ -158,6 +161,7 @@ var (
 		{"parties/bases/base-<seq>", "<position>", "<dest>", "dtc"},
 	}
 	goUnderGo = []sessionNode{
+		{"heeds/<slave>", `{"version":0,"jobs":1}`, "<slave>", "tc"},
 		{"synced/<dest>", "<zxids>", "", "dtcs"},
 		{"extQueue/entries/entry-100-<seq>", "1_<src>/#odd", "", "qdt"},
 		{"meta", metaWith(4, 0), "", "qdt"},
@@ -185,8 +189,8 @@ func metaWith(paths, done int, end ...string) string {
 		stage = `{"phase":"end","pass":2,"linked":true,"found":0,"cursor":""}`
 		ended = fmt.Sprintf(`,"end":%q`, end[0])
 	}
-	return fmt.Sprintf(`{"format":2,"id":"<id>","lead":"<id>","epoch":<epoch>,"began":<time>,"step":<step>,"queued":%d,"cuts":0,"again":0,"plan":{"depth":1},"stage":%s,"ended":`+
-		`{"unfinished":0,"failed":0,"completed":%d,"vanished":0,"changed":0,"deleted":0,"differences":0,"exhausted":false},`+
+	return fmt.Sprintf(`{"format":2,"id":"<id>","lead":"<id>","epoch":<epoch>,"began":<time>,"step":<step>,"queued":%d,"cuts":0,"again":0,"plan":{"depth":1},"steered":{"version":0},"stage":%s,"ended":`+
+		`{"unfinished":0,"failed":0,"completed":%d,"vanished":0,"changed":0,"skipped":0,"deleted":0,"differences":0,"exhausted":false},`+
 		`"terms":{"excl_usr":"root","excludere":"/\\.snapshots(/.*|$)","rsyncpath":"<src>"},"timeout":10%s}`, paths, stage, done, ended)
 }
 

@@ -179,7 +179,7 @@ func newGate(t testing.TB) *gate {
 	t.Helper()
 	g := &gate{t, t.TempDir()}
 	script := `#!/bin/sh
-case "$*" in *--files-from=*)
+case "$*" in *" rsync://"*)
 	: >"$0.waits"
 	: <"$0.open" # a pipe: waits until somebody writes to it, or might
 esac
