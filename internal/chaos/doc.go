@@ -11,10 +11,10 @@
 // holds before, the options, and what goes wrong when, and for how long: sometimes shorter than a ZooKeeper session
 // lasts, mostly longer.
 //
-//   - clients are killed, the master among them, all sources, or all clients at once;
-//   - clients are asked to end, or are stopped and go on;
+//   - clients are killed, the master among them, or all sources, all destinations, or all clients at once;
+//   - clients are asked to end, or are stopped and go on, or all of them are;
 //   - rsyncs of sources and destinations are killed, or stopped and go on;
-//   - servers are killed, or stopped and go on, the one among them that leads the others;
+//   - servers are killed, or stopped and go on, the one among them that leads the others, or two at once;
 //   - connections to one server or to all are cut, stall, or lose requests, replies or events;
 //   - the file system of the destinations is full for a while.
 //

@@ -55,18 +55,21 @@ type event struct {
 type kind string
 
 const (
-	killClient    kind = "kill client"        // and start it again
-	killMaster    kind = "kill master"        // the client that leads then
-	killSources   kind = "kill all sources"   // nobody is left to take over
+	killClient    kind = "kill client"      // and start it again
+	killMaster    kind = "kill master"      // the client that leads then
+	killSources   kind = "kill all sources" // nobody is left to take over
+	killDests     kind = "kill all destinations"
 	killAll       kind = "kill all clients"   //
 	endClient     kind = "end client"         // as with kill(1), and start it again
 	endMaster     kind = "end master"         //
 	freezeClient  kind = "freeze client"      // stop it, and have it go on
 	freezeMaster  kind = "freeze master"      //
+	freezeAll     kind = "freeze all clients" //
 	killRsync     kind = "kill rsync"         // one of a client's
 	freezeRsync   kind = "freeze rsync"       //
 	killServer    kind = "kill server"        //
 	killLeader    kind = "kill server leader" // the server that the others follow
+	killServers   kind = "kill two servers"   // the third cannot serve alone
 	freezeServer  kind = "freeze server"      //
 	freezeLeader  kind = "freeze server leader"
 	cut           kind = "cut"            // a client's connections to all servers
@@ -82,8 +85,9 @@ const (
 
 // kinds are all, each as often as it should come.
 var kinds = []kind{
-	killClient, killClient, killClient, killMaster, killMaster, killSources, killAll, endClient, endMaster,
-	freezeClient, freezeClient, freezeMaster, killRsync, killRsync, freezeRsync, killServer, killLeader, freezeServer, freezeLeader,
+	killClient, killClient, killClient, killMaster, killMaster, killSources, killDests, killAll, endClient, endMaster,
+	freezeClient, freezeClient, freezeMaster, freezeAll, killRsync, killRsync, freezeRsync,
+	killServer, killLeader, killServers, freezeServer, freezeLeader,
 	cut, cutMaster, stall, stallMaster, swallow, swallowWrites, loseWrites, swallowEvents, fill, fill,
 }
 
@@ -126,7 +130,11 @@ func newPlan(seed uint64) plan {
 	for range dests {
 		p.slots = append(p.slots, 2+r.IntN(3))
 	}
-	for range 3 + r.IntN(6) {
+	events := 3 + r.IntN(6)
+	if chance(r, 25) {
+		events += 10
+	}
+	for range events {
 		e := event{what: pick(r, kinds), at: between(r, 500*time.Millisecond, p.work+3*time.Second), draw: r.Uint64()}
 		e.who = r.IntN(sources + dests)
 		if e.what.ofServer() {

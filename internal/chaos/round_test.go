@@ -120,26 +120,23 @@ func (r *round) run() {
 	}()
 	defer func() {
 		r.over()
-		for _, c := range r.clients {
-			if l := c.now(); l != nil {
-				l.signal(syscall.SIGKILL)
-			}
+		for _, l := range r.running() {
+			l.signal(syscall.SIGKILL)
+			<-l.done
 		}
 		<-left
 		for _, p := range r.processes() { // that a broken program has left behind
 			syscall.Kill(p.pid, syscall.SIGKILL)
 		}
 	}()
-	hangs := time.After(bound)
+	hangs, look := time.After(bound), time.NewTicker(100*time.Millisecond)
+	defer look.Stop()
 	var over time.Time
 	for {
 		select {
-		case <-left:
-			r.must(ensemble.Await())
-			return
 		case <-hangs:
 			r.hang()
-		case <-time.After(100 * time.Millisecond):
+		case <-look.C:
 		}
 		if r.ended.Err() == nil {
 			continue
@@ -148,13 +145,31 @@ func (r *round) run() {
 			over = time.Now()
 			r.log("the run is over")
 		}
-		r.seeOff(&all, time.Since(over))
+		select {
+		case <-left:
+			if len(r.running()) == 0 {
+				r.must(ensemble.Await())
+				return
+			}
+		default:
+		}
+		r.seeOff(time.Since(over))
 	}
+}
+
+// running are all processes that run.
+func (r *round) running() (all []*life) {
+	for _, c := range r.clients {
+		if l := c.now(); l != nil {
+			all = append(all, l)
+		}
+	}
+	return all
 }
 
 // seeOff looks after who has come when the run was over already: a source begins another one, which needs
 // destinations; a destination waits for one.
-func (r *round) seeOff(all *sync.WaitGroup, since time.Duration) {
+func (r *round) seeOff(since time.Duration) {
 	working, leading := false, false
 	for _, c := range r.clients[:sources] {
 		if l := c.now(); l != nil {
@@ -168,8 +183,7 @@ func (r *round) seeOff(all *sync.WaitGroup, since time.Duration) {
 			l.signal(syscall.SIGTERM)
 		case l == nil && leading && since > late:
 			r.log("another run has begun")
-			l := c.start()
-			all.Go(func() { <-l.done })
+			c.start()
 		}
 	}
 }
@@ -187,12 +201,10 @@ func (r *round) hang() {
 			fmt.Fprintf(file, "%#x %s\n", n.Owner, n)
 		}
 	}
-	for _, c := range r.clients {
-		if l := c.now(); l != nil {
-			r.log("%s has not ended", l.name())
-			l.signal(syscall.SIGCONT)
-			l.signal(syscall.SIGQUIT) // its goroutines are in its log
-		}
+	for _, l := range r.running() {
+		r.log("%s has not ended", l.name())
+		l.signal(syscall.SIGCONT)
+		l.signal(syscall.SIGQUIT) // its goroutines are in its log
 	}
 	for _, p := range r.processes() {
 		r.log("process %d of %d: %s", p.pid, p.parent, p.args)
@@ -319,15 +331,25 @@ func (r *round) begin(e event) (what string, mend func(), came bool) {
 		if l = r.master(); l != nil {
 			c = l.client
 		}
-	case killSources, killAll:
-		victims := r.clients[:sources]
-		if e.what == killAll {
-			victims = r.clients
-		}
-		for _, c := range victims {
-			c.end(c.now(), syscall.SIGKILL, e.lasts)
-		}
+	case killSources:
+		kill(r.clients[:sources], e.lasts)
 		return "all", nil, true
+	case killDests:
+		kill(r.clients[sources:], e.lasts)
+		return "all", nil, true
+	case killAll:
+		kill(r.clients, e.lasts)
+		return "all", nil, true
+	case freezeAll:
+		all := r.running()
+		for _, l := range all {
+			l.signal(syscall.SIGSTOP)
+		}
+		return "all", func() {
+			for _, l := range all {
+				l.signal(syscall.SIGCONT)
+			}
+		}, true
 	}
 	if l == nil {
 		return "nobody is there", nil, false
@@ -370,6 +392,12 @@ func (c *client) end(l *life, s syscall.Signal, rest time.Duration) {
 	l.signal(s)
 }
 
+func kill(clients []*client, rest time.Duration) {
+	for _, c := range clients {
+		c.end(c.now(), syscall.SIGKILL, rest)
+	}
+}
+
 func (r *round) beginAtServer(e event) (what string, mend func(), came bool) {
 	server := e.who
 	if e.what == killLeader || e.what == freezeLeader {
@@ -381,25 +409,36 @@ func (r *round) beginAtServer(e event) (what string, mend func(), came bool) {
 		}
 		server = leader
 	}
-	what = fmt.Sprintf("server %d", server)
-	if !r.take(what) {
-		return what + " has enough", nil, false
+	victims := []int{server}
+	if e.what == killServers {
+		victims = append(victims, (server+1)%servers)
 	}
-	s := ensemble.Servers[server]
-	if e.what == freezeServer || e.what == freezeLeader {
-		s.Pause()
-		return what, func() {
-			s.Continue()
-			r.free(what)
-		}, true
-	}
-	s.Kill()
-	return what, func() {
-		if err := ensemble.Revive(server); err != nil {
-			panic(err)
+	var begun []func()
+	for _, server := range victims {
+		thing := fmt.Sprintf("server %d", server)
+		if !r.take(thing) {
+			continue
 		}
-		r.free(what)
-	}, true
+		what += thing + " "
+		begun = append(begun, func() { r.free(thing) })
+		s := ensemble.Servers[server]
+		if e.what == freezeServer || e.what == freezeLeader {
+			s.Pause()
+			begun = append(begun, s.Continue)
+			continue
+		}
+		s.Kill()
+		begun = append(begun, func() {
+			if err := ensemble.Revive(server); err != nil {
+				panic(err)
+			}
+		})
+	}
+	return what, func() {
+		for _, mend := range slices.Backward(begun) {
+			mend()
+		}
+	}, len(begun) > 0
 }
 
 func (r *round) beginAtProxies(e event, l *life) (what string, mend func(), came bool) {

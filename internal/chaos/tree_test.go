@@ -93,11 +93,17 @@ func (r *round) spoil(random *rand.Rand) {
 // fill leaves no room on the file system of the destinations.
 func (r *round) fill() {
 	file, err := os.Create(r.at("fs/filler"))
-	r.must(err)
+	if err != nil {
+		panic(err)
+	}
 	defer file.Close()
 	for block := bytes.Repeat([]byte{'f'}, 64<<10); err == nil; {
 		_, err = file.Write(block)
 	}
 }
 
-func (r *round) drain() { r.must(os.RemoveAll(r.at("fs/filler"))) }
+func (r *round) drain() {
+	if err := os.Remove(r.at("fs/filler")); err != nil {
+		panic(err)
+	}
+}
