@@ -47,6 +47,7 @@ func TestInstall(t *testing.T) {
 		"-rwxr-xr-x /usr/bin/zkrsync",
 		"-rw-r--r-- /usr/share/bash-completion/completions/zkinitree",
 		"-rw-r--r-- /usr/share/bash-completion/completions/zkrsync",
+		"-rw-r--r-- /usr/share/doc/zkrsync/examples/state.schema.json",
 		"-rw-r--r-- /usr/share/doc/zkrsync/examples/systemd/zkrsync-destination@.service",
 		"-rw-r--r-- /usr/share/doc/zkrsync/examples/systemd/zkrsync-source@.service",
 		"-rw-r--r-- /usr/share/doc/zkrsync/examples/systemd/zkrsync.logrotate",

@@ -17,6 +17,17 @@ type Control struct {
 	Skipped  []wire.Text    `json:"skipped,omitempty"` // paths below the base
 }
 
+// Held is why nothing is begun, in a word; "" if it is.
+func (c Control) Held() string {
+	switch {
+	case c.Stopping:
+		return "stopping"
+	case c.Paused:
+		return "paused"
+	}
+	return ""
+}
+
 // readControl reads it; what cannot be read asks for nothing.
 func (r *Reader) readControl(ctx context.Context, f *facts) error {
 	data, _, _, err := r.get(ctx, r.tree.Control())

@@ -26,8 +26,8 @@
 //
 // # Form
 //
-// The JSON of a Snapshot is for programs; it is described in the guide, and testdata/schema.json has its schema. Fields
-// are added to it, never changed or removed. Times are RFC 3339 in UTC, lengths of time in seconds, sizes in bytes. Paths
+// The JSON of a Snapshot is for programs; examples/state.schema.json has its schema. Fields are added to it, never changed
+// or removed. Times are RFC 3339 in UTC, lengths of time in seconds, sizes in bytes. Paths
 // are as wire.Text has them: a string, or {"base64": "..."} if they are no UTF-8. All else that others have written, and
 // may hold what a terminal obeys, is printed quoted.
 package status

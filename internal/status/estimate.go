@@ -54,9 +54,9 @@ func estimate(s *Snapshot, meta *wire.Meta, lead *wire.LeaderStatus) Estimate {
 		done.Low = min(done.Low, done.High)
 	}
 	e.Percent = Range{100 * done.Low, 100 * done.High}
-	if s.State == Running && left > 0 && done.Low > 0 {
+	if s.State == Running && s.Control.Held() == "" && left > 0 && done.Low > 0 {
 		recent := 0.0
-		if !walking && s.Rates.Paths > 0 {
+		if e.By == ByPaths && s.Rates.Paths > 0 {
 			recent = left / s.Rates.Paths
 		}
 		e.Seconds = remaining(s.Time.Sub(s.Began).Seconds(), done, recent)

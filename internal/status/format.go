@@ -123,6 +123,9 @@ func (s *Snapshot) FormatState() string {
 		}
 		return "standing still: " + strings.Join(reasons, ", ")
 	}
+	if held := s.Control.Held(); held != "" {
+		return held + ", as was asked for"
+	}
 	return "running"
 }
 
@@ -169,7 +172,7 @@ func (s *Snapshot) Line() string {
 		plural(n.Sources, "source"),
 		fmt.Sprintf("%d of %d slots", n.BusySlots, n.Slots),
 		FormatCount(s.Paths.Failed)+" failed")
-	if s.State != Running {
+	if s.State != Running || s.Control.Held() != "" {
 		parts = append(parts, s.FormatState())
 	}
 	if parts[0] == "" {

@@ -61,7 +61,7 @@ type Paths struct {
 	Failed    int `json:"failed"`
 	Vanished  int `json:"vanished"`
 	Changed   int `json:"changed"`
-	Skipped   int `json:"skipped"`
+	Skipped   int `json:"skipped"` // as a user has asked for
 }
 
 // Totals are what rsyncs have done.

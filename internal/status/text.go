@@ -62,12 +62,15 @@ func (s *Snapshot) summary(b *strings.Builder) {
 	if s.Phase != "" {
 		t.row("  phase", s.phaseText())
 	}
-	p := s.Paths
+	p, skipped := s.Paths, ""
+	if p.Skipped > 0 {
+		skipped = fmt.Sprintf(", %s skipped", FormatCount(p.Skipped))
+	}
 	paths := fmt.Sprintf("%s queued, %s remaining (%s in work", FormatCount(p.Queued), FormatCount(p.Remaining), FormatCount(p.Working))
 	if p.Flushing > 0 {
 		paths += fmt.Sprintf(", %s to be flushed", FormatCount(p.Flushing))
 	}
-	t.row("  paths", fmt.Sprintf("%s), %s completed, %s failed, %s vanished, %s changed", paths, FormatCount(p.Completed), FormatCount(p.Failed), FormatCount(p.Vanished), FormatCount(p.Changed)))
+	t.row("  paths", fmt.Sprintf("%s), %s completed, %s failed, %s vanished, %s changed", paths, FormatCount(p.Completed), FormatCount(p.Failed), FormatCount(p.Vanished), FormatCount(p.Changed))+skipped)
 	t.row("  files", s.Totals.text())
 	if r := s.Rates; r.Now > 0 || r.Over > 0 {
 		rate := FormatRate(r.Now) + " now"
@@ -208,7 +211,7 @@ func (s *Snapshot) failed(b *strings.Builder) {
 			fmt.Fprintf(b, "      %s\n", f.Errors[len(f.Errors)-1])
 		}
 	}
-	andMore(b, all-most)
+	andMore(b, all-min(len(s.Failures), most))
 }
 
 func andMore(b *strings.Builder, n int) {

@@ -197,6 +197,8 @@ func (o *observer) reason(s *status.Snapshot) (why, text string) {
 		unknown = unknown || programs[run.Source] == status.Python || programs[run.Destination] == status.Python
 	}
 	switch {
+	case s.Control.Held() != "": // as a user has asked for
+		return "", ""
 	case sources == 0 && dests == 0 && paused == "":
 		return wire.WaitClients, "neither a source nor a destination is connected"
 	case sources == 0:
