@@ -31,6 +31,7 @@ const (
 	exitStill      = 15 // --state: the run stands still
 	exitLeaderless = 16 // --state: the run has no master
 	exitEnded      = 20 // the master has ended the run before all was done
+	exitHalted     = 21 // the run was stopped, as a user has asked for
 	exitIncomplete = 23 // the run is over, not all paths are done
 	exitUnnoted    = 24 // what was asked for is not noted by all
 
@@ -190,6 +191,9 @@ func (o *options) exitStatus(ctx context.Context, err error, parsed *cli.Parsed,
 	case ended != nil && errors.Is(err, ended): // it has told what became of the run
 		log.Warn(err.Error(), "signal", int(ended.Signal), "status", ended.ExitStatus())
 		return ended.ExitStatus()
+	case errors.Is(err, wire.ErrHalted):
+		log.Warn(err.Error(), "error", err, "status", exitHalted)
+		return exitHalted
 	case errors.Is(err, wire.ErrEnded):
 		log.Error(err.Error(), "error", err, "status", exitEnded)
 		return exitEnded

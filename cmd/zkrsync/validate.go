@@ -25,8 +25,8 @@ func (o *options) problem() error {
 	switch {
 	case len(o.servers) == 0:
 		return wrong("servers", "No servers given!")
-	case o.steers() != "" && (o.source || o.destination || o.state || o.pathsOnly || o.checks):
-		return wrong(o.steers(), "cannot use --%s together with --source, --destination, --state, --pathsonly or --check: it is for a run that is under way", o.steers())
+	case o.steers() != "" && (o.source || o.destination || o.state || o.pathsOnly || o.checks || o.local != ""):
+		return wrong(o.steers(), "cannot use --%s together with what this client is to do otherwise: it is for a run that is under way", o.steers())
 	case o.pause && o.unpause:
 		return wrong("unpause", "cannot use --pause together with --unpause")
 	case o.rsyncPath == "" && !(o.inherit && o.source) && !o.state && o.steers() == "" && !(o.checks && !o.source && !o.destination):

@@ -43,7 +43,7 @@ func TestRun(t *testing.T) {
 	if n := strings.Count(log, "Completed Path "); n != queued {
 		t.Errorf("%d paths completed, %d sent", n, queued)
 	}
-	want := `{"unfinished": 0, "failed": 0, "completed": ` + strconv.Itoa(queued) + `, "vanished": 0, "changed": 0}`
+	want := `{"unfinished": 0, "failed": 0, "completed": ` + strconv.Itoa(queued) + `, "vanished": 0, "changed": 0, "skipped": 0}`
 	if got := pythonReads(t, doneFile); !strings.Contains(got, want) {
 		t.Errorf("done-file %s, want %s", got, want)
 	}
@@ -161,7 +161,7 @@ func TestUncleanRunIsCleanedUpBySingleSource(t *testing.T) {
 	if n := strings.Count(r.log.String(), "Unfinished Path "); n != 10 {
 		t.Errorf("%d unfinished paths logged, want 10", n)
 	}
-	if got := pythonReads(t, doneFile); !strings.Contains(got, `{"unfinished": 10, "failed": 0, "completed": 0, "vanished": 0, "changed": 0}`) {
+	if got := pythonReads(t, doneFile); !strings.Contains(got, `{"unfinished": 10, "failed": 0, "completed": 0, "vanished": 0, "changed": 0, "skipped": 0}`) {
 		t.Errorf("done-file %s", got)
 	}
 	r.left()

@@ -19,7 +19,11 @@ import (
 // source joined.
 func (s *source) standBy(ctx context.Context, m *member.Member, ready *member.Ready, at int, working <-chan error) error {
 	waiting, cancel := context.WithCancel(ctx)
-	lock := m.ZK.Lock(m.Tree.Lock(), wire.StandBy)
+	intent := wire.StandBy
+	if s.cfg.Resume {
+		intent = wire.Resume
+	}
+	lock := m.ZK.Lock(m.Tree.Lock(), intent)
 	locked := make(chan error, 1)
 	extended := m.WatchExtended(ctx)
 	m.Background(func() { locked <- s.contend(waiting, m, extended, lock) })

@@ -60,7 +60,7 @@ func (r *rig) inWork(n int) {
 func (r *rig) stopped(runs ...*running) {
 	r.t.Helper()
 	for i, run := range runs {
-		if err := r.wait(run); !errors.Is(err, wire.ErrEnded) || !strings.Contains(err.Error(), "--stop") {
+		if err := r.wait(run); !errors.Is(err, wire.ErrEnded) || !errors.Is(err, wire.ErrHalted) {
 			r.t.Errorf("client %d: error %v, want one that says that the run was stopped", i, err)
 		}
 	}

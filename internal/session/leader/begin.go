@@ -240,6 +240,12 @@ func (l *Leader) watchRun(ctx context.Context, m *member.Member) (others []strin
 				return nil, err
 			}
 		}
+		if resumed, err := l.waits(ctx, m, wire.Resume); err != nil {
+			return nil, err
+		} else if resumed {
+			l.log().Info("Another source goes on with the run: this source is a slave", "event", "resumed-by-another")
+			return nil, ErrLives
+		}
 		if back {
 			l.log().Info("The master is connected again: this source is a slave", "event", "master-is-back")
 			return nil, ErrLives
@@ -256,7 +262,8 @@ func (l *Leader) watchRun(ctx context.Context, m *member.Member) (others []strin
 	}
 }
 
-// waits tells whether the leader that has begun the run waits for the lock.
+// waits tells whether somebody waits for the lock with this content: the leader that has begun the run, by its id, or
+// one that would go on with it.
 func (l *Leader) waits(ctx context.Context, m *member.Member, id string) (bool, error) {
 	names, err := m.Children(ctx, m.Tree.Lock())
 	if err != nil {

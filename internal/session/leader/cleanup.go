@@ -195,7 +195,7 @@ func (l *Leader) conclude() error {
 	err := errors.Join(l.broken, l.counts.Problem(), lost)
 	if l.cutShort() {
 		broken := l.broken
-		if errors.Is(broken, errHalted) { // no signal, which has a status of its own
+		if errors.Is(broken, wire.ErrHalted) { // no signal, which has a status of its own
 			broken = fmt.Errorf("%w: %w", wire.ErrEnded, broken)
 		}
 		err = errors.Join(fmt.Errorf("%w; %w: %s. To go on %s", broken, wire.ErrIncomplete, c.String(), howToGoOn), lost)

@@ -268,7 +268,7 @@ func (l *Leader) run(ctx context.Context, m *member.Member, ready *member.Ready,
 		if errors.Is(err, zkclient.ErrSessionLost) {
 			return err
 		}
-		if err != nil && l.ending.Err() != nil && !errors.Is(err, errHalted) {
+		if err != nil && l.ending.Err() != nil && !errors.Is(err, wire.ErrHalted) {
 			if handed, err := l.handOver(ctx, m); handed || err != nil {
 				return err
 			}
@@ -331,7 +331,7 @@ func (l *Leader) unsettled(m *member.Member, err error) error {
 
 // cutShort tells whether the run has ended before its work was done because that was asked for.
 func (l *Leader) cutShort() bool {
-	return l.broken != nil && (l.ending.Err() != nil || errors.Is(l.broken, errHalted))
+	return l.broken != nil && (l.ending.Err() != nil || errors.Is(l.broken, wire.ErrHalted))
 }
 
 // lost is the end of a leader whose session is not there any more: it tells what it knows.
@@ -346,7 +346,10 @@ func (l *Leader) lost(err error) error {
 // know already.
 func (l *Leader) stop(ctx context.Context, m *member.Member) error {
 	end := wire.Done
-	if l.cutShort() || l.broken != nil && l.client.Ended() != nil {
+	switch {
+	case errors.Is(l.broken, wire.ErrHalted):
+		end = wire.Halted
+	case l.cutShort() || l.broken != nil && l.client.Ended() != nil:
 		end = fmt.Sprintf("%v (%s)", l.broken, l.client.Whoami)
 	}
 	err := l.ledger.update(ctx, m, func(meta *wire.Meta) { meta.End = end }, zkclient.OpSet(m.Tree.Ready(), []byte(wire.Stop), -1))
@@ -459,7 +462,7 @@ func (l *Leader) onePhase(ctx context.Context, m *member.Member, working <-chan 
 		}
 		done := sent && !l.account.durable.open()
 		if control.Stop && done {
-			return errHalted
+			return wire.ErrHalted
 		}
 		if done = done && !control.Held(); !done {
 			if l.over, err = stranded.giveUp(ctx, m, left.Ext, left.Paths+left.Split == 0 && !walking); err != nil {

@@ -22,9 +22,6 @@ import (
 // the leader queues nothing while nothing is to be begun, ends a run that is to be stopped, and does what changes
 // the account. How far that is stands in S/meta, and changes in the transactions that do it.
 
-// errHalted is the end of a run that a user has stopped.
-var errHalted = errors.New("the run was stopped, as was asked for (zkrsync --stop)")
-
 // beSteered begins to follow S/control in a ZooKeeper session. What is asked for is told, and as noted by this source
 // if it has no jobs that say so, until end is called or ctx ends.
 func (l *Leader) beSteered(ctx context.Context, m *member.Member) (end func(), err error) {

@@ -252,7 +252,7 @@ func (l *Leader) someStandBy(ctx context.Context, m *member.Member) (bool, error
 		if err != nil {
 			return false, fmt.Errorf("cannot look who stands by: %w", err)
 		}
-		if ok && string(data) == wire.StandBy && stat.EphemeralOwner != m.ZK.SessionID() {
+		if ok && (string(data) == wire.StandBy || string(data) == wire.Resume) && stat.EphemeralOwner != m.ZK.SessionID() {
 			return true, nil
 		}
 	}

@@ -84,6 +84,8 @@ func (m *Member) whyStopped(ctx context.Context) (end, err error) {
 	switch {
 	case err != nil || !ok || meta.End == wire.Done:
 		return nil, err
+	case meta.End == wire.Halted:
+		return fmt.Errorf("%w: %w", wire.ErrEnded, wire.ErrHalted), nil
 	case meta.End == "":
 		return fmt.Errorf("cannot go on: somebody has written %q into %s, and it was not the master of session %q; "+
 			"start the session again, what has been sent is only compared", wire.Stop, m.Tree.Ready(), m.Tree.Name()), nil

@@ -35,7 +35,7 @@
 // kazoo, https://github.com/hpcugent/vsc-zk) are a wire format: names, flags, contents and the order
 // of operations are fixed, so that Go and Python clients can work in one session.
 //
-//	S/lock                      lock of the leader; [StandBy] marks who would take over
+//	S/lock                      lock of the leader; [StandBy] and [Resume] mark who would take over
 //	S/watch/ready               "start", then "stop"
 //	S/parties/allsd|sources|dests  who is connected
 //	S/pathQueue                 entries for every source ("1_/data/a", "0_/data")

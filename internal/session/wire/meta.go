@@ -47,7 +47,7 @@ type Meta struct {
 	Terms Terms  `json:"terms,omitempty"` // what all sources have to agree on; none: nobody has said
 
 	Timeout float64 `json:"timeout,omitempty"` // of the leader's ZooKeeper session, in seconds
-	End     string  `json:"end,omitempty"`     // "": it goes on; Done; else why the leader ends it before that
+	End     string  `json:"end,omitempty"`     // "": it goes on; Done; Halted; else why the leader ends it before that
 }
 
 // Steered is what was done of what S/control asks for.
