@@ -16,18 +16,24 @@ import (
 )
 
 // fakeRsync has sources run a shell script before rsync sends something: $list is a file with what it is
-// given, a name a line. It goes on to rsync unless the script ends.
+// given, as a list or in its arguments, a name a line. It goes on to rsync unless the script ends.
 func (r *rig) fakeRsync(script string) {
 	r.t.Helper()
 	rsync, err := exec.LookPath("rsync")
 	r.must(err)
 	bin := r.t.TempDir()
 	r.must(os.WriteFile(filepath.Join(bin, "rsync"), fmt.Appendf(nil, `#!/bin/sh
-case "$*" in *--files-from*) ;; *) exec %[1]s "$@" ;; esac
+case "$*" in *" rsync://"*) ;; *) exec %[1]s "$@" ;; esac
 dir=$(mktemp -d) || exit 99
-cat >$dir/names
 list=$dir/list
-tr '\\0' '\\n' <$dir/names >$list
+case "$*" in
+*--files-from=*)
+	cat >$dir/names
+	tr '\0' '\n' <$dir/names >$list ;;
+*)
+	: >$dir/names
+	for name; do case $name in ./*) printf '%%s\n' "$name" ;; esac; done >$list ;;
+esac
 %[2]s
 exec %[1]s "$@" <$dir/names
 `, rsync, script), 0o755))

@@ -33,7 +33,8 @@ func (h hook) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h
 }
 
-// when has a client do something once, when it logs a text. The test fails if it never does.
+// when has something done once, when a client logs a text, which waits for it. It is done elsewhere: the thread that
+// logs may have mounts of its own. The test fails if it is never done.
 func (r *rig) when(text string, do func()) func(*Config) {
 	r.t.Helper()
 	var done atomic.Bool
@@ -42,7 +43,12 @@ func (r *rig) when(text string, do func()) func(*Config) {
 			r.t.Errorf("the log never said %s: this tested nothing", text)
 		}
 	})
-	h := hook{text: text, once: &sync.Once{}, do: func() { do(); done.Store(true) }}
+	h := hook{text: text, once: &sync.Once{}, do: func() {
+		var elsewhere sync.WaitGroup
+		elsewhere.Go(do)
+		elsewhere.Wait()
+		done.Store(true)
+	}}
 	return func(c *Config) {
 		h := h
 		h.Handler = c.Member.Logger.Handler()

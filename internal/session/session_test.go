@@ -484,7 +484,7 @@ func TestStubbornRsyncOfLostSession(t *testing.T) {
 	r.must(err)
 	bin, alive := t.TempDir(), filepath.Join(t.TempDir(), "alive")
 	r.must(os.WriteFile(filepath.Join(bin, "rsync"), []byte(`#!/bin/sh
-case "$*" in *--files-from*) ;; *) exec `+rsync+` "$@" ;; esac
+case "$*" in *" rsync://"*) ;; *) exec `+rsync+` "$@" ;; esac
 trap "" TERM
 while :; do touch `+alive+`; sleep 0.05; done
 `), 0o755))

@@ -87,7 +87,7 @@ func (l *link) Write(b []byte) (int, error) {
 	l.mu.Unlock()
 	l.Conn.SetWriteDeadline(l.deadline())
 	if _, err := l.Conn.Write(b); err != nil {
-		l.s.note(l.server, err)
+		l.s.note(l.server, l.explain(err))
 		l.Conn.Close()
 	}
 	return len(b), nil
@@ -127,6 +127,8 @@ func (l *link) deadline() time.Time {
 	return contact.Add(timeout * 2 / 3)
 }
 
+var errClosedAtOnce = errors.New("it closes the connection at once (more than its maxClientCnxns connections from this machine? the default is 60 per address. A port for TLS? see --zk-tls)")
+
 // explain says what it means when a connection ends before the server has said anything.
 func (l *link) explain(err error) error {
 	l.mu.Lock()
@@ -139,7 +141,7 @@ func (l *link) explain(err error) error {
 	case errors.Is(err, net.ErrClosed), errors.As(err, new(handshakeError)):
 		return err
 	default:
-		return errors.New("it closes the connection at once (more than its maxClientCnxns connections from this machine? the default is 60 per address. A port for TLS? see --zk-tls)")
+		return errClosedAtOnce
 	}
 }
 

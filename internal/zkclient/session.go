@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+	"golang.org/x/sys/unix"
 )
 
 var errClosed = fmt.Errorf("%w: this client has closed it", ErrSessionLost)
@@ -110,6 +111,9 @@ func (s *session) dial(servers int) zk.Dialer {
 		ctx, cancel := context.WithTimeout(s.ctx, limit)
 		defer cancel()
 		conn, err := s.tcp(ctx, "tcp", server)
+		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) { // before connect(2) was seen to be done
+			err = errClosedAtOnce
+		}
 		if err != nil {
 			s.note(server, err)
 			return nil, err
