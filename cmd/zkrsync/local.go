@@ -156,7 +156,7 @@ func runLocal(ctx context.Context, cfg session.Config, dst string, server *zkser
 	received := make(chan error, 1)
 	go func() {
 		cfg := cfg
-		cfg.Base.Path, cfg.Member.Host, cfg.Member.Ending, cfg.Member.Joined = dst, localDestination, over, nil
+		cfg.Base.Path, cfg.Member.Host, cfg.Member.Ending, cfg.Member.Joined, cfg.Watch = dst, localDestination, over, nil, nil
 		err := session.Destination(outer, cfg)
 		if err != nil {
 			ask(err)

@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"vsc-zk/internal/cli"
+	"vsc-zk/internal/level"
 	"vsc-zk/internal/link"
 	"vsc-zk/internal/session"
 	"vsc-zk/internal/session/leader"
@@ -56,7 +57,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		}
 		return exit.Code
 	}
-	logConfig := cli.LogConfig{Level: program.Level(), JSON: o.logFormat == "json", Program: "zkrsync", Stderr: stderr}
+	logConfig := cli.LogConfig{Level: program.Level(), JSON: o.logFormat == "json", Quiet: program.Quiet(), Program: "zkrsync", Stderr: stderr}
 	supervisor := newSupervisor()
 	if supervisor != nil {
 		logConfig.Heard = supervisor.Said
@@ -137,9 +138,18 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	cfg.Given = func(option string) bool { _, given := parsed.Origin(option); return given }
 	o.allSessions = !cfg.Given("session")
 	cfg.Link.OnlyTLS = cfg.Given("link") && cfg.Link.Mode == link.TLS
+	unwatch := func() {}
+	if !program.Quiet() {
+		unwatch = watch(&cfg, log, stdout, stderr)
+	}
 	var ended *leader.Summary
 	cfg.Ended = func(s leader.Summary) { ended = &s }
-	status := o.exitStatus(ctx, o.play(ctx, cfg, parsed, stdout), parsed, log.Logger())
+	err = o.play(ctx, cfg, parsed, stdout)
+	unwatch()
+	status := o.exitStatus(ctx, err, parsed, log.Logger())
+	if ended != nil {
+		log.Logger().Log(ctx, level.Notice, ended.Text(), "event", "summary")
+	}
 	if ended != nil && o.onEnd != "" {
 		onEnd(ctx, o.onEnd, environ, *ended, status, onEndLimit, log.Logger())
 	}

@@ -120,7 +120,7 @@ func (c *client) args(l *life) []string {
 	}
 	args := []string{
 		"--servers=" + strings.Join(servers, ","), "--user=root", "--session=" + c.round.session, "--host=localhost", fmt.Sprintf("--session-timeout=%d", int(sessionTimeout.Seconds())),
-		"--logfile=", "--logformat=json", "--info",
+		"--logfile=", "--logformat=json", "--debug",
 	}
 	if c.dest {
 		return append(args, "-D", "-r", c.round.at("fs/dst"), fmt.Sprintf("--slots=%d", c.round.plan.slots[c.number]), fmt.Sprintf("--startport=%d", c.round.ports))

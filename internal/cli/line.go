@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	levels "vsc-zk/internal/level"
 	"vsc-zk/internal/pathbuilder"
 )
 
@@ -26,7 +27,7 @@ type handler struct {
 }
 
 func (h *handler) Enabled(_ context.Context, level slog.Level) bool {
-	return level >= h.log.level || h.log.heard != nil && level >= slog.LevelInfo
+	return level >= h.log.level || level == levels.Detail && h.log.level == slog.LevelInfo || level == levels.Notice || h.log.heard != nil && level >= slog.LevelInfo
 }
 
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
@@ -47,8 +48,13 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	if h.log.heard != nil && r.Level >= slog.LevelInfo {
 		h.log.heard(r.Level, printable(r.Message))
 	}
-	if r.Level >= h.log.level {
-		h.log.write(h.format(r))
+	switch l := h.log; {
+	case r.Level == levels.Notice:
+		l.write(h.format(r), !l.quiet || l.level <= slog.LevelInfo)
+	case r.Level == levels.Detail && l.level <= slog.LevelInfo:
+		l.write(h.format(r), l.level < slog.LevelInfo)
+	case r.Level >= l.level:
+		l.write(h.format(r), true)
 	}
 	return nil
 }
@@ -112,7 +118,7 @@ func (h *handler) object(r slog.Record) []byte {
 // levelName is the level as Python's logging calls it.
 func levelName(level slog.Level) string {
 	switch {
-	case level < slog.LevelInfo:
+	case level < levels.Detail:
 		return "DEBUG"
 	case level < slog.LevelWarn:
 		return "INFO"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 type LogConfig struct {
 	Level   slog.Level
 	JSON    bool   // one JSON object a line
+	Quiet   bool   // what is shown at every level is not
 	Program string // the logger of records that name none
 	Stderr  io.Writer
 
@@ -47,10 +49,12 @@ type Log struct {
 	level   slog.Level
 	json    bool
 	program string
+	quiet   bool
 	heard   func(level slog.Level, message string) // nil: nobody
 
 	mu     sync.Mutex
 	stderr io.Writer
+	live   string // what stands below all else on the terminal; "": nothing
 	file   *rotatingFile
 	lost   int  // records that the file misses since it could last be written
 	grows  bool // it was said that the file cannot be rotated
@@ -58,7 +62,7 @@ type Log struct {
 
 // NewLog makes a log to stderr.
 func NewLog(cfg LogConfig) *Log {
-	return &Log{level: cfg.Level, json: cfg.JSON, program: cfg.Program, stderr: cfg.Stderr, heard: cfg.Heard}
+	return &Log{level: cfg.Level, quiet: cfg.Quiet, json: cfg.JSON, program: cfg.Program, stderr: cfg.Stderr, heard: cfg.Heard}
 }
 
 // Open adds the file, which gets everything from the line that names it on.
@@ -102,7 +106,8 @@ func (l *Log) Logger() *slog.Logger { return slog.New(l.handler(l.program)) }
 
 func (l *Log) handler(logger string) *handler { return &handler{log: l, logger: logger} }
 
-// Output takes the output of children, whole lines in each call, at levels INFO and DEBUG only. The
+// Output takes the output of children, whole lines in each call: for the file at levels INFO and DEBUG, for stderr at
+// DEBUG only. The
 // text form shows the lines bare; in JSON each is a record of the logger "output".
 func (l *Log) Output() io.Writer {
 	if l.level > slog.LevelInfo {
@@ -121,7 +126,7 @@ func (l *Log) output(lines []byte) {
 			b.WriteString(printable(line) + "\n")
 		}
 	}
-	l.write(b.Bytes())
+	l.write(b.Bytes(), l.level < slog.LevelInfo)
 }
 
 // Close ends the log file; records that come later go to stderr alone.
@@ -139,15 +144,63 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// write writes whole lines to stderr and to the file. If stderr cannot be written there is nowhere
-// to say so.
-func (l *Log) write(lines []byte) {
+// write writes whole lines to the file and, if they are to be shown, to stderr.
+func (l *Log) write(lines []byte, shown bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, _ = l.stderr.Write(lines)
+	if shown {
+		l.show(lines)
+	}
 	if l.file != nil {
 		l.toFile(lines)
 	}
+}
+
+// eraseLine is what a terminal takes its line back with.
+const eraseLine = "\r\x1b[K"
+
+// show writes whole lines to stderr, above the live one. If stderr cannot be written there is nowhere to say so.
+func (l *Log) show(lines []byte) {
+	if l.live != "" {
+		lines = slices.Concat([]byte(eraseLine), lines, []byte(l.live))
+	}
+	_, _ = l.stderr.Write(lines)
+}
+
+// Live has a line stand below all else on stderr, which has to be a terminal and wide enough, in place of the one
+// before; "" takes it away.
+func (l *Log) Live(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if line != l.live {
+		_, _ = io.WriteString(l.stderr, eraseLine+line)
+	}
+	l.live = line
+}
+
+// Pass shows something on stderr at every level, and leaves it out of the file.
+func (l *Log) Pass(message string, fields ...slog.Attr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.show(l.own(slog.LevelInfo, message, fields...))
+}
+
+// Beside is a writer to another stream that may be the same terminal.
+func (l *Log) Beside(w io.Writer) io.Writer { return beside{l, w} }
+
+type beside struct {
+	log *Log
+	w   io.Writer
+}
+
+func (b beside) Write(p []byte) (int, error) {
+	b.log.mu.Lock()
+	defer b.log.mu.Unlock()
+	if b.log.live != "" {
+		_, _ = io.WriteString(b.log.stderr, eraseLine)
+		defer func() { _, _ = io.WriteString(b.log.stderr, b.log.live) }()
+	}
+	return b.w.Write(p)
 }
 
 // toFile writes to the file, and has stderr tell what the file cannot hold.
@@ -159,18 +212,18 @@ func (l *Log) toFile(lines []byte) {
 			l.lost++
 			return
 		}
-		_, _ = l.stderr.Write(l.own(slog.LevelWarn, fmt.Sprintf("log file %s can be written again", l.file.path), file))
+		l.show(l.own(slog.LevelWarn, fmt.Sprintf("log file %s can be written again", l.file.path), file))
 		l.lost = 0
 	}
 	if err := l.file.write(lines); err != nil {
 		l.lost = 1
-		_, _ = l.stderr.Write(l.own(slog.LevelError,
+		l.show(l.own(slog.LevelError,
 			fmt.Sprintf("cannot write the log file, entries go to stderr only until it can be written again: %s", err), file, slog.Any("error", err)))
 	}
 	if err := l.file.rotateFailed; err != nil && !l.grows {
 		l.grows = true
 		both := l.own(slog.LevelError, fmt.Sprintf("cannot rotate the log file, it grows until that works again: %s", err), file, slog.Any("error", err))
-		_, _ = l.stderr.Write(both)
+		l.show(both)
 		_ = l.file.write(both) // stderr has it
 	} else if err == nil {
 		l.grows = false

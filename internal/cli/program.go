@@ -42,6 +42,7 @@ type Program struct {
 	guide         []block // its title, and then all else
 
 	level                    slog.Level
+	quiet                    bool
 	configFiles, ignoreFiles []string
 }
 
@@ -141,6 +142,9 @@ func (p *Program) Guide(text string, notes ...string) {
 // none is given.
 func (p *Program) Level() slog.Level { return p.level }
 
+// Quiet tells whether --quiet was the last of them.
+func (p *Program) Quiet() bool { return p.quiet }
+
 // String registers an option that takes any text, or one of o.Choices.
 func (g *Group) String(v *string, o Opt) { g.add(o, &stringValue{v, o.Choices}) }
 
@@ -220,13 +224,13 @@ func (p *Program) registerBuiltins() {
 	var debug, info, quiet bool
 	p.logging.addBool(Opt{Name: "debug", Short: "d",
 		Help: "Log everything, for finding faults. Of --debug, --info and --quiet the last one given decides."},
-		boolValue{target: &debug, onTrue: func() { p.level = slog.LevelDebug }})
+		boolValue{target: &debug, onTrue: func() { p.level, p.quiet = slog.LevelDebug, false }})
 	p.logging.addBool(Opt{Name: "info",
-		Help: "Log the course of the run: without this or --debug only warnings and errors are logged."},
-		boolValue{target: &info, onTrue: func() { p.level = slog.LevelInfo }})
+		Help: "Log the course of the run: without this or --debug only warnings and errors are logged, and how far it is is shown. Lines for each piece are in the log file only, with --debug on the terminal, too."},
+		boolValue{target: &info, onTrue: func() { p.level, p.quiet = slog.LevelInfo, false }})
 	p.logging.addBool(Opt{Name: "quiet",
-		Help: "Log warnings and errors only, as without any of the three."},
-		boolValue{target: &quiet, onTrue: func() { p.level = slog.LevelWarn }})
+		Help: "Log warnings and errors only, and show nothing else."},
+		boolValue{target: &quiet, onTrue: func() { p.level, p.quiet = slog.LevelWarn, true }})
 
 	p.config.Strings(&p.configFiles, Opt{Name: "configfiles", Arg: "FILES",
 		Help: "Read these config files, separated by commas, in this order: later ones win. No file is read unless it is named here."})

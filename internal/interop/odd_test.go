@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"vsc-zk/internal/level"
 	"vsc-zk/internal/session"
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/leader"
@@ -87,9 +88,9 @@ type inProcess struct {
 	changed chan struct{}
 }
 
-func (p *inProcess) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
-func (p *inProcess) WithAttrs([]slog.Attr) slog.Handler               { return p }
-func (p *inProcess) WithGroup(string) slog.Handler                    { return p }
+func (p *inProcess) Enabled(_ context.Context, l slog.Level) bool { return l >= level.Detail }
+func (p *inProcess) WithAttrs([]slog.Attr) slog.Handler           { return p }
+func (p *inProcess) WithGroup(string) slog.Handler                { return p }
 
 func (p *inProcess) Handle(_ context.Context, record slog.Record) error {
 	p.mu.Lock()

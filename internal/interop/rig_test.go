@@ -85,7 +85,7 @@ func (r *rig) goClient(what, rsync string, args ...string) *program {
 	r.t.Helper()
 	return startProgram(r.t, what, rsync, append([]string{
 		"--servers=" + server.Addr(), "-u", user, "-p", password, "--session=" + r.session, "--host=" + host,
-		"--depth=" + strconv.Itoa(r.depth), "--startport=" + strconv.Itoa(r.port), "--info", "--logfile=",
+		"--depth=" + strconv.Itoa(r.depth), "--startport=" + strconv.Itoa(r.port), "--debug", "--logfile=",
 	}, args...)...)
 }
 

@@ -13,6 +13,7 @@ import (
 	"vsc-zk/internal/session/leader"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/worker"
+	"vsc-zk/internal/status"
 )
 
 // Errors that a caller may act on.
@@ -72,6 +73,11 @@ type Config struct {
 	Prefetch    int // names looked at before rsync does, at once; 0: none; AutoPrefetch: some, where that pays
 	Leader      leader.Config
 	Destination destination.Config
+
+	// Watch is shown how far the session is, every so often while this client is in it, and as who it is there; nil: nobody
+	// wants to see.
+	Watch      func(s *status.Snapshot, whoami string)
+	WatchEvery time.Duration
 
 	// Ended is told what became of a run that this source, as its master, has ended; nil: nobody is.
 	Ended func(leader.Summary)

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"vsc-zk/internal/level"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/destination"
 	"vsc-zk/internal/session/guard"
@@ -140,7 +141,7 @@ func (r *rig) config(n int, path string, change ...func(*Config)) Config {
 				SessionTimeout: 4 * time.Second, ConnectTimeout: 10 * time.Second,
 			},
 			Session: r.name, Host: fmt.Sprintf("127.0.0.%d", n),
-			Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
+			Logger: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: level.Detail})),
 			Timing: shortTiming,
 		},
 		Base: guard.Config{Path: path, VerifyPath: true}, MaxDelete: -1, Prefetch: 4,

@@ -53,14 +53,14 @@ func Destination(ctx context.Context, cfg Config) error {
 		return err
 	}
 	d := destination.New(client, base, role)
-	err = client.Run(ctx, []string{wire.PartyAll, wire.PartyDests, wire.PartyExt}, func(ctx context.Context, m *member.Member) error {
+	err = client.Run(ctx, []string{wire.PartyAll, wire.PartyDests, wire.PartyExt}, cfg.watched(func(ctx context.Context, m *member.Member) error {
 		if base != nil {
 			if err := meet(ctx, m, base, cfg, false); err != nil {
 				return err
 			}
 		}
 		return d.Play(ctx, m)
-	})
+	}))
 	return cmp.Or(err, client.Ended())
 }
 

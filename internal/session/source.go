@@ -56,7 +56,7 @@ func Source(ctx context.Context, cfg Config) error {
 	}()
 	// PartySources comes last, once the role is known: a source that is there and not in PartyExt is a
 	// Python one, and one that has other options than the leader must not be counted as a worker.
-	err = client.Run(ctx, []string{wire.PartyAll, wire.PartyExt}, s.play)
+	err = client.Run(ctx, []string{wire.PartyAll, wire.PartyExt}, cfg.watched(s.play))
 	if l := s.leader.Load(); l != nil && cfg.Ended != nil {
 		if summary := l.Summary(); summary != nil {
 			cfg.Ended(*summary)

@@ -86,13 +86,23 @@ func (f *facts) addMeta(s *Snapshot) {
 }
 
 func (f *facts) addTotals(s *Snapshot) {
-	t := &s.Totals
-	t.Files, t.TransferredFiles = f.stats["Number_of_files"], f.stats["Number_of_regular_files_transferred"]
-	t.Bytes, t.TransferredBytes = f.stats["Total_file_size"], f.stats["Total_transferred_file_size"]
-	t.Sent = f.stats["Total_bytes_sent"]
+	s.Totals.Take(f.stats)
 	for _, run := range s.Runs {
-		t.Sent += run.Sent
+		if f.now.Sub(run.Began) >= short {
+			s.Totals.Sent += run.Sent
+		}
 	}
+}
+
+// short is a run that counts when it has ended: clients say what they do every few seconds, and one that has ended since
+// is counted already.
+const short = 15 * time.Second
+
+// Take takes over the counters of S/stats.
+func (t *Totals) Take(stats map[string]int64) {
+	t.Files, t.TransferredFiles = stats["Number_of_files"], stats["Number_of_regular_files_transferred"]
+	t.Bytes, t.TransferredBytes = stats["Total_file_size"], stats["Total_transferred_file_size"]
+	t.Sent = stats["Total_bytes_sent"]
 }
 
 // addClients adds those that are there, and their runs.

@@ -157,7 +157,7 @@ func (s *Snapshot) Line() string {
 	n := s.Count()
 	parts := []string{
 		s.Estimate.Done(),
-		fmt.Sprintf("%s of %s paths", FormatCount(s.Paths.Queued-s.Paths.Remaining), FormatCount(s.Paths.Queued)),
+		fmt.Sprintf("%s of %s paths", FormatCount(s.Paths.Queued-s.Paths.Remaining+s.Paths.Flushing), FormatCount(s.Paths.Queued)),
 		FormatCount(s.Totals.Files) + " files",
 		FormatBytes(s.Totals.Sent),
 		FormatRate(s.Rates.Now),

@@ -71,7 +71,7 @@ func (s *Snapshot) summary(b *strings.Builder) {
 		paths += fmt.Sprintf(", %s to be flushed", FormatCount(p.Flushing))
 	}
 	t.row("  paths", fmt.Sprintf("%s), %s completed, %s failed, %s vanished, %s changed", paths, FormatCount(p.Completed), FormatCount(p.Failed), FormatCount(p.Vanished), FormatCount(p.Changed))+skipped)
-	t.row("  files", s.Totals.text())
+	t.row("  files", s.Totals.Text())
 	if r := s.Rates; r.Now > 0 || r.Over > 0 {
 		rate := FormatRate(r.Now) + " now"
 		if r.Over > 0 {
@@ -82,8 +82,8 @@ func (s *Snapshot) summary(b *strings.Builder) {
 	t.flush()
 }
 
-// text is what rsyncs have done.
-func (t Totals) text() string {
+// Text is what rsyncs have done.
+func (t Totals) Text() string {
 	text := fmt.Sprintf("%s looked at (%s), %s transferred (%s), %s sent", FormatCount(t.Files), FormatBytes(t.Bytes), FormatCount(t.TransferredFiles), FormatBytes(t.TransferredBytes), FormatBytes(t.Sent))
 	if t.Deleted > 0 {
 		text += fmt.Sprintf(", %s deleted", FormatCount(t.Deleted))

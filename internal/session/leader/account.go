@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"vsc-zk/internal/level"
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/member"
@@ -539,7 +540,7 @@ func (a *account) tell(r wire.Result) {
 		fields := []any{"path", path, "outcome", r.Outcome, "source", r.Who, "attempt", r.Attempts, "seconds", r.Seconds, "bytes", r.Bytes}
 		switch r.Outcome {
 		case wire.Completed:
-			a.log.Info("Completed Path "+path.String(), fields...)
+			a.log.Log(context.Background(), level.Detail, "Completed Path "+path.String(), fields...)
 		case wire.Vanished:
 			a.log.Warn("Vanished Path "+path.String(), fields...)
 		case wire.Changed:

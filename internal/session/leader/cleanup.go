@@ -61,8 +61,12 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 		l.log().Error(fmt.Sprintf("%d paths have left the queue without a result", len(missing)), "event", "lost-paths", "paths", len(missing))
 	}
 	l.tellMissing()
-	if err := logStats(ctx, m); err != nil {
+	stats, err := logStats(ctx, m)
+	if err != nil {
 		return err
+	}
+	if stats != nil {
+		l.observer.totals.Take(stats)
 	}
 	l.log().Info("Output:")
 	if err := drainQueue(ctx, m, m.Tree.OutputQueue(), func(v []byte) error { l.log().Info(wire.Text(v).String()); return nil }); err != nil {

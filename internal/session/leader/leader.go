@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vsc-zk/internal/level"
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
@@ -142,6 +143,7 @@ func (l *Leader) Start(ctx context.Context, m *member.Member, lock *zkclient.Loc
 		return err
 	}
 	l.client.Joined()
+	l.log().Log(ctx, level.Notice, fmt.Sprintf("This source is the master of session %s and sends %s", wire.Text(l.client.Tree.Name()), wire.Text(l.base.Dir)), "event", "master", "path", wire.Text(l.base.Dir))
 	return l.lead(ctx, m, lock, ready, l.employ(ctx, m, ready))
 }
 

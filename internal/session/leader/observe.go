@@ -26,6 +26,8 @@ type observer struct {
 	works bool // the leader's own jobs are a source too
 	log   *slog.Logger
 
+	totals status.Totals // at the last look
+
 	looks []look    // of the time that rates are about, the oldest first
 	wait  *waiting  // nil: the run goes on
 	moved time.Time // when anything had changed at a look
@@ -141,6 +143,7 @@ func (o *observer) say(s wire.LeaderStatus) {
 
 // take notes a look, and logs that the run stands still: once, and again every now and then.
 func (o *observer) take(ctx context.Context, s *status.Snapshot, now look, timing member.Timing) {
+	o.totals = s.Totals
 	if len(o.looks) == 0 || !now.same(o.looks[len(o.looks)-1]) {
 		o.moved = now.at
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"vsc-zk/internal/level"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
@@ -35,9 +36,9 @@ func (p *progress) show(ctx context.Context, m *member.Member, left, total, fail
 	total = max(total, left) // the walk may have gone on between the two readings
 	if left != p.left && total > 0 {
 		p.left = left
-		m.Log.Info(fmt.Sprintf("Progress: %d of %d paths remaining, %d failed", left, total, failed),
+		m.Log.Log(ctx, level.Detail, fmt.Sprintf("Progress: %d of %d paths remaining, %d failed", left, total, failed),
 			"remaining", left, "queued", total, "failed", failed)
-		if err := logStats(ctx, m); err != nil {
+		if _, err := logStats(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -60,21 +61,21 @@ func (p *progress) show(ctx context.Context, m *member.Member, left, total, fail
 	return nil
 }
 
-// logStats logs the session's counters. Statistics that cannot be read hold nothing up.
-func logStats(ctx context.Context, m *member.Member) error {
+// logStats logs the session's counters, and gives them. Statistics that cannot be read hold nothing up.
+func logStats(ctx context.Context, m *member.Member) (map[string]int64, error) {
 	values, err := m.ZK.Counters(ctx, m.Tree.Stats(), rsyncrunner.StatNames[:])
 	if errors.Is(err, zkclient.ErrNotCounter) || err != nil && refused(err) {
 		m.Log.Warn(fmt.Sprintf("The session has no statistics: %v", err), "event", "foreign", "error", err)
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("cannot read the session's statistics: %w", err)
+		return nil, fmt.Errorf("cannot read the session's statistics: %w", err)
 	}
 	texts, fields := make([]string, len(rsyncrunner.StatNames)), []any{}
 	for i, name := range rsyncrunner.StatNames {
 		texts[i] = fmt.Sprintf("%q: %d", name, values[name])
 		fields = append(fields, name, values[name])
 	}
-	m.Log.Info("progress stats: {"+strings.Join(texts, ", ")+"}", fields...)
-	return nil
+	m.Log.Log(ctx, level.Detail, "progress stats: {"+strings.Join(texts, ", ")+"}", fields...)
+	return values, nil
 }

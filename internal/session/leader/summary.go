@@ -3,10 +3,12 @@
 package leader
 
 import (
+	"fmt"
 	"math"
 	"time"
 
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/status"
 )
 
 // How a run can end.
@@ -29,10 +31,11 @@ type Summary struct {
 	Seconds float64   `json:"seconds"`
 	Queued  int       `json:"queued"` // paths
 	wire.Counts
-	Problem  string    `json:"problem,omitempty"` // why the run did not do all it was asked to
-	Report   wire.Text `json:"report,omitempty"`
-	Failures wire.Text `json:"failures,omitempty"` // --failed
-	DoneFile wire.Text `json:"done_file,omitempty"`
+	Totals   status.Totals `json:"totals"`
+	Problem  string        `json:"problem,omitempty"` // why the run did not do all it was asked to
+	Report   wire.Text     `json:"report,omitempty"`
+	Failures wire.Text     `json:"failures,omitempty"` // --failed
+	DoneFile wire.Text     `json:"done_file,omitempty"`
 }
 
 // Summary is what became of the run if this leader has ended it; nil: it has not.
@@ -44,7 +47,7 @@ func (l *Leader) Summary() *Summary {
 	s := &Summary{
 		Session: l.client.Tree.Name(), Run: l.ledger.now().ID, Source: wire.Text(l.base.Dir), Master: l.client.Whoami, End: EndDone,
 		Began: l.began.UTC().Truncate(time.Second), Ended: now.UTC().Truncate(time.Second), Seconds: math.Round(now.Sub(l.began).Seconds()),
-		Queued: l.ledger.now().Paths() + l.foreign - l.again, Counts: *l.counts,
+		Queued: l.ledger.now().Paths() + l.foreign - l.again, Counts: *l.counts, Totals: l.totals(),
 		Report: wire.Text(l.cfg.Report), Failures: wire.Text(l.cfg.Failed), DoneFile: wire.Text(l.cfg.DoneFile),
 	}
 	switch {
@@ -59,4 +62,27 @@ func (l *Leader) Summary() *Summary {
 		s.Problem = l.result.Error()
 	}
 	return s
+}
+
+// totals are those of the run.
+func (l *Leader) totals() status.Totals {
+	t := l.observer.totals
+	t.Deleted, t.Differences = l.counts.Deleted, l.counts.Differences
+	return t
+}
+
+// Text is the summary for people, in one line.
+func (s *Summary) Text() string {
+	end := map[string]string{EndDone: "over", EndSuspended: "suspended", EndBroken: "broken off", EndRemoved: "cleaned up"}[s.End]
+	took := s.Ended.Sub(s.Began)
+	text := fmt.Sprintf("The run is %s after %s: %s, of %s paths; files: %s", end, status.FormatLength(took), s.Counts, status.FormatCount(s.Queued), s.Totals.Text())
+	if s.Seconds > 0 {
+		text += ", " + status.FormatRate(float64(s.Totals.Sent)/s.Seconds)
+	}
+	for _, file := range []struct{ what, name string }{{"report", s.Report.String()}, {"failed paths", s.Failures.String()}, {"done-file", s.DoneFile.String()}} {
+		if file.name != "" {
+			text += fmt.Sprintf("; %s: %s", file.what, file.name)
+		}
+	}
+	return text
 }

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"vsc-zk/internal/level"
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/pool"
@@ -383,7 +384,7 @@ func (j *job) carry(ctx context.Context, b batch, r *run, res *wire.Result) (rsy
 	}
 	r.maxDelete = limit.Limit()
 	for _, p := range r.parts {
-		j.shift.m.Log.Info(fmt.Sprintf("%s is %s to %s %d", j.shift.m.Client.Whoami, p.doing(), r.dest.Dest.Host(), r.dest.Dest.Port),
+		j.shift.m.Log.Log(ctx, level.Detail, fmt.Sprintf("%s is %s to %s %d", j.shift.m.Client.Whoami, p.doing(), r.dest.Dest.Host(), r.dest.Dest.Port),
 			"source", j.shift.m.Client.Whoami, "path", p.held.task.Value, "destination", r.dest.Dest.Whoami, "attempt", res.Attempts+1)
 	}
 	r.attempt = res.Attempts + 1
