@@ -89,6 +89,7 @@ func (o *options) config(log *cli.Log, version string, stdout io.Writer, joined 
 			Subpaths:    o.subpaths,
 			PathsFrom:   o.pathsFrom,
 			History:     o.history,
+			Changed:     o.changedFile(),
 			DoneFile:    o.doneFile,
 			Report:      o.report,
 			Failed:      o.failed,

@@ -33,7 +33,16 @@ func (o *options) checkFiles(logFile, pidFile string) error {
 	return cmp.Or(
 		distinct(append(own, namedFile{"done-file", o.doneFile}, namedFile{"report", o.report}, namedFile{"failed", o.failed})),
 		distinct(append(own, namedFile{"done-file", o.doneFile}, namedFile{"report", o.report}, namedFile{"paths-from", o.pathsFrom})),
+		distinct(append(own, namedFile{"done-file", o.doneFile}, namedFile{"report", o.report}, namedFile{"failed", o.failed}, namedFile{"changed", o.changedFile()})),
 	)
+}
+
+// changedFile is where the list of changes comes from.
+func (o *options) changedFile() string {
+	if o.changed == "-" {
+		return "/dev/stdin"
+	}
+	return o.changed
 }
 
 // outside refuses files of a destination where it receives, in the directory that an option names: rsync would

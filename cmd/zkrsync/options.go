@@ -72,6 +72,7 @@ type options struct {
 	excludeBelow bool
 	excludeUser  string // "": any owner
 	pathsFrom    string
+	changed      string
 
 	// rsync
 	jobs         int // 0: one, and none beside leading a run
@@ -285,6 +286,8 @@ func (o *options) pathOptions(p *cli.Program) {
 		Help: "Let --excludere hold for all directories, not only for those down to --depth. Sources then look through each piece for matches before they send it."})
 	g.String(&o.pathsFrom, cli.Opt{Name: "paths-from", Arg: "FILE", Added: true,
 		Help: "Do not walk: queue the pieces that this file names, one a line, as --failed has written them."})
+	g.String(&o.changed, cli.Opt{Name: "changed", Arg: "FILE", Added: true,
+		Help: "For the master: do not walk, but compare only the files and directories that this list names, each alone; with --delete remove at the destination what of them is not there any more. Names below the base, or absolute ones in it, each ended by a NUL or, if the list has none, a line break; - for standard input."})
 	g.String(&o.excludeUser, cli.Opt{Name: "excl_usr", Arg: "USER",
 		Help: "Apply --excludere only to directories of this user; empty for those of any user."})
 }

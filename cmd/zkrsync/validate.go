@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"vsc-zk/internal/cli"
+	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/session"
 )
 
@@ -52,6 +53,16 @@ func (o *options) problem() error {
 		return wrong("pidfile", "No PID file given!")
 	case o.depth == session.AutoDepth && len(o.subpaths) > 0:
 		return wrong("rsubpaths", "cannot use --rsubpaths with --depth=auto: give a depth, or leave the subpaths out")
+	case o.changed != "" && o.pathsFrom != "":
+		return wrong("changed", "cannot use --changed together with --paths-from: one of them says what the session is about")
+	case o.changed != "" && o.hardLinks:
+		return wrong("changed", "cannot use --changed with --hardlinks: a list of changes need not name all names of a file, and rsync would part them at the destination")
+	case o.changed != "" && o.pathsOnly:
+		return wrong("changed", "cannot use --changed with --pathsonly: nothing is cut")
+	case o.changed != "" && (rsyncrunner.Options{Extra: o.arbitOpts}).HasRules():
+		return wrong("changed", "cannot use --changed with exclude, include or filter in --arbitopts: rsync sends what is listed all the same; leave these names out of the list")
+	case o.changed == "-" && o.detaches():
+		return wrong("changed", "cannot use --changed=- with --daemon: a daemon has no standard input; give a file")
 	case strings.Contains(o.sentinel, "/") || o.sentinel == "." || o.sentinel == "..":
 		return wrong("sentinel", "cannot use --sentinel=%s: give the name of a file that lies in the base directory", o.sentinel)
 	}

@@ -56,6 +56,7 @@ func TestArgumentsAreAsTheList(t *testing.T) {
 		"deeper":            {Options{Delete: true}, Job{Kind: Recursive, Names: []string{"plain/plain", "a:b/a:b", "-r/-r"}}},
 		"gone":              {Options{Delete: true}, Job{Kind: Recursive, Names: []string{"plain", "gone", "a:b", "gone/too"}}},
 		"files":             {Options{Delete: true}, Job{Kind: NameRange, Names: append(files, "files/gone")}},
+		"listed":            {Options{Delete: true}, Job{Kind: Listed, Names: append(files, "files/old", "old", "a:b/a:b", "plain", "gone")}},
 		"links":             {Options{HardLinks: true}, Job{Kind: LinkGroups, Names: files[:8]}},
 		"leftovers":         {Options{Delete: true}, Job{Kind: Leftovers, Names: []string{"files", "plain"}}},
 		"excluded":          {Options{Delete: true}, Job{Kind: Recursive, Names: odd, Filters: []string{pattern("plain/plain"), pattern("files/a:b")}}},

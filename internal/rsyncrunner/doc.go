@@ -87,6 +87,8 @@
 //	Shallow     "./a/b/"    the directory's own entries
 //	Recursive   "./a/b"     -r: everything below it
 //	NameRange   "./a/b"     the file; --ignore-missing-args; --force instead of --delete
+//	Listed      "./a/b"     the file, or the directory alone; --delete-missing-args --force instead of --delete, else
+//	                        --ignore-missing-args
 //	LinkGroups  "./a/b"     the file; no --delete; --existing if the user has rules
 //	Leftovers   "./a/b/"    --existing --ignore-existing: deletions in the directory
 //

@@ -15,12 +15,13 @@ const (
 	Recursive              // directories with everything below them
 	NameRange              // files of one directory; what is missing now is passed over
 	LinkGroups             // files with several names, all names of each: copies become links
+	Listed                 // files, and directories without what is in them; what is missing now is to be missing there
 	Leftovers              // directories whose files went as NameRange: deletions, and nothing else
 )
 
-// Files reports whether the names are those of files: each is sent alone, and a name that has
-// become a directory is sent without its content. Other names are those of directories.
-func (k Kind) Files() bool { return k == NameRange || k == LinkGroups }
+// Files reports whether the names are as those of files: each is sent alone, and a name that is, or has
+// become, a directory is sent without its content. Other names are those of directories.
+func (k Kind) Files() bool { return k == NameRange || k == LinkGroups || k == Listed }
 
 // of returns the options of a run of a kind: the session's, as far as they suit the kind, and what
 // the kind needs beside them.
@@ -32,6 +33,12 @@ func (o Options) of(kind Kind) Options {
 		if o.Delete {
 			add("force") // a directory makes way for a file, as it does with --delete
 		}
+	case Listed:
+		if o.Delete {
+			add("delete-missing-args", "force")
+		} else {
+			add("ignore-missing-args")
+		}
 	case LinkGroups:
 		if o.HasRules() {
 			// The rules leave out a directory, but not a name below it that is in the list. What
@@ -41,7 +48,7 @@ func (o Options) of(kind Kind) Options {
 	case Leftovers:
 		add("existing", "ignore-existing")
 	}
-	// Beside files nothing is deleted: that is what Leftovers are for. And nothing makes way for the
+	// Beside files nothing is deleted but what is listed: that is what Leftovers are for. And nothing makes way for the
 	// names of LinkGroups, which are copies that are there already.
 	if kind.Files() {
 		o.Delete = false

@@ -25,6 +25,8 @@ func TestArgs(t *testing.T) {
 		{"recursive", Options{}, Job{Kind: Recursive}, "-r"},
 		{"range", Options{}, Job{Kind: NameRange}, "--ignore-missing-args"},
 		{"links", Options{}, Job{Kind: LinkGroups}, ""},
+		{"listed", Options{}, Job{Kind: Listed}, "--ignore-missing-args"},
+		{"listed, deleting", Options{Delete: true, Extra: []string{"delete-after"}}, Job{Kind: Listed}, "--delete-missing-args --force"},
 		{"leftovers", Options{}, Job{Kind: Leftovers}, "--existing --ignore-existing"},
 
 		{"deleting", Options{Delete: true}, Job{}, "--delete"},

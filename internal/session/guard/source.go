@@ -13,6 +13,8 @@ import (
 	"path"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"vsc-zk/internal/getent"
 	"vsc-zk/internal/pathbuilder"
 )
@@ -22,6 +24,7 @@ type Source struct {
 	Base     *Base
 	Tree     *pathbuilder.Tree
 	excluder *pathbuilder.Excluder // nil: nothing is excluded
+	owner    *uint32               // of what is; nil: anybody
 }
 
 // NewSource notes what the base is and what is mounted there, unless that is known already.
@@ -44,6 +47,7 @@ func NewSource(ctx context.Context, base *Base) (*Source, error) {
 		}
 		owner = &uid
 	}
+	s.owner = owner
 	s.excluder = pathbuilder.NewExcluder(base.Config.Exclude, owner)
 	if base.Config.OneFileSystem {
 		s.excluder.OneFileSystem()
@@ -130,6 +134,23 @@ func (s *Source) Excluded(ctx context.Context, entry pathbuilder.Entry, rel stri
 		paths[path.Join(rel, name)] = true
 	}
 	return paths, err
+}
+
+// Excludes tells whether a name below the base is left out: it, if it is a directory or is not there, or one above it
+// matches the pattern and, if it is there, belongs to the user of whom directories are left out.
+func (s *Source) Excludes(rel string) bool {
+	for at := rel; s.excluder != nil && at != "." && at != ""; at = path.Dir(at) {
+		full := path.Join(s.Base.Dir, at)
+		if !s.Base.Config.Exclude.MatchString(full) {
+			continue
+		}
+		var stat unix.Stat_t
+		err := unix.Lstat(full, &stat)
+		if err != nil || stat.Mode&unix.S_IFMT == unix.S_IFDIR && (s.owner == nil || stat.Uid == *s.owner) {
+			return true
+		}
+	}
+	return false
 }
 
 // Filters are rsync's patterns for what is excluded.

@@ -481,6 +481,9 @@ func (a *account) sees(task wire.Task) (bool, error) {
 		return false, nil
 	}
 	dirs := []string{rel}
+	if task.Kind == wire.Listed {
+		return true, nil // it says of each name what is to become of it
+	}
 	if task.Kind == wire.Links {
 		dirs = nil
 		for _, file := range task.Files {

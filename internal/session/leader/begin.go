@@ -48,6 +48,14 @@ func (l *Leader) begin(ctx context.Context, m *member.Member) error {
 func (l *Leader) newMeta(m *member.Member, epoch int64) (wire.Meta, error) {
 	meta := wire.NewMeta(l.id, l.began, l.asked.Terms)
 	meta.Epoch, meta.Timeout, meta.Plan = epoch, m.ZK.SessionTimeout().Seconds(), l.survey.plan()
+	if l.cfg.Changed != "" {
+		list, err := l.changes()
+		if err != nil {
+			return meta, err
+		}
+		meta.Plan.List = list.hash
+		return meta, nil
+	}
 	if l.cfg.PathsFrom == "" {
 		return meta, nil
 	}

@@ -27,6 +27,7 @@ type Config struct {
 
 	PathsFrom string // entries to queue instead of walking; "": walk
 	History   string // report of an earlier run, to estimate how far this one is; "": none
+	Changed   string // names that are compared instead of the tree; "": the tree is
 	DoneFile  string // gets the counts at the end; "": none
 	Report    string // JSON lines, one a path; "": none
 	Failed    string // gets the entries that failed or are unfinished; "": none
@@ -60,4 +61,4 @@ func (c Config) withDefaults() Config {
 }
 
 // walksAgain tells whether a session looks, at its end, for what has changed.
-func (c Config) walksAgain() bool { return c.Lines == 0 && c.PathsFrom == "" }
+func (c Config) walksAgain() bool { return c.Lines == 0 && c.PathsFrom == "" && c.Changed == "" }

@@ -50,6 +50,7 @@ type Leader struct {
 	splitter  *splitter
 	judge     *judge
 	list      *pathsFile // what PathsFrom holds; nil: not read yet
+	changed   *changes   // what Changed holds; nil: not read yet
 	feed      *feed      // of this phase; nil: it is not begun
 
 	over      bool            // what is left is given up
@@ -129,6 +130,9 @@ func (l *Leader) Close() {
 	l.end(nil)
 	if l.feed != nil {
 		l.feed.close()
+	}
+	if l.changed != nil {
+		l.changed.file.Close()
 	}
 	l.report.leave()
 }

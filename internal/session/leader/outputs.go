@@ -39,6 +39,7 @@ func (c Config) Check() error {
 	}{
 		{"paths-from", c.PathsFrom, tryReading},
 		{"history", c.History, tryReading},
+		{"changed", c.Changed, tryReading},
 		{"done-file", c.DoneFile, func(path string) error { return tryReplacing(path, true) }},
 		{"failed", c.Failed, func(path string) error { return tryReplacing(path, false) }},
 		{"report", c.Report, tryWriting},

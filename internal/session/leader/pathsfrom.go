@@ -3,10 +3,12 @@
 package leader
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -46,15 +48,22 @@ func hashList(data []byte) string {
 // that the session is about. One that came out of a pipe nobody has a second time.
 func (c Config) Fits(ctx context.Context, m *member.Member) (bool, error) {
 	meta, _, ok, err := m.Meta(ctx)
-	if err != nil || !ok || meta.Plan.List == "" && c.PathsFrom == "" {
+	path := cmp.Or(c.PathsFrom, c.Changed)
+	if err != nil || !ok || meta.Plan.List == "" && path == "" {
 		return err == nil, err
 	}
-	info, err := os.Stat(c.PathsFrom)
+	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return false, nil
 	}
-	data, err := os.ReadFile(c.PathsFrom)
-	return err == nil && hashList(data) == meta.Plan.List, nil
+	file, err := os.Open(path)
+	if err != nil {
+		return false, nil
+	}
+	defer file.Close()
+	sum := sha256.New()
+	_, err = io.Copy(sum, file)
+	return err == nil && hex.EncodeToString(sum.Sum(nil)) == meta.Plan.List, nil
 }
 
 // readPaths reads such a file. Every line has to be an entry below base. What is named twice, or is part

@@ -46,6 +46,9 @@ func (l *Leader) phases(ctx context.Context, m *member.Member, working <-chan er
 func (l *Leader) newFeed(ctx context.Context, m *member.Member) (*feed, error) {
 	now := l.ledger.now().Stage
 	f := &feed{life: l.life, ledger: l.ledger, queues: l.queues, window: l.cfg.Window, done: now.Fed, free: l.free}
+	if l.cfg.Changed != "" {
+		f.window = min(f.window, changedWindow)
+	}
 	switch now.Phase {
 	case wire.Walking:
 		f.gaps = l.survey.isDisturbed

@@ -127,7 +127,7 @@ func (r *report) add(res wire.Result) {
 
 // unfinished writes a line for a path that nobody has ended.
 func (r *report) unfinished(path wire.Text) {
-	r.left = append(append(r.left, path.String()...), '\n')
+	r.left = append(append(r.left, path.Line()...), '\n')
 	r.write(struct {
 		Type    string    `json:"type"`
 		Path    wire.Text `json:"path"`
@@ -151,7 +151,7 @@ func (r *report) close(queued int, failed []wire.Text, counts wire.Counts) error
 	if r.failed != "" {
 		lines := r.left
 		for _, path := range failed {
-			lines = append(append(lines, path.String()...), '\n')
+			lines = append(append(lines, path.Line()...), '\n')
 		}
 		if e := renameio.WriteFile(r.failed, lines, 0o640, beside(r.failed), renameio.WithStaticPermissions(0o640)); e != nil {
 			err = errors.Join(err, fmt.Errorf("cannot write the failed paths to %s: %w", r.failed, e))

@@ -25,6 +25,14 @@ func (l *Leader) firstPass(from wire.Stage) taskSource {
 			}
 			return nil
 		}
+	case l.cfg.Changed != "":
+		return func(_ context.Context, emit func(wire.Task) error) error {
+			list, err := l.changes()
+			if err != nil {
+				return err
+			}
+			return list.tasks(from.Found, emit)
+		}
 	case l.cfg.PathsFrom != "":
 		return func(ctx context.Context, emit func(wire.Task) error) error {
 			file, err := l.listed()

@@ -262,7 +262,7 @@ type skips struct {
 // all tells whether nothing of a task is to be sent.
 func (s *skips) all(task wire.Task) bool {
 	rel, err := task.Within(s.base.Dir)
-	return task.Err == nil && err == nil && task.Kind != wire.Links && s.base.Skips(rel)
+	return task.Err == nil && err == nil && !task.Kind.Named() && s.base.Skips(rel)
 }
 
 // in is a path for the account that stands for something that is not sent though its task is: none if it does not

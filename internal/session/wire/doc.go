@@ -8,7 +8,7 @@
 // One word stands for one thing, in code, logs and documents:
 //
 //	path         what one queue entry is about: a directory with or without what is below it, files
-//	             of a directory by a range of names, or groups of hard links
+//	             of a directory by a range of names, groups of hard links, or names that were listed as changed
 //	entry        the znode that holds a path, in S/pathQueue or S/extQueue
 //	task         the content of an entry, decoded
 //	run          one rsync process and the tasks it carries
@@ -64,7 +64,7 @@
 //	S/parties/bases             sequential and ephemeral, JSON ([Position]): where the bases of the clients
 //	                            stand on their machines
 //	S/extQueue                  entries whose names a Python worker would misread, and those that it
-//	                            does not know (ranges, leftovers, links). It counts once S/meta is valid.
+//	                            does not know (ranges, leftovers, links, listed names). It counts once S/meta is valid.
 //	S/results                   sequential, JSON ([Result]): what became of the tasks of one run
 //	S/split                     entries on their way between the queue and the pieces they are cut
 //	                            into. Only the leader takes them out.

@@ -41,11 +41,11 @@ func noError[T any](decode func([]byte) (T, error)) func([]byte) (T, bool) {
 
 func FuzzTask(f *testing.F) {
 	for _, task := range []Task{
-		LeftoversTask("/data/a"), LinksTask([]Text{"a", "b/\xff"}), RangeTask("/data", "m\xfe", ""), RangeTask("/", "", "x"),
+		LeftoversTask("/data/a"), LinksTask([]Text{"a", "b/\xff"}), ListedTask([]Text{"a\n", "b/\xff"}), RangeTask("/data", "m\xfe", ""), RangeTask("/", "", "x"),
 	} {
 		f.Add([]byte(task.Value))
 	}
-	for _, value := range []string{"", "1_/data/a", "0_/", "1_relative", "l_[]", "l_[null]", "r_{}", "d_", "7", "x_/data", "1_/a\n\xff"} {
+	for _, value := range []string{"", "1_/data/a", "0_/", "1_relative", "l_[]", "l_[null]", "c_[]", "c_{}", "r_{}", "d_", "7", "x_/data", "1_/a\n\xff"} {
 		f.Add([]byte(value))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -72,6 +72,8 @@ func (t Task) canonical() Task {
 		return LeftoversTask(t.Dir)
 	case Links:
 		return LinksTask(t.Files)
+	case Listed:
+		return ListedTask(t.Files)
 	}
 	return t
 }

@@ -4,7 +4,6 @@ package wire
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -21,32 +20,37 @@ const (
 	Range                  // files of a directory, by a range of their names
 	Leftovers              // what is to be deleted in a directory that was sent in ranges
 	Links                  // files that are hard links to each other
+	Listed                 // files and directories, each alone, that somebody has listed as changed
 )
 
 // Kinds is the number of kinds.
-const Kinds = int(Links) + 1
+const Kinds = int(Listed) + 1
 
 // Joins tells whether several tasks of the kind may go into one run.
-func (k Kind) Joins() bool { return k == Shallow || k == Recursive }
+func (k Kind) Joins() bool { return k == Shallow || k == Recursive || k == Listed }
+
+// Named tells whether a task of the kind names files, rather than a directory.
+func (k Kind) Named() bool { return k == Links || k == Listed }
 
 // What an entry begins with says what it is. The first two are the wire format of the Python
-// program, the others are only in S/extQueue; r_ and l_ are followed by JSON.
+// program, the others are only in S/extQueue; r_, l_ and c_ are followed by JSON.
 const (
 	shallowPrefix   = "0_"
 	recursivePrefix = "1_"
 	rangePrefix     = "r_"
 	leftoverPrefix  = "d_"
 	linksPrefix     = "l_"
+	listedPrefix    = "c_"
 )
 
 // Task is the content of an entry, decoded once when it is read.
 type Task struct {
 	Value Text // as it stands in the queue
 	Kind  Kind
-	Dir   string // the directory, absolute; of Links: ""
+	Dir   string // the directory, absolute; "" where Kind.Named
 	From  string // of Range: the first name, "": from the beginning
 	To    string // of Range: the name after the last, "": to the end
-	Files []Text // of Links: below the base
+	Files []Text // where Kind.Named: below the base
 	Err   error  // of Unreadable
 }
 
@@ -82,6 +86,11 @@ func LinksTask(files []Text) Task {
 	return Task{Value: Text(linksPrefix + string(mustEncode(files))), Kind: Links, Files: files}
 }
 
+// ListedTask is the task of files and directories that somebody has listed.
+func ListedTask(files []Text) Task {
+	return Task{Value: Text(listedPrefix + string(mustEncode(files))), Kind: Listed, Files: files}
+}
+
 // DecodeTask reads the value of an entry. It always gives a task: one that cannot be read is of the
 // kind Unreadable, as whoever meets it has to account for it.
 func DecodeTask(value []byte) Task {
@@ -99,13 +108,16 @@ func decodeTask(value string) (t Task, err error) {
 	}
 	dir := value
 	switch prefix, rest := value[:len(shallowPrefix)], value[len(shallowPrefix):]; prefix {
-	case linksPrefix:
-		t.Kind = Links
+	case linksPrefix, listedPrefix:
+		what := "hard links"
+		if t.Kind = Links; prefix == listedPrefix {
+			t.Kind, what = Listed, "listed files"
+		}
 		if err := json.Unmarshal([]byte(rest), &t.Files); err != nil {
-			return t, fmt.Errorf("cannot read an entry of hard links: %w", err)
+			return t, fmt.Errorf("cannot read an entry of %s: %w", what, err)
 		}
 		if len(t.Files) == 0 {
-			return t, errors.New("cannot read an entry of hard links: it names no file")
+			return t, fmt.Errorf("cannot read an entry of %s: it names no file", what)
 		}
 		return t, nil
 	case rangePrefix:
@@ -134,14 +146,14 @@ func (t Task) Entry() pathbuilder.Entry {
 }
 
 // Within refuses a task about something outside of the base, and gives its directory's path below
-// the base; "" for Links.
+// the base; "" where Kind.Named.
 func (t Task) Within(base string) (rel string, err error) {
 	for _, file := range t.Files {
 		if _, err := (pathbuilder.Entry{Path: base + "/" + string(file)}).Rel(base); err != nil {
 			return "", err
 		}
 	}
-	if t.Kind == Links {
+	if t.Kind.Named() {
 		return "", nil
 	}
 	return t.Entry().Rel(base)
@@ -161,7 +173,7 @@ func (t Task) Holds(path string) bool {
 // line-separated lists without a leading "./", where a line break splits a name and a line that
 // begins with # or ; is a comment.
 func (t Task) OnlyForGo(base string) bool {
-	if !t.Kind.Joins() {
+	if t.Kind != Shallow && t.Kind != Recursive {
 		return true
 	}
 	rel, err := t.Within(base)

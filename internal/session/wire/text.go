@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -21,10 +22,22 @@ import (
 type Text string
 
 // String is the text as a terminal or a log line may show it.
-func (s Text) String() string { return pathbuilder.Printable(string(s)) }
+func (s Text) String() string { return s.short().Line() }
+
+// Line is the whole text as a line of a file.
+func (s Text) Line() string { return pathbuilder.Printable(string(s)) }
 
 // LogValue is the text as a field of a log message, which the log makes printable as it does any other.
-func (s Text) LogValue() slog.Value { return slog.StringValue(string(s)) }
+func (s Text) LogValue() slog.Value { return slog.StringValue(string(s.short())) }
+
+// short is the text without most of the names of a task of hundreds.
+func (s Text) short() Text {
+	const most = 200
+	if len(s) > most && (strings.HasPrefix(string(s), listedPrefix+"[") || strings.HasPrefix(string(s), linksPrefix+"[")) {
+		return s[:most] + "..."
+	}
+	return s
+}
 
 // MarshalJSON never fails.
 func (s Text) MarshalJSON() ([]byte, error) {

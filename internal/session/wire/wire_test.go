@@ -13,7 +13,7 @@ func TestOnlyForGo(t *testing.T) {
 	for value, want := range map[string]bool{
 		"1_/data/a": false, "0_/data": false, "1_/data/a#b": false,
 		"1_/data/#a": true, "1_/data/;a": true, "1_/data/a\nb": true, "0_/data/a\r": true,
-		"d_/data/a": true, `l_["a"]`: true, `r_{"path":"/data"}`: true, "garbage": true,
+		"d_/data/a": true, `l_["a"]`: true, `c_["a"]`: true, `r_{"path":"/data"}`: true, "garbage": true,
 	} {
 		if got := DecodeTask([]byte(value)).OnlyForGo("/data"); got != want {
 			t.Errorf("%q: %v", value, got)
@@ -32,8 +32,8 @@ func TestRangesHoldNames(t *testing.T) {
 
 func TestWithin(t *testing.T) {
 	for value, want := range map[string]string{
-		"1_/data/a/b": "a/b", "0_/data": "", `l_["x/y"]`: "",
-		"1_/other": "!", "1_/database": "!", `l_["../x"]`: "!", "1_/data/../x": "!",
+		"1_/data/a/b": "a/b", "0_/data": "", `l_["x/y"]`: "", `c_["x/y"]`: "",
+		"1_/other": "!", "1_/database": "!", `l_["../x"]`: "!", `c_["x/../../y"]`: "!", "1_/data/../x": "!",
 	} {
 		task := DecodeTask([]byte(value))
 		rel, err := task.Within("/data")

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,7 +67,7 @@ func (a *attributes) seen(path string, found pathbuilder.Attributes) error {
 // lookAtAttributes begins to look at what a run of rsync sends. The function that it gives is for the end of
 // the run: it waits until enough has been looked at, but not for a file server that is dead.
 func (t *Rsync) lookAtAttributes(ctx context.Context, job rsyncrunner.Job, skip func(path string) bool) (end func()) {
-	if t.attributes == nil || !t.attributes.wanted() || job.Kind == rsyncrunner.LinkGroups || job.Kind == rsyncrunner.Leftovers {
+	if t.attributes == nil || !t.attributes.wanted() || job.Kind == rsyncrunner.LinkGroups || job.Kind == rsyncrunner.Listed || job.Kind == rsyncrunner.Leftovers {
 		return func() {}
 	}
 	var over atomic.Bool
@@ -77,7 +76,7 @@ func (t *Rsync) lookAtAttributes(ctx context.Context, job rsyncrunner.Job, skip 
 		defer close(done)
 		dirs, looked := job.Names, 0
 		if job.Kind.Files() { // of one directory, in order
-			dirs = []string{relDir(job.Names[0])}
+			dirs = []string{above(job.Names[0])}
 		}
 		_ = pathbuilder.ScanAttributes(ctx, t.source.Tree, dirs, job.Kind == rsyncrunner.Recursive, skip, func(path string, found pathbuilder.Attributes) error {
 			if looked++; looked > mostAttributes || looked > leastAttributes && over.Load() {
@@ -93,14 +92,6 @@ func (t *Rsync) lookAtAttributes(ctx context.Context, job rsyncrunner.Job, skip 
 		case <-time.After(t.cfg.Lookup):
 		}
 	}
-}
-
-// relDir is the directory of a name below the base, "" for the base itself.
-func relDir(name string) string {
-	if dir := filepath.Dir(name); dir != "." {
-		return dir
-	}
-	return ""
 }
 
 func (t *Rsync) warnOfAttributes(path, what, option string) {

@@ -258,7 +258,7 @@ func (j *job) judge(ctx context.Context, a attempt, r *run, f facts, result rsyn
 	for _, p := range r.parts {
 		for _, a := range p.apart {
 			left = append(left, kept(a))
-			f.missing = f.missing || !a.New && p.held.task.Kind == wire.Recursive
+			f.missing = f.missing || !a.New && (p.held.task.Kind == wire.Recursive || p.held.task.Kind == wire.Listed)
 		}
 	}
 	var err error

@@ -34,7 +34,7 @@ const (
 // keepsLinks tells whether hard links are of interest to a run of a kind, for a leader that knows them.
 func (t *Rsync) keepsLinks(ctx context.Context, m *member.Member, kind wire.Kind) (bool, error) {
 	o := t.cfg.Options
-	if !o.HardLinks || o.DryRun || kind == wire.Links || kind == wire.Leftovers {
+	if !o.HardLinks || o.DryRun || kind.Named() || kind == wire.Leftovers {
 		return false, nil
 	}
 	_, _, ok, err := m.Meta(ctx) // a Python leader has no use for a note, and would leave it behind

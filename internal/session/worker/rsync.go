@@ -107,6 +107,17 @@ func (t *Rsync) look(ctx context.Context, h held) (p part, err error) {
 		p.fate = wire.Completed
 		return p, nil
 	}
+	if task.Kind == wire.Listed {
+		p.skipped = t.skippedIn(task, p.rel)
+		switch p.problem = t.listedNames(&p); {
+		case p.problem != nil || len(p.names) > 0:
+		case len(p.apart) > 0:
+			p.problem = p.apart[0].Why
+		default:
+			p.fate = wire.Completed // all of it is left out, or in what other lines name
+		}
+		return p, nil
+	}
 	if task.Kind == wire.Links {
 		p.skipped = t.skippedIn(task, p.rel)
 		p.names, p.problem = t.linkNames(task.Files)
@@ -166,7 +177,7 @@ func (t *Rsync) skips(parts []part) bool {
 
 // skipsAll tells whether nothing of a task is to be sent.
 func (t *Rsync) skipsAll(task wire.Task, rel string) bool {
-	if task.Kind == wire.Links {
+	if task.Kind.Named() {
 		return !slices.ContainsFunc(task.Files, func(file wire.Text) bool { return !t.source.Base.Skips(string(file)) })
 	}
 	return t.source.Base.Skips(rel)
@@ -174,7 +185,7 @@ func (t *Rsync) skipsAll(task wire.Task, rel string) bool {
 
 // skippedIn is what of a task is not to be sent.
 func (t *Rsync) skippedIn(task wire.Task, rel string) (paths []string) {
-	if task.Kind != wire.Links {
+	if !task.Kind.Named() {
 		return t.source.Base.SkippedIn(rel, task.Kind == wire.Recursive)
 	}
 	for _, file := range task.Files {
@@ -374,6 +385,8 @@ func kindOf(kind wire.Kind) rsyncrunner.Kind {
 		return rsyncrunner.Recursive
 	case wire.Range:
 		return rsyncrunner.NameRange
+	case wire.Listed:
+		return rsyncrunner.Listed
 	case wire.Leftovers:
 		return rsyncrunner.Leftovers
 	case wire.Links:
@@ -387,7 +400,11 @@ func (t *Rsync) again(parts []part) error {
 		if p.held.task.Kind == wire.Links {
 			continue
 		}
-		if err := t.source.After(p.held.task.Entry(), p.rel, p.apart); err != nil {
+		entry := p.held.task.Entry()
+		if p.held.task.Kind == wire.Listed {
+			entry = everything
+		}
+		if err := t.source.After(entry, p.rel, p.apart); err != nil {
 			return err
 		}
 	}
@@ -395,7 +412,7 @@ func (t *Rsync) again(parts []part) error {
 }
 
 func (t *Rsync) gone(p part) wire.Outcome {
-	if p.held.task.Kind == wire.Links {
+	if p.held.task.Kind.Named() {
 		return wire.Unended
 	}
 	state, err := t.source.Tree.Check(p.rel)
@@ -456,6 +473,9 @@ func (r *run) concerns(c rsyncrunner.Change, job rsyncrunner.Job) bool {
 	}
 	if dir == "." {
 		dir = ""
+	}
+	if r.kind() == wire.Listed {
+		return slices.Contains(job.Names, dir)
 	}
 	if r.kind() == wire.Range { // the first range speaks for the directory
 		return r.parts[0].held.task.From == "" && dir == r.parts[0].rel

@@ -73,6 +73,8 @@ func (p part) doing() string {
 	switch dir, t := wire.Text(p.held.task.Dir), p.held.task; t.Kind {
 	case wire.Links:
 		return fmt.Sprintf("sending %d files that are linked", len(t.Files))
+	case wire.Listed:
+		return fmt.Sprintf("sending %d listed names, the first %s", len(t.Files), t.Files[0])
 	case wire.Range:
 		return fmt.Sprintf("sending files from %q on of path %s", t.From, dir)
 	case wire.Leftovers:
