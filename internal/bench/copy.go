@@ -17,6 +17,7 @@ type tool struct {
 	name  string
 	jobs  int
 	again bool // also measure it where nothing is left to do
+	warm  bool // and then once more, with the caches as they are
 	copy  func(ctx context.Context, src, dst string) (cpu time.Duration, err error)
 }
 
@@ -35,7 +36,7 @@ func (b *bench) fpsync(jobs int) tool {
 }
 
 // copies measures all tools on both trees, round by round.
-func (b *bench) copies(ctx context.Context, disk, slow *tree, jobs []int) error {
+func (b *bench) copies(ctx context.Context, disk, slow *tree, more []*tree, jobs []int) error {
 	type run struct {
 		tree *tree
 		tool tool
@@ -49,6 +50,16 @@ func (b *bench) copies(ctx context.Context, disk, slow *tree, jobs []int) error 
 		t := b.zkrsync(n)
 		t.again = n == slowJobs
 		runs = append(runs, run{slow, t})
+	}
+	for _, t := range more {
+		for _, other := range otherTools {
+			tool := b.rsync()
+			if other.name != tool.name {
+				tool = b.zkrsync(other.jobs)
+			}
+			tool.again, tool.warm = true, true
+			runs = append(runs, run{t, tool})
+		}
 	}
 	for round := range b.rounds {
 		for i := range runs {
@@ -68,6 +79,12 @@ const (
 	slowJobs = 8
 )
 
+// otherTools are measured on the other trees.
+var otherTools = []struct {
+	name string
+	jobs int
+}{{"rsync", 1}, {"zkrsync", diskJobs}}
+
 // copy makes one cold copy, and does it again if the tool wants that.
 func (b *bench) copy(ctx context.Context, t *tree, tool tool, round int) error {
 	dst := filepath.Join(b.work, "dst")
@@ -75,12 +92,18 @@ func (b *bench) copy(ctx context.Context, t *tree, tool tool, round int) error {
 		return fmt.Errorf("cannot make a destination: %w", err)
 	}
 	defer os.RemoveAll(dst)
-	passes := []bool{false}
+	passes := []key{{}}
 	if tool.again {
-		passes = append(passes, true)
+		passes = append(passes, key{again: true})
 	}
-	for _, again := range passes {
-		src, err := t.fresh()
+	if tool.warm {
+		passes = append(passes, key{again: true, warm: true})
+	}
+	for _, pass := range passes {
+		src, err := t.disk, error(nil)
+		if !pass.warm {
+			src, err = t.fresh()
+		}
 		if err != nil {
 			return err
 		}
@@ -96,10 +119,13 @@ func (b *bench) copy(ctx context.Context, t *tree, tool tool, round int) error {
 		if err := identical(t.disk, dst); err != nil {
 			return fmt.Errorf("%s with %d jobs on %s: %w", tool.name, tool.jobs, t.name, err)
 		}
-		b.samples.add(key{t.name, tool.name, tool.jobs, again}, s)
+		b.samples.add(key{t.name, tool.name, tool.jobs, pass.again, pass.warm}, s)
 		what := "cold"
-		if again {
+		if pass.again {
 			what = "again"
+		}
+		if pass.warm {
+			what = "warm"
 		}
 		fmt.Fprintf(b.log, "round %d of %d: %s %-8s %2d jobs %-6s %7.2f s %6.2f CPU s %7.0f operations\n",
 			round+1, b.rounds, t.name, tool.name, tool.jobs, what, s.seconds, s.cpu, s.operations)

@@ -14,13 +14,14 @@ type report struct {
 	machine, loads   string
 	disk, slow, wide *tree
 	jobs             []int
+	more             []*tree
 	queue            []queueRate
 	took             time.Duration
 }
 
 func (r report) String() string {
 	var out strings.Builder
-	for _, part := range []string{r.setting(), r.main(), r.speedUp(), r.walk(), r.queueRates()} {
+	for _, part := range []string{r.setting(), r.main(), r.others(), r.speedUp(), r.walk(), r.queueRates()} {
 		fmt.Fprintln(&out, part)
 	}
 	return strings.TrimSuffix(out.String(), "\n")
@@ -76,7 +77,7 @@ func (r report) main() string {
 		{fmt.Sprintf("**zkrsync, %d / %d**", diskJobs, slowJobs), "zkrsync", diskJobs, slowJobs},
 	} {
 		cells := []string{row.label}
-		for _, k := range []key{{r.disk.name, row.tool, row.disk, false}, {r.slow.name, row.tool, row.slow, false}, {r.slow.name, row.tool, row.slow, true}} {
+		for _, k := range []key{{r.disk.name, row.tool, row.disk, false, false}, {r.slow.name, row.tool, row.slow, false, false}, {r.slow.name, row.tool, row.slow, true, false}} {
 			cells = append(cells, spread(r.samples.seconds(k)), short(r.toRsync(k)))
 		}
 		rows = append(rows, cells)
@@ -86,23 +87,42 @@ func (r report) main() string {
 		"files each T1 2.7, T2 9.7, nothing changed 9.0; the Python zkrsync with 2+2 / 8+8 clients T1 151, T2 95.\n"
 }
 
+// others is the table of the other trees.
+func (r report) others() string {
+	rows := [][]string{}
+	for _, t := range r.more {
+		for _, tool := range otherTools {
+			cells := []string{fmt.Sprintf("%s: %s files, %s directories; %s, %d", t.name, grouped(float64(t.files)), grouped(float64(t.dirs)), tool.name, tool.jobs)}
+			for _, k := range []key{{t.name, tool.name, tool.jobs, false, false}, {t.name, tool.name, tool.jobs, true, false}, {t.name, tool.name, tool.jobs, true, true}} {
+				cells = append(cells, spread(r.samples.seconds(k)), short(r.toRsync(k)), short(r.samples.cpu(k)))
+			}
+			rows = append(rows, cells)
+		}
+	}
+	head := []string{"tree; tool, jobs"}
+	for _, pass := range []string{"cold", "nothing changed, cold", "nothing changed, warm"} {
+		head = append(head, pass, "÷ rsync", "CPU s")
+	}
+	return table(head, rows)
+}
+
 // toRsync is the median time as a share of that of a single rsync.
 func (r report) toRsync(k key) float64 {
-	return median(r.samples.seconds(k)) / median(r.samples.seconds(key{k.tree, "rsync", 1, k.again}))
+	return median(r.samples.seconds(k)) / median(r.samples.seconds(key{k.tree, "rsync", 1, k.again, k.warm}))
 }
 
 func (r report) speedUp() string {
-	one := median(r.samples.seconds(key{r.slow.name, "zkrsync", r.jobs[0], false}))
+	one := median(r.samples.seconds(key{r.slow.name, "zkrsync", r.jobs[0], false, false}))
 	rows := [][]string{}
 	row := func(label string, k key, speed string) {
 		rows = append(rows, []string{label, spread(r.samples.seconds(k)), speed, short(1 / r.toRsync(k)), short(r.samples.cpu(k)), grouped(r.samples.operations(k))})
 	}
 	for _, n := range r.jobs {
-		k := key{r.slow.name, "zkrsync", n, false}
+		k := key{r.slow.name, "zkrsync", n, false, false}
 		row(fmt.Sprintf("zkrsync, %d", n), k, short(one/median(r.samples.seconds(k))))
 	}
-	row("one rsync", key{r.slow.name, "rsync", 1, false}, "")
-	row(fmt.Sprintf("fpsync, %d", slowJobs), key{r.slow.name, "fpsync", slowJobs, false}, "")
+	row("one rsync", key{r.slow.name, "rsync", 1, false, false}, "")
+	row(fmt.Sprintf("fpsync, %d", slowJobs), key{r.slow.name, "fpsync", slowJobs, false, false}, "")
 	return table([]string{"T2, jobs", "seconds", "speed-up over 1 job", "over rsync", "CPU seconds", "metadata operations"}, rows)
 }
 

@@ -63,16 +63,22 @@ func TestReport(t *testing.T) {
 			b.samples.add(k, sample{s, s / 4, operations})
 		}
 	}
-	three(key{"T1", "rsync", 1, false}, 0, 0.5, 0.4, 0.6)
-	three(key{"T1", "fpsync", 2, false}, 0, 17, 17, 17)
-	three(key{"T1", "zkrsync", 2, false}, 0, 1.25, 1.5, 1)
-	three(key{"T2", "rsync", 1, false}, 16000, 20, 21, 19)
-	three(key{"T2", "rsync", 1, true}, 6000, 8, 8, 8)
-	three(key{"T2", "fpsync", 8, false}, 17000, 16, 16, 16)
-	three(key{"T2", "fpsync", 8, true}, 12000, 16, 16, 16)
-	three(key{"T2", "zkrsync", 1, false}, 16500, 24, 24, 24)
-	three(key{"T2", "zkrsync", 8, false}, 16700, 4, 4, 4)
-	three(key{"T2", "zkrsync", 8, true}, 6100, 2, 2, 2)
+	three(key{"T1", "rsync", 1, false, false}, 0, 0.5, 0.4, 0.6)
+	three(key{"T1", "fpsync", 2, false, false}, 0, 17, 17, 17)
+	three(key{"T1", "zkrsync", 2, false, false}, 0, 1.25, 1.5, 1)
+	three(key{"T2", "rsync", 1, false, false}, 16000, 20, 21, 19)
+	three(key{"T2", "rsync", 1, true, false}, 6000, 8, 8, 8)
+	three(key{"T2", "fpsync", 8, false, false}, 17000, 16, 16, 16)
+	three(key{"T2", "fpsync", 8, true, false}, 12000, 16, 16, 16)
+	three(key{"T2", "zkrsync", 1, false, false}, 16500, 24, 24, 24)
+	three(key{"T2", "zkrsync", 8, false, false}, 16700, 4, 4, 4)
+	three(key{"T2", "zkrsync", 8, true, false}, 6100, 2, 2, 2)
+	three(key{"T3", "rsync", 1, false, false}, 0, 30, 30, 30)
+	three(key{"T3", "rsync", 1, true, false}, 0, 10, 10, 10)
+	three(key{"T3", "rsync", 1, true, true}, 0, 4, 4, 4)
+	three(key{"T3", "zkrsync", 2, false, false}, 0, 15, 15, 15)
+	three(key{"T3", "zkrsync", 2, true, false}, 0, 8, 8, 8)
+	three(key{"T3", "zkrsync", 2, true, true}, 0, 6, 6, 6)
 	for i, walker := range walkers {
 		three(key{tree: "wide", tool: walker}, 0, float64(i+1))
 		three(key{tree: "T2", tool: walker}, 1200, 0.5/float64(i+1))
@@ -80,6 +86,7 @@ func TestReport(t *testing.T) {
 	r := report{
 		bench: b, machine: "2 cores", loads: "0.10 and 1.90", jobs: []int{1, 8},
 		disk: &tree{name: "T1", dirs: 611, files: 4888}, slow: &tree{name: "T2", at: "/t2", dirs: 611, files: 4888},
+		more: []*tree{{name: "T3", dirs: 20000, files: 1000000}},
 		wide: &tree{name: "wide", dirs: 5220}, queue: queueRates("BenchmarkQueue/batch=10-2 5 20 ns/op 8000 paths/s"), took: 400 * time.Second,
 	}
 	got := r.String()
@@ -91,6 +98,7 @@ func TestReport(t *testing.T) {
 		"| one `rsync -a`, local | 0.50 (0.40–0.60) | 1.00 | 20.0 (19.0–21.0) | 1.00 | 8.00 (8.00–8.00) | 1.00 |",
 		"| fpsync, 100 files each, 2 / 8 | 17.0 (17.0–17.0) | 34.0 | 16.0 (16.0–16.0) | 0.80 | 16.0 (16.0–16.0) | 2.00 |",
 		"| **zkrsync, 2 / 8** | 1.25 (1.00–1.50) | 2.50 | 4.00 (4.00–4.00) | 0.20 | 2.00 (2.00–2.00) | 0.25 |",
+		"| T3: 1,000,000 files, 20,000 directories; zkrsync, 2 | 15.0 (15.0–15.0) | 0.50 | 3.75 | 8.00 (8.00–8.00) | 0.80 | 2.00 | 6.00 (6.00–6.00) | 1.50 | 1.50 |",
 		"| zkrsync, 8 | 4.00 (4.00–4.00) | 6.00 | 5.00 | 1.00 | 16,700 |",
 		"| one rsync | 20.0 (19.0–21.0) |  | 1.00 | 5.00 | 16,000 |",
 		"| `find -type d` | 5,220 | 1.00 | 1,222 | 1.00 | 1,200 |",

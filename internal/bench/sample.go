@@ -13,6 +13,7 @@ type key struct {
 	tool  string
 	jobs  int
 	again bool // nothing was left to do
+	warm  bool // and the kernel knew all names
 }
 
 // sample is one measurement.

@@ -29,10 +29,16 @@ type tree struct {
 }
 
 func makeTree(work, name string, o testtree.TreeOptions) (*tree, error) {
-	t := &tree{name: name, disk: filepath.Join(work, name)}
-	if err := testtree.MakeTree(t.disk, o); err != nil {
+	dir := filepath.Join(work, name)
+	if err := testtree.MakeTree(dir, o); err != nil {
 		return nil, err
 	}
+	return countTree(name, dir)
+}
+
+// countTree is a tree that is there.
+func countTree(name, dir string) (*tree, error) {
+	t := &tree{name: name, disk: dir}
 	err := filepath.WalkDir(t.disk, func(_ string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -48,6 +54,29 @@ func makeTree(work, name string, o testtree.TreeOptions) (*tree, error) {
 		return nil, fmt.Errorf("cannot count %s: %w", name, err)
 	}
 	return t, nil
+}
+
+// others are the trees that show one thing each: many files, a real one, the least, and much in one file.
+func others(work string, quick bool) (trees []*tree, err error) {
+	empty, big := testtree.TreeOptions{Fanout: []int{20, 30, 32}, Files: 50}, 2<<30
+	if quick {
+		empty.Fanout, big = []int{10, 10, 4}, 64<<20
+	}
+	for _, t := range []struct {
+		name    string
+		options testtree.TreeOptions
+	}{{"T3", empty}, {"one file", testtree.TreeOptions{Files: 1, Size: 1024}}, {"a large file", testtree.TreeOptions{Files: 1, Size: big}}} {
+		made, err := makeTree(work, t.name, t.options)
+		if err != nil {
+			return nil, err
+		}
+		trees = append(trees, made)
+	}
+	if quick {
+		return trees, nil
+	}
+	real, err := countTree("T4", "/usr/share")
+	return append(trees, real), err
 }
 
 // slowly is the same tree behind slowfs.
