@@ -154,7 +154,7 @@ func (c *changes) below(line string) (string, error) {
 		}
 	}
 	if rel = strings.TrimPrefix(path.Clean("/"+rel), "/"); len(rel) >= 4096 {
-		return "", errors.New("it is longer than a path can be: are names separated by line breaks or NUL?")
+		return "", errors.New("it is longer than a path can be; names end with a line break or a NUL")
 	}
 	return rel, nil
 }
