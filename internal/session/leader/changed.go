@@ -150,7 +150,7 @@ func (c *changes) below(line string) (string, error) {
 	}
 	for component := range strings.SplitSeq(rel, "/") {
 		if component == ".." {
-			return "", fmt.Errorf("%s has a component ..", wire.Text(line))
+			return "", fmt.Errorf("%s leads out of it", wire.Text(line))
 		}
 	}
 	if rel = strings.TrimPrefix(path.Clean("/"+rel), "/"); len(rel) >= 4096 {
