@@ -35,6 +35,11 @@ deps: ## install what a fresh Debian machine lacks (as root); nothing if all is 
 	@missing=; \
 	command -v rsync >/dev/null || missing="$$missing rsync"; \
 	command -v strace >/dev/null || missing="$$missing strace"; \
+	command -v clush >/dev/null || missing="$$missing clustershell"; \
+	command -v pdsh >/dev/null || missing="$$missing pdsh"; \
+	command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || missing="$$missing slurm-wlm"; \
+	command -v ip >/dev/null || [ -x /sbin/ip ] || missing="$$missing iproute2"; \
+	command -v pgrep >/dev/null || missing="$$missing procps"; \
 	command -v fish >/dev/null || missing="$$missing fish"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v logrotate >/dev/null || [ -x /usr/sbin/logrotate ] || missing="$$missing logrotate"; \
