@@ -26,10 +26,10 @@ SECONDS  ?= 0
 QUICK    ?=
 BENCHDIR ?=
 
-.PHONY: help deps build install deb rpm packagetest test differential chaos race lint demo bench clean
+.PHONY: help deps build install deb rpm package-test test differential chaos race lint demo bench clean
 
 help: ## this list
-	@sed -n 's/^\([a-z ]*\):.*## /  make \1 	/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z -]*\):.*## /  make \1 	/p' $(MAKEFILE_LIST) | expand -t 24
 
 deps: ## install what a fresh Debian machine lacks (as root); nothing if all is there
 	@missing=; \
@@ -90,7 +90,7 @@ deb rpm: ## a package for Debian, or for Red Hat and SUSE, in bin
 	@rm -rf $(BIN)/root
 
 # It takes minutes, and needs the mirrors of Debian and of Go.
-packagetest: ## the deb installed, used, upgraded and removed in a clean Debian (root, network, 3 min)
+package-test: ## the deb installed, used, upgraded and removed in a clean Debian (root, network, 3 min)
 	.ci/package-test
 
 test: deps ## all tests, against a real ZooKeeper, rsync and kazoo
