@@ -123,9 +123,10 @@ func (o *options) detaches() bool {
 	return o.daemon && !o.state && !o.pathsOnly && !o.checks && o.steers() == ""
 }
 
-// logFileAt is the log file of a client that was started by a process of this pid. What steers a run has none.
+// logFileAt is the log file of a client that was started by a process of this pid. What steers a run, or shows
+// some in the foreground, has none.
 func (o *options) logFileAt(starter int) (cli.LogFile, error) {
-	if o.steers() != "" {
+	if o.steers() != "" || o.onlyShows() && !o.daemon {
 		return cli.LogFile{}, nil
 	}
 	path, err := cli.Expand(o.logFile, o.templateKeys(starter))

@@ -177,7 +177,9 @@ func becomeDaemon(o *options, log *slog.Logger) (*detachment, error) {
 
 // files are the options that name a file or directory which is opened later.
 func (o *options) files() []*string {
-	return append([]*string{&o.rsyncPath, &o.local, &o.zookeeperHome, &o.pathsFrom, &o.changed, &o.doneFile, &o.report, &o.history, &o.failed, &o.logFile}, o.tls.Names()...)
+	return append([]*string{
+		&o.rsyncPath, &o.local, &o.zookeeperHome, &o.pathsFrom, &o.changed, &o.doneFile, &o.report, &o.history, &o.failed, &o.logFile, &o.webTokenFile,
+	}, o.tls.Names()...)
 }
 
 // anchor makes the names of files absolute: they are meant relative to where the user is.

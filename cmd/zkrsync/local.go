@@ -135,7 +135,12 @@ func (o *options) playLocal(ctx context.Context, cfg session.Config) (err error)
 	}
 	log.Info("ZooKeeper listens on "+addr+". To look at this session: zkrsync --state --configfiles="+filepath.Join(dir, "zkrs.conf"), "server", addr)
 
+	end, err := o.alsoShow(ctx, cfg)
+	if err != nil {
+		return err
+	}
 	interrupted, err := runLocal(ctx, cfg, o.local, server)
+	end()
 	if err == nil || !interrupted && errors.Is(err, wire.ErrIncomplete) {
 		server.Stop(syscall.SIGTERM)
 		return cmp.Or(err, os.RemoveAll(dir)) // an account with failures says more

@@ -168,9 +168,17 @@ func (o *options) play(ctx context.Context, cfg session.Config, parsed *cli.Pars
 		return o.showState(ctx, cfg, stdout)
 	case o.pathsOnly:
 		return showPaths(ctx, cfg, stdout)
+	case o.onlyShows():
+		return o.show(ctx, cfg, stdout)
 	case o.local != "":
 		return o.playLocal(ctx, cfg)
-	case o.destination:
+	}
+	end, err := o.alsoShow(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if o.destination {
 		return session.Destination(context.WithoutCancel(ctx), cfg) // which knows when it has to end
 	}
 	if len(o.arbitOpts) > 0 {

@@ -43,6 +43,11 @@ type options struct {
 	stateForm   string // "": for people; json
 	allSessions bool   // no session was named
 
+	// Looking
+	web          string // HOST:PORT
+	webTokenFile string
+	metrics      string // HOST:PORT
+
 	// Session
 	session           string
 	rsyncPath         string
@@ -155,6 +160,7 @@ func newProgram(o *options) *cli.Program {
 	p.With = rsyncFound
 	o.zookeeperOptions(p)
 	o.roleOptions(p)
+	o.webOptions(p)
 	o.steeringOptions(p)
 	o.sessionOptions(p)
 	o.pathOptions(p)
@@ -208,6 +214,16 @@ func (o *options) roleOptions(p *cli.Program) {
 		Help: "Only list the paths, to try --depth, --rsubpaths and --excludere: show their number and the seconds it took, then forget them."})
 	g.Bool(&o.checks, cli.Opt{Name: "check", Added: true,
 		Help: "Look for all that could keep a client from working, with --source or --destination also for what only that needs, and exit: a line for each thing, with ok or what to type; 1 if something is wrong."})
+}
+
+func (o *options) webOptions(p *cli.Program) {
+	g := p.Group("Looking over HTTP", "In any client beside its role, or without a role, with no base directory and no log file, until it is ended; then for all sessions if --session is left away. See zkrsync(7).")
+	g.String(&o.web, cli.Opt{Name: "web", Arg: "HOST:PORT", Added: true,
+		Help: "Show the session in a browser at http://HOST:PORT/, as JSON at /api/state, and as metrics at /metrics; port 0 to search a free one. Every user of this host can see it, names of paths included. Without --web-token-file HOST has to be of this host only, as 127.0.0.1."})
+	g.String(&o.webTokenFile, cli.Opt{Name: "web-token-file", Arg: "FILE", Added: true,
+		Help: "Show it only to who knows the only line of this file, as the password of any user; it has at least 16 characters, and others must not be able to read or write the file. The page then has buttons to pause, stop and steer the run, and may be shown on any address; it travels in clear, the token too."})
+	g.String(&o.metrics, cli.Opt{Name: "metrics", Arg: "HOST:PORT", Added: true,
+		Help: "Offer metrics for Prometheus at http://HOST:PORT/metrics to everybody who reaches it; they name sessions and hosts, but no paths."})
 }
 
 func (o *options) steeringOptions(p *cli.Program) {

@@ -30,7 +30,7 @@ func (o *options) problem() error {
 		return wrong(o.steers(), "cannot use --%s together with what this client is to do otherwise: it is for a run that is under way", o.steers())
 	case o.pause && o.unpause:
 		return wrong("unpause", "cannot use --pause together with --unpause")
-	case o.rsyncPath == "" && !(o.inherit && o.source) && !o.state && o.steers() == "" && !(o.checks && !o.source && !o.destination):
+	case o.rsyncPath == "" && !(o.inherit && o.source) && !o.state && o.steers() == "" && !o.onlyShows() && !(o.checks && !o.source && !o.destination):
 		return wrong("rsyncpath", "Path is mandatory!")
 	case o.depth <= 0 && o.depth != session.AutoDepth:
 		return wrong("depth", "Invalid depth!")
@@ -38,8 +38,12 @@ func (o *options) problem() error {
 		return wrong("zookeeper-home", "cannot use --zookeeper-home without --local: only that starts a ZooKeeper")
 	case o.source && o.destination:
 		return wrong("destination", "Client can not be the source AND the destination")
-	case !o.source && !o.destination && !o.state && !o.pathsOnly && !o.checks && o.local == "" && o.steers() == "":
+	case !o.source && !o.destination && !o.state && !o.pathsOnly && !o.checks && o.local == "" && o.steers() == "" && !o.onlyShows():
 		return wrong("source", "cannot start without a role: give --source, --destination, --state or --pathsonly")
+	case o.webTokenFile != "" && o.web == "":
+		return wrong("web-token-file", "cannot use --web-token-file without --web: it is for who looks at that; --metrics needs none")
+	case o.metrics != "" && o.metrics == o.web:
+		return wrong("metrics", "cannot use --metrics=%s: --web has that address, and the metrics at /metrics", o.metrics)
 	case o.master && o.noMaster:
 		return wrong("master", "cannot use --master together with --no-master")
 	case o.resume && (o.noMaster || o.inherit):

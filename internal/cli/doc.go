@@ -103,6 +103,7 @@
 //	source       a source, HOST:PID
 //	destination  a destination, HOST:PID
 //	port         a TCP port
+//	url          where something is shown
 //	server       a ZooKeeper server, HOST:PORT
 //	znode        the path of a znode
 //	file         a file of this client: log, pid file, config file, report

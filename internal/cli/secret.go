@@ -32,7 +32,7 @@ func (v secretFileValue) Set(name string) error {
 	secret, known := v.read[name]
 	if !known {
 		var err error
-		if secret, err = readSecretLine(name); err != nil {
+		if secret, err = ReadSecretLine(name); err != nil {
 			return fmt.Errorf("cannot use the file: %w", err)
 		}
 		v.read[name] = secret
@@ -41,8 +41,9 @@ func (v secretFileValue) Set(name string) error {
 	return nil
 }
 
-// readSecretLine reads the only line of a file; the line end does not belong to the secret.
-func readSecretLine(name string) (string, error) {
+// ReadSecretLine reads the only line of a file that others must not be able to read or write; the line end does not
+// belong to the secret.
+func ReadSecretLine(name string) (string, error) {
 	text, err := private.ReadSecret(name)
 	if err != nil {
 		return "", err
