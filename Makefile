@@ -43,6 +43,7 @@ deps: ## install what a fresh Debian machine lacks (as root); nothing if all is 
 	command -v fish >/dev/null || missing="$$missing fish"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v logrotate >/dev/null || [ -x /usr/sbin/logrotate ] || missing="$$missing logrotate"; \
+	command -v tmux >/dev/null || missing="$$missing tmux"; \
 	command -v java >/dev/null || missing="$$missing default-jre-headless"; \
 	[ -e /usr/share/java/zookeeper.jar ] || missing="$$missing zookeeper"; \
 	/usr/bin/python3 -c 'import kazoo' 2>/dev/null || missing="$$missing python3-kazoo"; \

@@ -120,13 +120,13 @@ func (o *options) limit() int {
 
 // detaches tells whether the client goes into the background.
 func (o *options) detaches() bool {
-	return o.daemon && !o.state && !o.pathsOnly && !o.checks && o.steers() == ""
+	return o.daemon && !o.state && !o.watch && !o.pathsOnly && !o.checks && o.steers() == ""
 }
 
-// logFileAt is the log file of a client that was started by a process of this pid. What steers a run, or shows
-// some in the foreground, has none.
+// logFileAt is the log file of a client that was started by a process of this pid. What steers a run, watches one, or
+// shows some in the foreground, has none.
 func (o *options) logFileAt(starter int) (cli.LogFile, error) {
-	if o.steers() != "" || o.onlyShows() && !o.daemon {
+	if o.steers() != "" || o.watch || o.onlyShows() && !o.daemon {
 		return cli.LogFile{}, nil
 	}
 	path, err := cli.Expand(o.logFile, o.templateKeys(starter))

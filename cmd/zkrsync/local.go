@@ -56,7 +56,7 @@ const localRestarts = 5
 
 // notLocal are the options that --local decides itself, or that mean nothing then.
 var notLocal = []string{"servers", "user", "passwd", "passwd-file", "zk-tls", "zk-ca", "zk-cert", "zk-key",
-	"source", "destination", "state", "pathsonly", "check", "inherit", "master", "no-master", "netcat",
+	"source", "destination", "state", "watch", "pathsonly", "check", "inherit", "master", "no-master", "netcat",
 	"host", "domain", "bind", "rsyncport", "open-daemon", "link-only", "verifypath"}
 
 // setLocal puts what suits one machine in place of the defaults.

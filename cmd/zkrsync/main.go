@@ -138,14 +138,17 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	cfg.Given = func(option string) bool { _, given := parsed.Origin(option); return given }
 	o.allSessions = !cfg.Given("session")
 	cfg.Link.OnlyTLS = cfg.Given("link") && cfg.Link.Mode == link.TLS
-	unwatch := func() {}
+	if o.watch {
+		return o.exitStatus(ctx, o.showWatch(ctx, cfg, environ, stdout), parsed, log.Logger())
+	}
+	hideProgress := func() {}
 	if !program.Quiet() {
-		unwatch = watch(&cfg, log, stdout, stderr)
+		hideProgress = showProgress(&cfg, log, stdout, stderr)
 	}
 	var ended *leader.Summary
 	cfg.Ended = func(s leader.Summary) { ended = &s }
 	err = o.play(ctx, cfg, parsed, stdout)
-	unwatch()
+	hideProgress()
 	status := o.exitStatus(ctx, err, parsed, log.Logger())
 	if ended != nil {
 		log.Logger().Log(ctx, level.Notice, ended.Text(), "event", "summary")

@@ -33,15 +33,15 @@ type options struct {
 	local                                         string // the destination of a local session; "": it is none
 	zookeeperHome                                 string // "": Debian's
 	source, destination, pathsOnly, state, checks bool
+	stateForm                                     string // "": for people; json
+	watch                                         bool
+	allSessions                                   bool // with one of these two: no session was named
 
 	// Steering
 	pause, unpause, stop bool
 	set                  []string // NAME=VALUE
 	skip                 string
 	requeue              string
-
-	stateForm   string // "": for people; json
-	allSessions bool   // no session was named
 
 	// Looking
 	web          string // HOST:PORT
@@ -210,6 +210,8 @@ func (o *options) roleOptions(p *cli.Program) {
 		Help: "Receive: run an rsync daemon for the sources."})
 	g.BoolForm(&o.state, &o.stateForm, cli.Opt{Name: "state", Choices: []string{"json"},
 		Help: "Show how far the session is, who is there, what runs where and what has failed, and exit: 0 if it is running, 14 if there is no run, 15 if it stands still, 16 if it has no master. Without --session all sessions are shown. With =json one JSON object a line, see zkrsync(7). Nothing is written to ZooKeeper, and no log file unless --logfile is given on the command line."})
+	g.Bool(&o.watch, cli.Opt{Name: "watch", Added: true,
+		Help: "Show a session while it goes on, on the whole screen, until q is pressed; ? shows the keys. Without --session show the list of sessions, to choose from. Without a terminal write a line a minute, and one when something has changed, until the run is over. Needs no base directory, and changes nothing. The exit status is that of --state."})
 	g.Bool(&o.pathsOnly, cli.Opt{Name: "pathsonly",
 		Help: "Only list the paths, to try --depth, --rsubpaths and --excludere: show their number and the seconds it took, then forget them."})
 	g.Bool(&o.checks, cli.Opt{Name: "check", Added: true,

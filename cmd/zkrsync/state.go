@@ -7,18 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"vsc-zk/internal/session"
 	"vsc-zk/internal/status"
+	"vsc-zk/internal/watch"
 	"vsc-zk/internal/zkclient"
 )
 
-// stateFound is the exit status that tells what --state has found, and has said.
+// stateFound is the exit status that tells what --state or --watch has found, and has said.
 type stateFound struct{ status int }
 
 func (s *stateFound) Error() string { return fmt.Sprintf("the state has exit status %d", s.status) }
 
-// statuses of --state, of several sessions the highest counts: a run that needs somebody, rather than none.
+// statuses of --state and --watch, of several sessions the highest counts: a run that needs somebody, rather than none.
 var statuses = map[status.State]int{status.Running: 0, status.None: exitNoSession, status.Still: exitStill, status.Leaderless: exitLeaderless}
 
 // showState shows how far the session is, or all sessions of which there is a run if none is named.
@@ -65,4 +67,15 @@ func (o *options) showState(ctx context.Context, cfg session.Config, stdout io.W
 		return &stateFound{found}
 	}
 	return nil
+}
+
+// showWatch shows a session while it goes on, or the list of all if none is named.
+func (o *options) showWatch(ctx context.Context, cfg session.Config, environ []string, stdout io.Writer) error {
+	state, err := watch.Run(ctx, watch.Config{
+		Zookeeper: cfg.Member.Zookeeper, Session: o.session, All: o.allSessions, Stdin: os.Stdin, Stdout: stdout, Environ: environ,
+	})
+	if code := statuses[state]; err == nil && code > 0 {
+		err = &stateFound{code}
+	}
+	return err
 }

@@ -22,8 +22,8 @@ const (
 	lineEvery = time.Minute
 )
 
-// watch has whoever has started this client see how far the session is.
-func watch(cfg *session.Config, log *cli.Log, stdout, stderr io.Writer) (end func()) {
+// showProgress has whoever has started this client see how far the session is.
+func showProgress(cfg *session.Config, log *cli.Log, stdout, stderr io.Writer) (end func()) {
 	if file, ok := stderr.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		cfg.Stdout = log.Beside(stdout)
 		cfg.WatchEvery = liveEvery

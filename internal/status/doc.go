@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
 // Package status tells how far a session is, from what is in ZooKeeper alone: no client is asked over the network, and
-// nothing is written. [Snapshot] is what all readers show: --state, the terminal of a run, and whatever else looks.
+// nothing is written. [Snapshot] is what all readers show: --state, the terminal of a run, package watch, and whatever
+// else looks; format.go has the words in which they do.
 //
 // # What is read
 //
