@@ -58,6 +58,36 @@ func TestMasterIsAskedToEnd(t *testing.T) {
 	r.left()
 }
 
+// A run whose master was killed while it suspended it, when it had told the others, is gone on with by sources that come
+// together: none takes it for one that has ended.
+func TestRunThatWasEndingIsResumed(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	ending, ask := asked()
+	master := r.queued(ending)
+	ask()
+	if err := r.wait(master); !errors.Is(err, errStopped) {
+		t.Fatalf("error %v, want the cause", err)
+	}
+	zk, tree := r.zk(), r.tree()
+	data, _, err := zk.Get(t.Context(), tree.Meta())
+	r.must(err)
+	meta, ok := wire.DecodeMeta(data)
+	if !ok {
+		t.Fatalf("meta %q", data)
+	}
+	meta.End = "it was asked to end"
+	for path, data := range map[string][]byte{tree.Meta(): meta.Encode(), tree.Ready(): []byte(wire.Stop)} {
+		_, err := zk.Set(t.Context(), path, data, -1)
+		r.must(err)
+	}
+	sources := []*running{r.source(2, resume), r.source(3, resume), r.source(4, resume)}
+	r.waitFor("This source is the master from now on")
+	r.finish(append(sources, r.destination(5))...)
+	r.identical()
+	r.left()
+}
+
 // The master's own job gives back what it has, too.
 func TestMasterAtWorkIsAskedToEnd(t *testing.T) {
 	r := newRig(t)

@@ -163,12 +163,15 @@ func (s *source) choose(ctx context.Context, m *member.Member, ready *member.Rea
 	switch {
 	case err != nil:
 		return err
+	case !locked && s.cfg.Resume && errors.Is(s.client.Ended(), wire.ErrEnded) && !errors.Is(s.client.Ended(), wire.ErrHalted):
+		s.client.Reopen() // it was ending just when this source came: somebody may go on with it
+		return cmp.Or(zkclient.Sleep(ctx, m.Client.Timing.Reconnect), member.ErrRejoin)
 	case !locked:
 		return s.follow(ctx, m, ready)
 	}
 	m.Log.Debug("lock acquired: this source is the master")
 	if s.cfg.Resume {
-		resumed, again, err := s.reopen(ctx, m)
+		resumed, again, err := s.reopen(ctx, m, ready)
 		if err != nil {
 			return err
 		}
@@ -183,11 +186,17 @@ func (s *source) choose(ctx context.Context, m *member.Member, ready *member.Rea
 	return s.lead(ctx, m, ready, func() error { return l.Start(ctx, m, lock, ready) })
 }
 
-// reopen looks for a run to go on with, and has it go on.
-func (s *source) reopen(ctx context.Context, m *member.Member) (found bool, ready *member.Ready, err error) {
+// reopen looks for a run to go on with, and has it go on. before is what follows the run as it was found: what that
+// has to say of it, which may be that it has ended, is awaited and forgotten.
+func (s *source) reopen(ctx context.Context, m *member.Member, before *member.Ready) (found bool, ready *member.Ready, err error) {
 	found, err = leader.Reopen(ctx, m)
 	if err != nil || !found {
 		return false, nil, err
+	}
+	select {
+	case <-before.Started:
+	case <-ctx.Done():
+		return false, nil, context.Cause(ctx)
 	}
 	s.client.Reopen()
 	ready = m.WatchReady(ctx)
