@@ -108,7 +108,7 @@ func (o *options) config(log *cli.Log, version string, stdout io.Writer, joined 
 		},
 
 		Stdout: stdout,
-		Output: log.Output(),
+		Output: log.Output(!o.netcat),
 	}
 }
 

@@ -92,6 +92,11 @@
 // print (control characters, marks of direction, bytes that are not UTF-8) is quoted as in Go: see
 // pathbuilder.Printable.
 //
+// Two levels lie beside those of log/slog (package level), both INFO to who reads: level.Detail is for the file, and for
+// stderr at DEBUG only, as is the output of children that is one; level.Notice is written at every level. With Quiet
+// stderr shows neither it nor what is passed ([Log.Pass]). A line that stands below all else on a terminal ([Log.Live])
+// is taken away before anything is written, and put back behind it.
+//
 // With JSON each record is one object a line: time, level, logger and msg, which say what the text
 // form says, then the fields. Each line that a child prints is a record of the logger "output".
 //

@@ -106,17 +106,17 @@ func (l *Log) Logger() *slog.Logger { return slog.New(l.handler(l.program)) }
 
 func (l *Log) handler(logger string) *handler { return &handler{log: l, logger: logger} }
 
-// Output takes the output of children, whole lines in each call: for the file at levels INFO and DEBUG, for stderr at
-// DEBUG only. The
+// Output takes the output of children, whole lines in each call, at levels INFO and DEBUG only. What is a detail stderr
+// gets at DEBUG only. The
 // text form shows the lines bare; in JSON each is a record of the logger "output".
-func (l *Log) Output() io.Writer {
+func (l *Log) Output(detail bool) io.Writer {
 	if l.level > slog.LevelInfo {
 		return io.Discard
 	}
-	return writerFunc(l.output)
+	return writerFunc(func(lines []byte) { l.output(lines, !detail || l.level < slog.LevelInfo) })
 }
 
-func (l *Log) output(lines []byte) {
+func (l *Log) output(lines []byte, shown bool) {
 	var b bytes.Buffer
 	for line := range strings.Lines(string(lines)) {
 		line = strings.TrimRight(line, "\r\n")
@@ -126,7 +126,7 @@ func (l *Log) output(lines []byte) {
 			b.WriteString(printable(line) + "\n")
 		}
 	}
-	l.write(b.Bytes(), l.level < slog.LevelInfo)
+	l.write(b.Bytes(), shown)
 }
 
 // Close ends the log file; records that come later go to stderr alone.

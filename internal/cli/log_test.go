@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"vsc-zk/internal/level"
 )
 
 // openLog opens a log, at level INFO unless told otherwise, with a file in a directory of its own.
@@ -93,9 +95,9 @@ func TestBothSinksAgree(t *testing.T) {
 	l, stderr, file := openLog(t, LogConfig{}, 0, 0)
 	l.Logger().Debug("not this")
 	l.Logger().Info("one")
-	fmt.Fprint(l.Output(), "child\nwithout an end")
+	fmt.Fprint(l.Output(false), "child\nwithout an end")
 	l.Logger().Warn("two")
-	fmt.Fprint(l.Output(), "\x1b[2J\r\nmore\n\n")
+	fmt.Fprint(l.Output(false), "\x1b[2J\r\nmore\n\n")
 	l.Logger().Error("three")
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -117,28 +119,28 @@ func TestBothSinksAgree(t *testing.T) {
 }
 
 func TestLevels(t *testing.T) {
-	for level, want := range map[slog.Level]string{
+	for lowest, want := range map[slog.Level]string{
 		slog.LevelDebug: "Ldiwec",
 		slog.LevelInfo:  "Liwec",
 		slog.LevelWarn:  "we",
 		slog.LevelError: "e",
 	} {
-		l, stderr, file := openLog(t, LogConfig{Level: level}, 0, 0)
+		l, stderr, file := openLog(t, LogConfig{Level: lowest}, 0, 0)
 		l.Logger().Debug("d")
 		l.Logger().Info("i")
 		l.Logger().Warn("w")
 		l.Logger().Error("e")
-		fmt.Fprintln(l.Output(), "c")
+		fmt.Fprintln(l.Output(false), "c")
 		var got strings.Builder
 		for line := range strings.Lines(timestamps.ReplaceAllString(stderr.String(), "")) {
 			words := strings.Fields(line)
 			got.WriteString(map[bool]string{true: "L", false: words[len(words)-1]}[strings.Contains(line, "Logging to file")])
 		}
 		if got.String() != want {
-			t.Errorf("%s: got %s, want %s", level, got.String(), want)
+			t.Errorf("%s: got %s, want %s", lowest, got.String(), want)
 		}
 		if readFile(t, file) != stderr.String() {
-			t.Errorf("%s: the file differs", level)
+			t.Errorf("%s: the file differs", lowest)
 		}
 	}
 }
@@ -181,7 +183,7 @@ func TestJSON(t *testing.T) {
 	log.Info("quotes", "path", `"/x\xfe"`, "file", `/a"b\`, "error", errors.Join(errors.New("c"), errors.New("d")))
 	log.WithGroup("g").With("a", 1).Info("groups", slog.Group("h", "b", 2, "a", 3), slog.Group("", "c", 4), "logger", "not the column")
 	log.Info("not a number", "rate", math.NaN(), "x", func() {})
-	fmt.Fprint(l.Output(), "one\ntwo\x1b\r\n")
+	fmt.Fprint(l.Output(false), "one\ntwo\x1b\r\n")
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +303,7 @@ func TestFullDisk(t *testing.T) {
 		l.file.file = full
 		l.Logger().Info("lost 1")
 		l.Logger().Info("lost 2")
-		fmt.Fprintln(l.Output(), "lost 3")
+		fmt.Fprintln(l.Output(false), "lost 3")
 		l.file.file = good
 		l.Logger().Info("kept")
 
@@ -344,7 +346,7 @@ func TestConcurrentRecordsStayWhole(t *testing.T) {
 		wg.Go(func() {
 			for range 100 {
 				l.Logger().Info("message", "path", "/p")
-				fmt.Fprintln(l.Output(), "child")
+				fmt.Fprintln(l.Output(false), "child")
 			}
 		})
 	}
@@ -373,4 +375,60 @@ func readFile(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// Details are in the file only, but for DEBUG; notices are everywhere, but for who wants it quiet.
+func TestLevelsBeside(t *testing.T) {
+	for _, c := range []struct {
+		config       LogConfig
+		shown, filed string
+	}{
+		{LogConfig{Level: slog.LevelDebug}, "ndc", "ndc"},
+		{LogConfig{Level: slog.LevelInfo}, "n", "ndc"},
+		{LogConfig{Level: slog.LevelWarn}, "n", "n"},
+		{LogConfig{Level: slog.LevelWarn, Quiet: true}, "", "n"},
+	} {
+		l, stderr, file := openLog(t, c.config, 0, 0)
+		log := l.Logger()
+		log.Log(t.Context(), level.Notice, "n")
+		log.Log(t.Context(), level.Detail, "d")
+		fmt.Fprintln(l.Output(true), "c")
+		for _, got := range []struct{ name, text, want string }{{"stderr", stderr.String(), c.shown}, {"the file", readFile(t, file), c.filed}} {
+			letters := ""
+			for line := range strings.Lines(got.text) {
+				if words := strings.Fields(line); len(words[len(words)-1]) == 1 {
+					letters += words[len(words)-1]
+				}
+				if strings.Contains(line, "DEBUG") {
+					t.Errorf("%s: %s", got.name, line)
+				}
+			}
+			if letters != got.want {
+				t.Errorf("%+v: %s has %q, want %q", c.config, got.name, letters, got.want)
+			}
+		}
+	}
+}
+
+// Whatever is written stands above the live line, which is there again behind it.
+func TestLiveLine(t *testing.T) {
+	l, stderr, file := openLog(t, LogConfig{Level: slog.LevelWarn}, 0, 0)
+	l.Live("1 of 2")
+	l.Live("1 of 2")
+	l.Logger().Warn("w")
+	fmt.Fprint(l.Beside(stderr), "other\n")
+	l.Pass("passed")
+	l.Live("2 of 2")
+	l.Live("")
+	l.Logger().Warn("end")
+	const erase = "\r\x1b[K"
+	got := regexp.MustCompile(`[-0-9]{10} [0-9:,]{12} `).ReplaceAllString(stderr.String(), "")
+	want := erase + "1 of 2" + erase + "WARNING    zkrsync         MainThread  w\n1 of 2" + erase + "other\n1 of 2" +
+		erase + "INFO       zkrsync         MainThread  passed\n1 of 2" + erase + "2 of 2" + erase + "WARNING    zkrsync         MainThread  end\n"
+	if got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if text := readFile(t, file); strings.Contains(text, "of 2") || strings.Contains(text, "passed") {
+		t.Errorf("the file has %q", text)
+	}
 }
