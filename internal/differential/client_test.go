@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	levels "vsc-zk/internal/level"
 	"vsc-zk/internal/session"
 	"vsc-zk/internal/session/destination"
 	"vsc-zk/internal/session/guard"
@@ -150,7 +151,7 @@ func (c *client) signal(s syscall.Signal) {
 
 // play has a client run in this process.
 func (r *run) play(c *client) {
-	config := c.config(handler{slog.NewTextHandler(r, nil), r.watch})
+	config := c.config(handler{slog.NewTextHandler(r, &slog.HandlerOptions{Level: levels.Detail}), r.watch})
 	r.change(&config)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c.stop = cancel
@@ -265,7 +266,7 @@ func runClient(told string) {
 	var o order
 	err := json.NewDecoder(bytes.NewReader([]byte(told))).Decode(&o)
 	if err == nil {
-		err = o.Role.run(ctx, o.config(handler{slog.NewTextHandler(r, nil), r.ask}))
+		err = o.Role.run(ctx, o.config(handler{slog.NewTextHandler(r, &slog.HandlerOptions{Level: levels.Detail}), r.ask}))
 	}
 	last := report{Ended: true, Stopped: errors.Is(err, errStopped)}
 	if err != nil {
