@@ -88,6 +88,11 @@ func (r *run) mounts(c *client, args ...string) bool {
 	if err == nil {
 		return true
 	}
+	if c.pid != 0 {
+		if _, ended := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", c.pid)); ended != nil {
+			return false
+		}
+	}
 	if c.running() && !strings.Contains(string(out), "busy") {
 		r.t.Errorf("%q: %v: %s", args, err, out)
 	}
