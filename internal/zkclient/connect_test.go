@@ -11,8 +11,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,6 +78,40 @@ func TestConnectFails(t *testing.T) {
 			}
 			if strings.Contains(text, "\n") {
 				t.Errorf("more than one line: %s", text)
+			}
+		})
+	}
+}
+
+// unwritable is a connection that the other end has closed already.
+type unwritable struct{ net.Conn }
+
+func (u unwritable) Write([]byte) (int, error) {
+	return 0, &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}
+}
+
+// A server that closes a connection at once may be seen to do so at any step: the kernel reports it where it comes to be known.
+func TestClosedAtOnce(t *testing.T) {
+	mute := peer(t, func(net.Conn) {})
+	for name, dial := range map[string]func() (net.Conn, error){
+		"connect, broken pipe": func() (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.EPIPE)}
+		},
+		"connect, reset": func() (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNRESET)}
+		},
+		"write": func() (net.Conn, error) {
+			conn, err := net.Dial("tcp", mute)
+			return unwritable{conn}, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := config(mute)
+			cfg.ConnectTimeout = 1500 * time.Millisecond
+			_, err := zkclient.ConnectWith(t.Context(), cfg, func(context.Context, string, string) (net.Conn, error) { return dial() })
+			if err == nil || !strings.Contains(err.Error(), "closes the connection at once") {
+				t.Error(err)
 			}
 		})
 	}

@@ -22,6 +22,8 @@ const (
 	codeAuthFailed = -115
 )
 
+var errClosesAtOnce = errors.New("it closes the connection at once (more than its maxClientCnxns connections from this machine? the default is 60 per address. A port for TLS? see --zk-tls)")
+
 var errNotZooKeeper = errors.New("it answers, but not as a ZooKeeper server does (a port for TLS, see --zk-tls? another service?)")
 
 // link is one connection to one server as the library sees it. It mends what the library gets wrong
@@ -110,7 +112,9 @@ func (l *link) Read(b []byte) (int, error) {
 		}
 	}
 	if err != nil {
-		l.s.note(l.server, l.explain(err))
+		if !errors.Is(err, net.ErrClosed) { // else whoever has closed it knows why
+			l.s.note(l.server, l.explain(err))
+		}
 		l.Conn.Close()
 	}
 	return n, err
@@ -127,8 +131,6 @@ func (l *link) deadline() time.Time {
 	return contact.Add(timeout * 2 / 3)
 }
 
-var errClosedAtOnce = errors.New("it closes the connection at once (more than its maxClientCnxns connections from this machine? the default is 60 per address. A port for TLS? see --zk-tls)")
-
 // explain says what it means when a connection ends before the server has said anything.
 func (l *link) explain(err error) error {
 	l.mu.Lock()
@@ -138,10 +140,10 @@ func (l *link) explain(err error) error {
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errors.New("it accepts the connection but does not answer")
-	case errors.Is(err, net.ErrClosed), errors.As(err, new(handshakeError)):
+	case errors.As(err, new(handshakeError)):
 		return err
 	default:
-		return errClosedAtOnce
+		return errClosesAtOnce
 	}
 }
 

@@ -10,10 +10,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-zookeeper/zk"
-	"golang.org/x/sys/unix"
 )
 
 var errClosed = fmt.Errorf("%w: this client has closed it", ErrSessionLost)
@@ -111,10 +111,10 @@ func (s *session) dial(servers int) zk.Dialer {
 		ctx, cancel := context.WithTimeout(s.ctx, limit)
 		defer cancel()
 		conn, err := s.tcp(ctx, "tcp", server)
-		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) { // before connect(2) was seen to be done
-			err = errClosedAtOnce
-		}
 		if err != nil {
+			if !errors.As(err, new(handshakeError)) && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)) {
+				err = errClosesAtOnce // before the kernel has told that it stands
+			}
 			s.note(server, err)
 			return nil, err
 		}
