@@ -34,6 +34,8 @@ help: ## this list
 deps: ## install what a fresh Debian machine lacks (as root); nothing if all is there
 	@missing=; \
 	command -v rsync >/dev/null || missing="$$missing rsync"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v promtool >/dev/null || missing="$$missing prometheus"; \
 	command -v strace >/dev/null || missing="$$missing strace"; \
 	command -v clush >/dev/null || missing="$$missing clustershell"; \
 	command -v pdsh >/dev/null || missing="$$missing pdsh"; \
@@ -52,7 +54,8 @@ deps: ## install what a fresh Debian machine lacks (as root); nothing if all is 
 	[ -z "$$missing" ] && exit 0; \
 	echo "installing:$$missing"; \
 	[ "$$(id -u)" = 0 ] || { echo "not root, please run: sudo apt-get install$$missing" >&2; exit 1; }; \
-	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing >/dev/null
+	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends $$missing >/dev/null && \
+	case "$$missing" in *prometheus*) [ ! -d /run/systemd/system ] || systemctl --quiet disable --now prometheus;; esac # only its promtool is used
 
 build: ## static programs bin/zkrsync and bin/zkinitree
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/zkrsync ./cmd/zkinitree

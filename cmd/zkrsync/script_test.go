@@ -6,7 +6,9 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,6 +67,10 @@ func (s withServer) Run() int {
 //	znodes FILE                    write the session's znodes into a file, a line each
 //	[!] znode PATTERN              wait until a znode (a line of that file) matches (or none does)
 //
+//	answers FILE PATH PATTERN [HEADER]
+//	                               wait until what the server answers whose address is the first in FILE matches:
+//	                               its status, and the text in the lines behind it. "PATH FORM" posts a form
+//
 // All waits are bounded. A script must not leave a process behind.
 func TestScript(t *testing.T) {
 	mute, err := net.Listen("tcp", ":0")
@@ -93,6 +99,7 @@ func TestScript(t *testing.T) {
 			"clean":      cmdClean,
 			"znodes":     cmdZnodes,
 			"znode":      cmdZnode,
+			"answers":    cmdAnswers,
 		},
 	})
 }
@@ -213,6 +220,42 @@ func cmdZnode(ts *testscript.TestScript, neg bool, args []string) {
 	var znodes string
 	if !eventually(func() bool { znodes = dataOf(ts).znodes(); return pattern.MatchString(znodes) != neg }) {
 		ts.Fatalf("after %v there are:\n%s", patience, znodes)
+	}
+}
+
+func cmdAnswers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 || len(args) > 4 {
+		ts.Fatalf("usage: answers FILE PATH PATTERN [HEADER]")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	var got string
+	if !eventually(func() bool {
+		base := regexp.MustCompile(`http://\S+:\d+/`).FindString(ts.ReadFile(args[0]))
+		path, form, post := strings.Cut(args[1], " ")
+		method := http.MethodGet
+		if post {
+			method = http.MethodPost
+		}
+		request, err := http.NewRequest(method, base+path, strings.NewReader(form))
+		ts.Check(err)
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if len(args) > 3 {
+			name, value, _ := strings.Cut(args[3], ": ")
+			request.Header.Set(name, value)
+		}
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+		answer, err := client.Do(request)
+		if err != nil {
+			got = err.Error()
+			return false
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		got = fmt.Sprintf("%d\n%s", answer.StatusCode, body)
+		return err == nil && pattern.MatchString(got)
+	}) {
+		ts.Fatalf("after %v the answer is:\n%s", patience, got)
 	}
 }
 

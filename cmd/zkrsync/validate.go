@@ -44,7 +44,7 @@ func (o *options) problem() error {
 		return wrong("source", "cannot start without a role: give --source, --destination, --state, --watch or --pathsonly")
 	case o.webTokenFile != "" && o.web == "":
 		return wrong("web-token-file", "cannot use --web-token-file without --web: it is for who looks at that; --metrics needs none")
-	case o.metrics != "" && o.metrics == o.web:
+	case o.metrics != "" && o.metrics == o.web && !strings.HasSuffix(o.web, ":0"):
 		return wrong("metrics", "cannot use --metrics=%s: --web has that address, and the metrics at /metrics", o.metrics)
 	case o.master && o.noMaster:
 		return wrong("master", "cannot use --master together with --no-master")

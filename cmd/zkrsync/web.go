@@ -19,7 +19,7 @@ import (
 func (o *options) shows() bool { return o.web != "" || o.metrics != "" }
 
 func (o *options) onlyShows() bool {
-	return o.shows() && !o.source && !o.destination && !o.state && !o.pathsOnly && !o.checks && o.local == "" && o.steers() == ""
+	return o.shows() && !o.source && !o.destination && !o.state && !o.watch && !o.pathsOnly && !o.checks && o.local == "" && o.steers() == ""
 }
 
 // openWeb listens, and connects to ZooKeeper. No session is all of them.

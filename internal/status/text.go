@@ -60,7 +60,7 @@ func (s *Snapshot) summary(b *strings.Builder) {
 		t.row("  done", done+", by "+map[string]string{ByReport: "the report of an earlier run", ByPaths: "paths", ByWalk: "the place of the walk in the tree"}[e.By])
 	}
 	if s.Phase != "" {
-		t.row("  phase", s.phaseText())
+		t.row("  phase", s.PhaseText())
 	}
 	p, skipped := s.Paths, ""
 	if p.Skipped > 0 {
@@ -94,7 +94,8 @@ func (t Totals) Text() string {
 	return text
 }
 
-func (s *Snapshot) phaseText() string {
+// PhaseText is what the master is about.
+func (s *Snapshot) PhaseText() string {
 	switch s.Phase {
 	case "walking":
 		if s.Walk > 1 {

@@ -18,7 +18,7 @@ import (
 )
 
 // browser is a real Chromium, which is told over a pipe what to do (the DevTools protocol): each message is a JSON
-// object, with a NUL behind it.
+// object, with a NUL behind it. It ends by itself when the pipe is closed.
 type browser struct {
 	t    *testing.T
 	in   *os.File
@@ -47,7 +47,7 @@ func newBrowser(t *testing.T) *browser {
 	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars", "--user-data-dir="+dir, "--remote-debugging-pipe")
 	cmd.ExtraFiles = []*os.File{theirIn, theirOut}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
@@ -103,6 +103,13 @@ func (b *browser) read(out *os.File) {
 // call has it do something.
 func (b *browser) call(method string, params map[string]any, result any) {
 	b.t.Helper()
+	if err := b.try(method, params, result); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *browser) try(method string, params map[string]any, result any) error {
+	b.t.Helper()
 	answer := make(chan json.RawMessage, 1)
 	b.mu.Lock()
 	b.next++
@@ -127,10 +134,11 @@ func (b *browser) call(method string, params map[string]any, result any) {
 			Result any
 		}{Result: result}
 		if err := json.Unmarshal(data, &got); err != nil || got.Error != nil {
-			b.t.Fatalf("%s: %v, %s", method, err, data)
+			return fmt.Errorf("%s: %v, %s", method, err, data)
 		}
+		return nil
 	case <-time.After(time.Minute):
-		b.t.Fatalf("%s: no answer", method)
+		return fmt.Errorf("%s: no answer", method)
 	}
 }
 
@@ -152,7 +160,14 @@ func (b *browser) value(expression string) string {
 		Result           struct{ Value any }
 		ExceptionDetails *struct{ Text string }
 	}
-	b.call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}, &got)
+	asked := map[string]any{"expression": expression, "returnByValue": true}
+	err := b.try("Runtime.evaluate", asked, &got)
+	for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); time.Sleep(20 * time.Millisecond) { // one page goes, and the next comes
+		err = b.try("Runtime.evaluate", asked, &got)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
 	if got.ExceptionDetails != nil {
 		b.t.Fatalf("%s: %s", expression, got.ExceptionDetails.Text)
 	}

@@ -42,6 +42,8 @@ var (
 	statesDesc   = desc("run_state", "1 for the state that the run is in: running, still, leaderless, or none if there is no run.", "session", "state")
 	waitsDesc    = desc("run_waits", "1 for what the run waits for: clients, sources, destinations or bytes.", "session", "for")
 	phasesDesc   = desc("run_phase", "1 for what the master is about: walking, leftovers, retrying, linking or ending.", "session", "phase")
+	pausedDesc   = desc("run_paused", "1 while nothing is begun because a user has asked for that, with --pause.", "session")
+	stoppingDesc = desc("run_stopping", "1 while nothing is begun and the run is about to be suspended, with --stop.", "session")
 	beganDesc    = desc("run_start_timestamp_seconds", "When the run began.", "session")
 	pathsDesc    = desc("paths", "Paths of the run by what has become of them; together they are all that were queued so far.", "session", "state")
 	doneDesc     = desc("estimated_done_ratio", "How much of the run is done, from 0 to 1: the least and the most that is likely.", "session", "bound")
@@ -141,8 +143,8 @@ func (g gauges) session(seen seen) {
 		state string
 		count int
 	}{
-		{"waiting", max(p.Remaining-p.Working, 0)}, {"working", p.Working},
-		{"completed", p.Completed}, {"failed", p.Failed}, {"vanished", p.Vanished}, {"changed", p.Changed},
+		{"waiting", max(p.Remaining-p.Working-p.Flushing, 0)}, {"working", p.Working}, {"flushing", p.Flushing},
+		{"completed", p.Completed}, {"failed", p.Failed}, {"vanished", p.Vanished}, {"changed", p.Changed}, {"skipped", p.Skipped},
 	} {
 		g.add(pathsDesc, float64(c.count), name, c.state)
 	}
@@ -171,6 +173,8 @@ func (g gauges) session(seen seen) {
 		}
 		g.one(waitsDesc, name, is, reason)
 	}
+	g.add(pausedDesc, truth(s.Control.Paused), name)
+	g.add(stoppingDesc, truth(s.Control.Stopping), name)
 	if e := s.Estimate; e.By != "" {
 		g.add(doneDesc, e.Percent.Low/100, name, "low")
 		g.add(doneDesc, e.Percent.High/100, name, "high")

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"vsc-zk/internal/session/wire"
@@ -22,7 +23,7 @@ import (
 var assets embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"text": text[string], "short": short, "bytes": formatBytes, "rate": status.FormatRate[int64], "count": formatCount, "clock": status.FormatClock,
+	"text": text[string], "short": short, "bytes": formatBytes, "rate": formatRate, "count": formatCount, "clock": status.FormatClock,
 	"decimal": decimal, "load": func(n *float64) string { return strconv.FormatFloat(*n, 'f', 2, 64) }, "part": part, "less": func(a, b int) int { return a - b }, "first": first, "more": more,
 }).ParseFS(assets, "assets/*.html"))
 
@@ -48,6 +49,13 @@ func formatBytes(v any) string {
 	return status.FormatBytes(v.(int64))
 }
 
+func formatRate(v any) string {
+	if n, ok := v.(int); ok {
+		return status.FormatRate(int64(n))
+	}
+	return status.FormatRate(v.(int64))
+}
+
 func formatCount(v any) string {
 	if n, ok := v.(int64); ok {
 		return status.FormatCount(n)
@@ -66,7 +74,7 @@ func part(some, all any) float64 {
 
 // decimal is a number that may be small.
 func decimal(n float64) string {
-	if n >= 10 {
+	if n >= 10 || n == 0 {
 		return status.FormatCount(int64(n))
 	}
 	return strconv.FormatFloat(n, 'f', 1, 64)
@@ -214,27 +222,6 @@ func (p page) Elapsed() string {
 	return status.FormatLength(p.Snapshot.Time.Sub(p.Snapshot.Began))
 }
 
-// Phase is what the master is about, in words.
-func (p page) Phase() string {
-	s := p.Snapshot
-	switch s.Phase {
-	case "walking":
-		if s.Walk > 1 {
-			return "walk " + strconv.Itoa(s.Walk) + ", for what has changed"
-		}
-		return "first walk through the tree, and sending"
-	case "leftovers":
-		return "deleting what was left over"
-	case "retrying":
-		return "trying again what has failed"
-	case "linking":
-		return "making hard links"
-	case "ending":
-		return "ending"
-	}
-	return ""
-}
-
 // Ago is how long ago something was.
 func (p page) Ago(t time.Time) string {
 	if t.IsZero() {
@@ -245,6 +232,20 @@ func (p page) Ago(t time.Time) string {
 
 // Done is how many paths have ended.
 func (p page) Done() int { return p.Snapshot.Paths.Queued - p.Snapshot.Paths.Remaining }
+
+// Others is what else has become of paths that were not sent.
+func (p page) Others() string {
+	var all []string
+	for _, other := range []struct {
+		count int
+		what  string
+	}{{p.Snapshot.Paths.Vanished, "vanished"}, {p.Snapshot.Paths.Changed, "changed"}, {p.Snapshot.Paths.Skipped, "skipped"}} {
+		if other.count > 0 {
+			all = append(all, status.FormatCount(other.count)+" "+other.what)
+		}
+	}
+	return strings.Join(all, ", ")
+}
 
 // Growing tells whether more paths may come, that nobody knows yet.
 func (p page) Growing() bool { return p.Over.IsZero() && p.Snapshot.Phase == "walking" }
@@ -370,7 +371,8 @@ func (s *Server) showSessions(w http.ResponseWriter, r *http.Request) {
 			all = append(all, session{one.name, one.now.State})
 		}
 	}
-	writeJSON(w, all)
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(all) // as above
 }
 
 func (s *Server) showState(w http.ResponseWriter, r *http.Request) {
@@ -387,13 +389,7 @@ func (s *Server) showState(w http.ResponseWriter, r *http.Request) {
 	case !ok || shown.now == nil:
 		refuse(w, http.StatusNotFound, "there is no run of this session; /api/sessions names those of which there is one")
 	default:
-		writeJSON(w, shown.now)
+		w.Header().Set("Content-Type", "application/json")
+		_ = shown.now.JSON(w) // whoever asked may have left
 	}
-}
-
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	_ = encoder.Encode(v) // whoever asked may have left
 }

@@ -58,7 +58,7 @@ func TestStates(t *testing.T) {
 		never []string            // selectors of what is not there
 	}{
 		{"running", one(now, busyRun(now), time.Time{}), "", map[string][]string{
-			"h1": {"home-2026"}, ".state": {"Running"}, ".facts": {"first walk", "1d03h", "master node01.example.org:4711"},
+			"h1": {"home-2026"}, ".state": {"Running"}, ".facts": {"sending the tree", "1d03h", "master node01.example.org:4711"},
 			"#progress":     {"~67 % (61 to 74)", "left", "174,098", "of 184,312 so far", "10,214", "311 in work", "12 vanished, 42 changed", "410 TB", "4.2 GB/s", "1,201"},
 			"#graphs":       {"Bytes sent", "Files looked at", "60 min ago"},
 			"#sources":      {"node02.example.org:4711", "7 of 8", "1.1 GB/s", "3.25", "Python", "master", "Input/output error"},
@@ -79,6 +79,12 @@ func TestStates(t *testing.T) {
 		}, nil},
 		{"leaderless", one(now, changed(now, func(s *status.Snapshot) { s.State, s.Master = status.Leaderless, "" }), time.Time{}), "", map[string][]string{
 			".state": {"No master"}, "#notes": {"Nobody is the master"},
+		}, []string{"#notes .warn"}},
+		{"paused", one(now, changed(now, func(s *status.Snapshot) {
+			s.Control = status.Control{Paused: true, Skipped: []wire.Text{"vsc400/old", "<b>x</b>"}}
+			s.Paths.Flushing, s.Paths.Skipped = 7, 2
+		}), time.Time{}), "", map[string][]string{
+			"#notes": {"It is paused", "vsc400/old, <b>x</b>"}, "#progress": {"7 to be flushed", "12 vanished, 42 changed, 2 skipped"},
 		}, []string{"#notes .warn"}},
 		{"over", one(now, busyRun(now), now), "", map[string][]string{
 			".state": {"The run is over"}, "#progress": {"seen last", "174,098"}, "#failures": {"vsc40012/big"},
@@ -183,8 +189,9 @@ const unlabelled = `(() => {
 // An open page follows the run; it says when nobody answers any more, and goes on when somebody does.
 func TestLivePage(t *testing.T) {
 	var n atomic.Int64
+	now := time.Now()
 	look := func(context.Context) ([]*status.Snapshot, error) {
-		return []*status.Snapshot{changed(time.Now(), func(s *status.Snapshot) {
+		return []*status.Snapshot{changed(now, func(s *status.Snapshot) {
 			s.Paths.Working, s.Runs[0].Sent, s.Failures = int(n.Load()), n.Load(), s.Failures[:n.Load()%3]
 		})}, nil
 	}
@@ -221,26 +228,30 @@ func TestLivePage(t *testing.T) {
 // With a token the page steers the run; what came of it is shown.
 func TestSteering(t *testing.T) {
 	asked := make(chan string, 10)
+	var paused atomic.Bool
 	s, _ := standIn(t, Config{Token: token, Steer: func(_ context.Context, session, option, value string) (string, error) {
 		asked <- strings.TrimSpace(session + " " + option + " " + value)
+		paused.Store(option == "pause")
 		if option == "set" {
 			return "", errors.New("cannot use <b>that</b>")
 		}
 		return "4 sources follow.\n", nil
-	}}, always(busyRun(time.Now())))
+	}}, func(context.Context) ([]*status.Snapshot, error) {
+		return []*status.Snapshot{changed(time.Now(), func(s *status.Snapshot) { s.Control.Paused = paused.Load() })}, nil
+	})
 	b := newBrowser(t)
 	b.size(1280, 900)
 	page := strings.Replace(s.URLs()[0], "http://", "http://any:"+token+"@", 1)
-	for _, c := range []struct{ before, press, want, says string }{
-		{"", "pause", "home-2026 pause", "4 sources follow."},
-		{"", "unpause", "home-2026 unpause", "4 sources follow."},
-		{"", "requeue", "home-2026 requeue failed", "4 sources follow."},
-		{"document.querySelector('#steer summary').click()", "stop", "home-2026 stop", "4 sources follow."},
-		{"document.querySelector('#rate').value = ' 200M'", "bwlimit", "home-2026 set bwlimit=200M", "cannot use <b>that</b>"},
+	for _, c := range []struct{ has, before, press, want, says string }{
+		{"Pause", "", "pause", "home-2026 pause", "4 sources follow."},
+		{"Go on", "", "unpause", "home-2026 unpause", "4 sources follow."},
+		{"Pause", "", "requeue", "home-2026 requeue failed", "4 sources follow."},
+		{"Pause", "document.querySelector('#steer summary').click()", "stop", "home-2026 stop", "4 sources follow."},
+		{"Pause", "document.querySelector('#rate').value = ' 200M'", "bwlimit", "home-2026 set bwlimit=200M", "cannot use <b>that</b>"},
 	} {
 		b.open(page)
-		b.until("#steer", "Pause")
-		b.value(c.before + "; document.querySelector('#steer [value=" + c.press + "]').click()")
+		b.until("#steer", c.has)
+		b.value(c.before + "; setTimeout(() => document.querySelector('#steer [value=" + c.press + "]').click()); 0")
 		b.until("main", c.says)
 		select {
 		case got := <-asked:
@@ -251,7 +262,7 @@ func TestSteering(t *testing.T) {
 			t.Errorf("%s: nothing was asked for", c.press)
 		}
 	}
-	b.value("document.querySelector('.back a').click()")
+	b.value("setTimeout(() => document.querySelector('.back a').click()); 0")
 	b.until("#steer", "Pause")
 	if *shots != "" {
 		b.photograph(filepath.Join(*shots, "steer.png"))
