@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"vsc-zk/internal/session"
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/status"
 	"vsc-zk/internal/watch"
 	"vsc-zk/internal/zkclient"
@@ -71,11 +73,39 @@ func (o *options) showState(ctx context.Context, cfg session.Config, stdout io.W
 
 // showWatch shows a session while it goes on, or the list of all if none is named.
 func (o *options) showWatch(ctx context.Context, cfg session.Config, environ []string, stdout io.Writer) error {
+	cfg.Member.Logger = slog.New(slog.DiscardHandler) // the screen is taken
 	state, err := watch.Run(ctx, watch.Config{
+		Steer: func(ctx context.Context, name string, pause bool) string {
+			cfg.Member.Session = name
+			answer, err := session.Steer(ctx, cfg, session.Order{Pause: pause, Unpause: !pause})
+			return steered(answer, pause, err)
+		},
 		Zookeeper: cfg.Member.Zookeeper, Session: o.session, All: o.allSessions, Stdin: os.Stdin, Stdout: stdout, Environ: environ,
 	})
 	if code := statuses[state]; err == nil && code > 0 {
 		err = &stateFound{code}
 	}
 	return err
+}
+
+// steered says in one line what came of a pause, or of its end.
+func steered(answer session.Answer, pause bool, err error) string {
+	switch {
+	case err != nil:
+		return wire.Text(err.Error()).String()
+	case answer.Ended:
+		return "The run is over."
+	}
+	text := "Goes on"
+	if pause {
+		text = fmt.Sprintf("Paused, with %d transfers still under way", answer.Running)
+	}
+	text += fmt.Sprintf("; %d sources follow", answer.Sources)
+	if n := len(answer.Silent); n > 0 {
+		text += fmt.Sprintf(", %d have not noted it yet", n)
+	}
+	if n := len(answer.Python); n > 0 {
+		text += fmt.Sprintf(", %d of the Python version do not", n)
+	}
+	return text + "."
 }

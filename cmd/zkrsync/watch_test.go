@@ -83,8 +83,8 @@ func client(t *testing.T, environ []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// A whole run is watched on a real terminal, of more than one size, with and without ZooKeeper, and the terminal is
-// what it was when all is over.
+// A whole run is watched on a real terminal, of more than one size, with and without ZooKeeper, and paused for a while;
+// the terminal is what it was when all is over.
 func TestWatchOnTerminal(t *testing.T) {
 	t.Parallel()
 	src, dst := filepath.Join(t.TempDir(), "src"), t.TempDir()
@@ -109,6 +109,14 @@ func TestWatchOnTerminal(t *testing.T) {
 	p.keys("Enter")
 	p.until("there are details", `Role +master`)
 	p.keys("Escape")
+	p.until("the panels are back", `━ 2 Sources 1 `)
+	p.keys("p")
+	p.until("it asks before it pauses", `Pause the session for all\?`)
+	p.keys("y")
+	p.until("it is paused", `(?s)● paused, as was asked for.*Paused, with 0 transfers still under way; 1 sources follow\.`)
+	p.keys("p", "y")
+	p.until("it goes on", `(?s)● (running|standing).*Goes on; 1 sources follow\.`)
+	p.keys("2")
 
 	for _, size := range [][2]int{{120, 40}, {40, 10}, {80, 24}} {
 		p.tmux("resize-window", "-x", fmt.Sprint(size[0]), "-y", fmt.Sprint(size[1]))

@@ -129,6 +129,24 @@ func (s *Snapshot) FormatState() string {
 	return "running"
 }
 
+// FormatPhase is the phase in words.
+func (s *Snapshot) FormatPhase() string {
+	switch s.Phase {
+	case "walking":
+		if s.Walk > 1 {
+			return fmt.Sprintf("looking for what has changed, walk %d", s.Walk)
+		}
+		return "sending the tree"
+	case "leftovers":
+		return "deleting what ranges have left over"
+	case "retrying":
+		return "trying once more what has failed"
+	case "linking":
+		return "linking files between paths"
+	}
+	return "ending"
+}
+
 // Count is how many clients, and jobs or slots of these, of each kind there are.
 func (s *Snapshot) Count() (n Counts) {
 	for _, c := range s.Clients {

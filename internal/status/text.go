@@ -60,7 +60,7 @@ func (s *Snapshot) summary(b *strings.Builder) {
 		t.row("  done", done+", by "+map[string]string{ByReport: "the report of an earlier run", ByPaths: "paths", ByWalk: "the place of the walk in the tree"}[e.By])
 	}
 	if s.Phase != "" {
-		t.row("  phase", s.PhaseText())
+		t.row("  phase", s.FormatPhase())
 	}
 	p, skipped := s.Paths, ""
 	if p.Skipped > 0 {
@@ -92,24 +92,6 @@ func (t Totals) Text() string {
 		text += fmt.Sprintf(", %s differences", FormatCount(t.Differences))
 	}
 	return text
-}
-
-// PhaseText is what the master is about.
-func (s *Snapshot) PhaseText() string {
-	switch s.Phase {
-	case "walking":
-		if s.Walk > 1 {
-			return fmt.Sprintf("looking for what has changed, walk %d", s.Walk)
-		}
-		return "sending the tree"
-	case "leftovers":
-		return "deleting what ranges have left over"
-	case "retrying":
-		return "trying once more what has failed"
-	case "linking":
-		return "linking files between paths"
-	}
-	return "ending"
 }
 
 func (s *Snapshot) clients(b *strings.Builder) {

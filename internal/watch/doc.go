@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
 // Package watch shows a session while it goes on: the snapshots of package status, one after the other. It writes
-// nothing to ZooKeeper.
+// nothing to ZooKeeper, unless the user has it pause the session, which is left to Config.Steer.
 //
 // # On a terminal
 //

@@ -50,7 +50,7 @@ func (h *history) columns(width int) (means []float64, span time.Duration) {
 	end := last.Truncate(span).Add(span)
 	sums, counts := make([]float64, width), make([]int, width)
 	for _, s := range h.samples {
-		if i := width - 1 - int((end.Sub(s.at)-1)/span); i >= 0 {
+		if i := width - 1 - int((end.Sub(s.at)-1)/span); i >= 0 && i < width { // the clock may have been set back
 			sums[i] += s.rate
 			counts[i]++
 		}

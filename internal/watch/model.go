@@ -21,8 +21,9 @@ import (
 type model struct {
 	servers string
 	choose  func(session string) // has the feed look at another session; "": at all
-	listed  bool                 // there is a list to go back to
-	session string               // that is shown; "": the list
+	steer   func(session string, pause bool)
+	listed  bool   // there is a list to go back to
+	session string // that is shown; "": the list
 
 	now    time.Time
 	looked time.Time // of the last look that was answered
@@ -43,6 +44,9 @@ type model struct {
 	filter        string // rows without it are not shown
 	filtering     bool   // it is being written
 	overlay       overlay
+	detailed      string // the row of which there are details
+	asks          asks
+	said          string         // what came of it, until the next key
 	page          viewport.Model // of the overlay
 }
 
@@ -55,12 +59,27 @@ const (
 	detailOverlay
 )
 
+// asks is what is to be confirmed.
+type asks int
+
+const (
+	asksNothing asks = iota
+	asksPause
+	asksUnpause
+)
+
+// steered is what came of a session that was to be paused, or to go on.
+type steered struct {
+	session string
+	said    string
+}
+
 // tick is the time.
 type tick time.Time
 
-func newModel(session, servers string, choose func(string)) *model {
+func newModel(session, servers string, choose func(string), steer func(session string, pause bool)) *model {
 	m := &model{
-		servers: servers, choose: choose, listed: session == "", session: session,
+		servers: servers, choose: choose, steer: steer, listed: session == "", session: session,
 		list: newSessions(), panels: newPanels(), help: help.New(), page: viewport.New(),
 	}
 	m.page.SoftWrap = true
@@ -105,6 +124,10 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.dress(msg.IsDark())
 	case look:
 		m.see(msg)
+	case steered:
+		if msg.session == m.session {
+			m.said = msg.said
+		}
 	case tea.KeyPressMsg:
 		return m, m.press(msg)
 	case tea.PasteMsg:
@@ -161,14 +184,12 @@ func (m *model) show() {
 	for _, p := range m.panels {
 		p.set(m.shown, names)
 	}
-	if m.overlay == detailOverlay && m.panels[m.focus].detail() == nil {
-		m.overlay = noOverlay
-	}
+	m.turnPage()
 }
 
 // enter shows a session, or the list of them.
 func (m *model) enter(session string) {
-	m.session, m.looked, m.away = session, time.Time{}, nil
+	m.session, m.looked, m.away, m.said = session, time.Time{}, nil, ""
 	m.shown, m.latest, m.over, m.held, m.history = nil, nil, time.Time{}, false, history{}
 	m.panels, m.focus, m.overlay = newPanels(), 0, noOverlay
 	m.find("")
@@ -221,6 +242,14 @@ func (m *model) press(msg tea.KeyPressMsg) (cmd tea.Cmd) {
 	k := keys
 	if key.Matches(msg, k.interrupt) {
 		return tea.Quit
+	}
+	m.said = ""
+	if asked := m.asks; asked != asksNothing {
+		if m.asks = asksNothing; msg.Text == "y" {
+			m.said = "asking the sources…"
+			m.steer(m.session, asked == asksPause)
+		}
+		return nil
 	}
 	if m.filtering {
 		m.write(msg)
@@ -278,6 +307,14 @@ func (m *model) press(msg tea.KeyPressMsg) (cmd tea.Cmd) {
 		if m.held = !m.held; !m.held {
 			m.show()
 		}
+	case key.Matches(msg, k.pause):
+		if s := m.latest; s == nil || s.State == status.None || !m.over.IsZero() {
+			m.said = "there is nothing to pause"
+		} else if s.Control.Paused {
+			m.asks = asksUnpause
+		} else {
+			m.asks = asksPause
+		}
 	case key.Matches(msg, k.next):
 		m.focus = (m.focus + 1) % len(m.panels)
 	case key.Matches(msg, k.previous):
@@ -285,7 +322,7 @@ func (m *model) press(msg tea.KeyPressMsg) (cmd tea.Cmd) {
 	case key.Matches(msg, k.panel):
 		m.focus = int(msg.Code - '1')
 	case key.Matches(msg, k.enter):
-		if m.shown != nil && m.panels[m.focus].detail() != nil {
+		if m.detailed = m.panels[m.focus].at(); m.detailed != "" {
 			m.open(detailOverlay)
 		}
 	}
@@ -302,7 +339,7 @@ func (m *model) open(o overlay) {
 // bindings are the keys.
 type bindings struct {
 	up, down, pageUp, pageDown, first, last, next, previous, panel, enter, back, clear key.Binding
-	sort, turn, filter, hold, help, quit, interrupt, suspend                           key.Binding
+	sort, turn, filter, hold, pause, help, quit, interrupt, suspend                    key.Binding
 }
 
 func bind(shown, what string, names ...string) key.Binding {
@@ -326,6 +363,7 @@ var keys = bindings{
 	turn:      bind("r", "reverse", "r"),
 	filter:    bind("/", "filter", "/"),
 	hold:      bind("Space", "hold", "space"),
+	pause:     bind("p", "pause session", "p"),
 	help:      bind("?", "help", "?"),
 	quit:      bind("q", "quit", "q"),
 	interrupt: bind("Ctrl-C", "quit", "ctrl+c"),

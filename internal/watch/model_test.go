@@ -74,12 +74,13 @@ func aRun(now time.Time) *status.Snapshot {
 type stage struct {
 	t *testing.T
 	*model
-	chosen []string
+	chosen  []string
+	steered []bool
 }
 
 func onStage(t *testing.T, session string, width, height int) *stage {
 	s := &stage{t: t}
-	s.model = newModel(session, "zk1,zk2,zk3", func(name string) { s.chosen = append(s.chosen, name) })
+	s.model = newModel(session, "zk1,zk2,zk3", func(name string) { s.chosen = append(s.chosen, name) }, func(_ string, pause bool) { s.steered = append(s.steered, pause) })
 	s.send(tea.WindowSizeMsg{Width: width, Height: height})
 	s.send(tick(noon))
 	return s
@@ -211,7 +212,7 @@ func TestStates(t *testing.T) {
 
 	run := aRun(noon)
 	s.see(noon, run)
-	s.has("running, walking the tree, since 07:00:00 (5h00m)", "~42 % (38 to 47)", "~3h16m (2h30m to 4h02m) left")
+	s.has("running, sending the tree, since 07:00:00 (5h00m)", "~42 % (38 to 47)", "~3h16m (2h30m to 4h02m) left")
 
 	still := aRun(noon)
 	still.State, still.Waits = status.Still, []status.Wait{{For: wire.WaitDestinations, Since: noon.Add(-3 * time.Minute)}}
@@ -293,6 +294,14 @@ func TestKeys(t *testing.T) {
 	}
 	s.press("enter")
 	s.has("Path         users/vsc40002", "Source       old1.example.org:77", "Destination  old2.example.org:4444", "Began        11:58:40, for 1m20s")
+	later := aRun(noon.Add(time.Minute))
+	later.Runs[3].Began = noon.Add(-80 * time.Second)
+	s.see(noon.Add(time.Minute), later)
+	s.has("Path         users/vsc40002", "for 2m20s")
+	later.Runs = later.Runs[:3]
+	s.see(noon.Add(time.Minute), later)
+	s.has("Path         users/vsc40002", "for 2m20s", "it is no longer there")
+	s.see(noon, fewer)
 	s.press("esc", "end")
 	if on() != "users/vsc40017" {
 		t.Errorf("on %s", on())
@@ -317,6 +326,36 @@ func TestKeys(t *testing.T) {
 	if len(s.chosen) > 0 || s.session == "" {
 		t.Error("there is a list, of one who has named the session")
 	}
+}
+
+// The session is paused, or goes on, only if that is confirmed.
+func TestPause(t *testing.T) {
+	s := watched(t, 80, 24)
+	s.press("p")
+	s.has("Pause the session for all?")
+	s.press("n")
+	s.has("Tab next panel")
+	if len(s.steered) > 0 {
+		t.Error("it was paused, not confirmed")
+	}
+	s.press("p", "y")
+	s.has("asking the sources…")
+	s.send(steered{"other", "no"})
+	s.send(steered{"home-2026", "Paused; 3 sources follow."})
+	s.has("Paused; 3 sources follow.")
+	paused := aRun(noon)
+	paused.Control.Paused = true
+	s.see(noon, paused)
+	s.has("● paused, as was asked for")
+	s.press("p")
+	s.has("Have the session go on?")
+	s.press("y")
+	if fmt.Sprint(s.steered) != "[true false]" {
+		t.Errorf("it was asked for %v", s.steered)
+	}
+	s.see(noon, &status.Snapshot{Session: "home-2026", State: status.None})
+	s.press("p")
+	s.has("there is nothing to pause")
 }
 
 // Without a session there is a list to choose from, and to come back to.

@@ -26,7 +26,8 @@ type panel interface {
 	sort()
 	turn()
 	size() (rows, all int)
-	detail() []field // of the row at the cursor
+	at() string      // what makes the row at the cursor the same in the next snapshot; "": there is none
+	detail() []field // of that row
 }
 
 // field is a line of the details.

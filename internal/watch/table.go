@@ -69,8 +69,8 @@ func (t *table[T]) turn() {
 // arrange makes rows of all.
 func (t *table[T]) arrange() {
 	at := ""
-	if t.cursor > 0 && t.cursor < len(t.rows) {
-		at = t.key(t.rows[t.cursor])
+	if t.cursor > 0 {
+		at = t.at()
 	}
 	t.rows = t.rows[:0]
 	for _, row := range t.all {
@@ -90,6 +90,14 @@ func (t *table[T]) arrange() {
 		}
 	}
 	t.move(0)
+}
+
+// at is the key of the row at the cursor; "": there is none.
+func (t *table[T]) at() string {
+	if t.cursor >= len(t.rows) {
+		return ""
+	}
+	return t.key(t.rows[t.cursor])
 }
 
 // move moves the cursor by so many rows.

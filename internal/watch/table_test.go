@@ -64,6 +64,9 @@ func TestHistory(t *testing.T) {
 	if want := "[0 1 2 3 4 4 6 6 6 6 -1 -1 -1 -1 -1 15]"; fmt.Sprint(means) != want {
 		t.Errorf("%v, want %s", means, want)
 	}
+	h.add(at.Add(-time.Hour), 1) // the clock was set back
+	h.columns(16)
+	h.samples = h.samples[:1]
 	for i := range 3 * maxSamples {
 		h.add(at.Add(time.Duration(60+2*i)*time.Second), 8)
 	}

@@ -160,14 +160,14 @@ func (m *model) pulse() string {
 	case s.State == status.None:
 		return m.look.faint.Render("○ " + s.FormatState() + "; waiting for one")
 	}
-	text := m.look.tones[stateTones[s.State]].Render("● " + s.FormatState())
+	state := stateTones[s.State]
+	if s.Control.Held() != "" {
+		state = warn
+	}
+	text := m.look.tones[state].Render("● " + s.FormatState())
 	var more []string
 	if s.Phase != "" {
-		phase := map[string]string{"walking": "walking the tree", "leftovers": "deleting what is left over", "retrying": "trying again what has failed", "linking": "making hard links", "ending": "ending"}[s.Phase]
-		if s.Walk > 1 {
-			phase += fmt.Sprintf(" for the %d. time", s.Walk)
-		}
-		more = append(more, phase)
+		more = append(more, s.FormatPhase())
 	}
 	if !s.Began.IsZero() {
 		more = append(more, fmt.Sprintf("since %s (%s)", status.FormatClock(s.Began, m.now), ago(s.Began, s.Time)))
@@ -225,12 +225,12 @@ func (m *model) totals(s *status.Snapshot) []string {
 	if s.Rates.Over > 0 {
 		average = fmt.Sprintf("%s over %s", status.FormatRate(s.Rates.Bytes), status.FormatLength(time.Duration(s.Rates.Over)*time.Second))
 	}
-	ended := comma(failed, some(s.Paths.Vanished, "vanished"), some(s.Paths.Changed, "changed"), some(s.Totals.Deleted, "deleted"), some(s.Totals.Differences, "differ"))
+	ended := comma(failed, some(s.Paths.Vanished, "vanished"), some(s.Paths.Changed, "changed"), some(s.Paths.Skipped, "skipped"), some(s.Totals.Deleted, "deleted"), some(s.Totals.Differences, "differ"))
 	if ended == "" {
 		ended = "none failed"
 	}
 	all := []string{
-		label("Paths", comma(status.FormatCount(s.Paths.Queued-s.Paths.Remaining)+" of "+status.FormatCount(s.Paths.Queued), some(s.Paths.Working, "in work"))),
+		label("Paths", comma(status.FormatCount(s.Paths.Queued-s.Paths.Remaining)+" of "+status.FormatCount(s.Paths.Queued), some(s.Paths.Working, "in work"), some(s.Paths.Flushing, "to be flushed"))),
 		label("", ended),
 		label("Files", status.FormatCount(s.Totals.Files)+" seen, "+status.FormatCount(s.Totals.TransferredFiles)+" sent"),
 		label("Data", status.FormatBytes(s.Totals.Bytes)+" seen, "+status.FormatBytes(s.Totals.Sent)+" sent"),
@@ -339,6 +339,17 @@ func (m *model) sessionLines(room int) []string {
 	return append([]string{""}, m.list.lines(m.width, room-1, true, m.look)...)
 }
 
+// question is what is to be confirmed; "": nothing.
+func (m *model) question() string {
+	switch m.asks {
+	case asksPause:
+		return "Pause the session for all? What is being sent goes on. y: yes, else: no"
+	case asksUnpause:
+		return "Have the session go on? y: yes, else: no"
+	}
+	return ""
+}
+
 // turnPage gives the overlay its size and its text.
 func (m *model) turnPage() {
 	m.page.SetWidth(m.width)
@@ -347,7 +358,9 @@ func (m *model) turnPage() {
 	case helpOverlay:
 		m.page.SetContent(m.helpText())
 	case detailOverlay:
-		m.page.SetContent(m.detailText())
+		if m.isThere() { // else what was seen last stays
+			m.page.SetContent(m.detailText())
+		}
 	}
 }
 
@@ -356,7 +369,7 @@ func (m *model) helpText() string {
 	groups := [][]key.Binding{
 		{k.up, k.down, k.pageUp, k.pageDown, k.first, k.last},
 		{k.next, k.previous, k.panel, k.enter, k.back, k.filter},
-		{k.sort, k.turn, k.hold, k.suspend, k.quit},
+		{k.sort, k.turn, k.hold, k.pause, k.suspend, k.quit},
 	}
 	legend := []string{
 		m.look.tones[good].Render("█") + " done, " + m.look.perhaps.Render("▒") + " perhaps, " + m.look.faint.Render("░") + " to do. With ~ it is a guess, and the range follows.",
@@ -366,6 +379,9 @@ func (m *model) helpText() string {
 	m.help.SetWidth(m.width)
 	return "\n" + m.help.FullHelpView(groups) + "\n\n " + strings.Join(legend, "\n ")
 }
+
+// isThere tells whether the row of the details still is.
+func (m *model) isThere() bool { return m.panels[m.focus].at() == m.detailed }
 
 func (m *model) detailText() string {
 	var b strings.Builder
@@ -387,6 +403,12 @@ func (m *model) foot() string {
 	if m.filtering {
 		return " " + filter
 	}
+	if text := m.question(); text != "" {
+		return " " + m.look.tones[warn].Render(text)
+	}
+	if m.said != "" {
+		return " " + m.look.tones[warn].Render(m.said)
+	}
 	k := keys
 	short := []key.Binding{k.next, k.enter, k.filter, k.sort, k.hold, k.help, k.quit}
 	switch {
@@ -400,7 +422,10 @@ func (m *model) foot() string {
 	m.help.SetWidth(m.width - 2)
 	m.help.ShortSeparator = "  "
 	foot := m.help.ShortHelpView(short)
-	if m.filter != "" {
+	switch {
+	case m.overlay == detailOverlay && !m.isThere():
+		foot = m.look.tones[warn].Render("it is no longer there") + "  " + foot
+	case m.filter != "":
 		foot = filter + "  " + foot
 	}
 	return " " + foot

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -26,6 +27,9 @@ type Config struct {
 	Session   string        // that is shown
 	All       bool          // all are, in a list; Session is the one of a user who may not list them
 	Every     time.Duration // between two looks; 0: two seconds
+
+	// Steer pauses a session, or has it go on, and says what came of it.
+	Steer func(ctx context.Context, session string, pause bool) string
 
 	Stdin   *os.File
 	Stdout  io.Writer
@@ -64,18 +68,20 @@ func (cfg Config) hasScreen() bool {
 }
 
 func screen(ctx context.Context, cfg Config, f *feed) (status.State, error) {
-	m := newModel(f.session, strings.Join(cfg.Zookeeper.Servers, ","), f.choose)
-	program := tea.NewProgram(m, tea.WithInput(cfg.Stdin), tea.WithOutput(cfg.Stdout), tea.WithEnvironment(cfg.Environ), tea.WithoutSignalHandler())
-	defer context.AfterFunc(ctx, program.Quit)()
 	looking, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var program *tea.Program
+	var tasks sync.WaitGroup
+	m := newModel(f.session, strings.Join(cfg.Zookeeper.Servers, ","), f.choose, func(session string, pause bool) {
+		tasks.Go(func() { program.Send(steered{session, cfg.Steer(looking, session, pause)}) })
+	})
+	program = tea.NewProgram(m, tea.WithInput(cfg.Stdin), tea.WithOutput(cfg.Stdout), tea.WithEnvironment(cfg.Environ), tea.WithoutSignalHandler())
+	defer context.AfterFunc(ctx, program.Quit)()
+	tasks.Go(func() {
 		_ = f.follow(looking, func(l look) bool { program.Send(l); return true })
-	}()
+	})
 	_, err := program.Run()
 	stop()
-	<-done
+	tasks.Wait()
 	if ctx.Err() != nil {
 		return m.state(), context.Cause(ctx)
 	}
