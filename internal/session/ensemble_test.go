@@ -149,3 +149,17 @@ func TestShortLoss(t *testing.T) {
 		t.Errorf("the path was sent %d times; log:\n%s", n, r.log)
 	}
 }
+
+// A client that loses its ZooKeeper session while it joins tries again, as it does later: the servers were there.
+func TestSessionLostWhileJoining(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	master := r.queued()
+	proxy := zktest.NewProxy(t, r.addr)
+	slave, dest := r.source(2, frail(proxy), r.when("Connected to ZooKeeper", proxy.Cut)), r.destination(3, frail(proxy))
+	r.waitFor("; trying again")
+	proxy.Heal()
+	r.finish(master, slave, dest)
+	r.identical()
+	r.left()
+}

@@ -195,7 +195,7 @@ func (l *ledger) note(ctx context.Context, m *member.Member, change func(*wire.M
 		return nil
 	}
 	reread := false
-	for doubtful, locked := false, false; ; {
+	for doubtful, locked, refused := false, false, 0; ; {
 		state, n, ok, err := l.read(ctx, m)
 		switch {
 		case err != nil:
@@ -229,9 +229,20 @@ func (l *ledger) note(ctx context.Context, m *member.Member, change func(*wire.M
 			}
 		case !meta || errors.Is(err, zkclient.ErrNotEmpty) || errors.Is(err, zkclient.ErrNoAuth):
 			return err
+		default:
+			// The server that this client reads from is behind the others. That passes, or it will never be of use.
+			if refused++; refused > maxRefused {
+				return fmt.Errorf("the server shows an older state of session %q than the others have, going to another one: %w: %w", m.Tree.Name(), err, member.ErrRejoin)
+			}
+			if err := zkclient.Sleep(ctx, m.Client.Timing.Poll); err != nil {
+				return err
+			}
 		}
 	}
 }
+
+// maxRefused is how often a change is tried that a server refuses though it shows what the change is made from.
+const maxRefused = 20
 
 // write gives the node a content.
 func (n node) write(path string, data []byte) []zkclient.Op {

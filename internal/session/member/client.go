@@ -110,6 +110,9 @@ func (c *Client) Run(ctx context.Context, parties []string, role func(context.Co
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.Is(err, ErrRejoin):
+			if err != ErrRejoin {
+				c.Log.Warn(err.Error(), "event", "rejoin", "error", err)
+			}
 			continue
 		case !errors.Is(err, zkclient.ErrSessionLost):
 			return err
@@ -128,7 +131,7 @@ func (c *Client) join(ctx context.Context, parties []string, first bool) (*Membe
 			return m, nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
-		case first || errors.Is(err, zkclient.ErrNoAuth), c.ending.Err() != nil && time.Since(began) >= c.Timing.Ending:
+		case first && !errors.Is(err, zkclient.ErrSessionLost) || errors.Is(err, zkclient.ErrNoAuth), c.ending.Err() != nil && time.Since(began) >= c.Timing.Ending:
 			return nil, err
 		}
 		c.Log.Warn(err.Error()+"; trying again", "error", err)
