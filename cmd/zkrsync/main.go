@@ -82,7 +82,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err := keepFromChildren(); err != nil {
 		return refuse(err)
 	}
-	on := map[syscall.Signal]func(){}
+	asked := make(chan struct{}, 1) // for the state
+	on := map[syscall.Signal]func(){syscall.SIGUSR1: func() {
+		select {
+		case asked <- struct{}{}:
+		default: // that is about to be told
+		}
+	}}
 	if o.detaches() && isDaemon() || isService(os.Getenv) {
 		on[syscall.SIGHUP] = log.Reopen // for who rotates logs; else it is the end of a terminal
 	}
@@ -145,6 +151,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if !program.Quiet() {
 		hideProgress = showProgress(&cfg, log, stdout, stderr)
 	}
+	defer o.answer(ctx, asked, cfg, log.Logger())()
 	var ended *leader.Summary
 	cfg.Ended = func(s leader.Summary) { ended = &s }
 	err = o.play(ctx, cfg, parsed, stdout)

@@ -9,7 +9,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
+	"sync"
 
+	"vsc-zk/internal/level"
 	"vsc-zk/internal/session"
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/status"
@@ -24,6 +27,45 @@ func (s *stateFound) Error() string { return fmt.Sprintf("the state has exit sta
 
 // statuses of --state and --watch, of several sessions the highest counts: a run that needs somebody, rather than none.
 var statuses = map[status.State]int{status.Running: 0, status.None: exitNoSession, status.Still: exitStill, status.Leaderless: exitLeaderless}
+
+// answer has the state of the session logged each time somebody asks, until end is called.
+func (o *options) answer(ctx context.Context, asked <-chan struct{}, cfg session.Config, log *slog.Logger) (end func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var answering sync.WaitGroup
+	answering.Go(func() {
+		for {
+			select {
+			case <-asked:
+			case <-ctx.Done():
+				return
+			}
+			text, err := stateText(ctx, cfg, o.session)
+			if err != nil {
+				text = err.Error()
+			}
+			if ctx.Err() == nil {
+				log.Log(ctx, level.Notice, "The state, as a signal has asked for it: "+strings.TrimSpace(text), "event", "state")
+			}
+		}
+	})
+	return func() { cancel(); answering.Wait() }
+}
+
+// stateText is what --state prints of a session.
+func stateText(ctx context.Context, cfg session.Config, name string) (string, error) {
+	zk, err := zkclient.Connect(ctx, cfg.Member.Zookeeper)
+	if err != nil {
+		return "", err
+	}
+	defer zk.Close()
+	s, err := status.Read(ctx, zk, name)
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	err = s.Text(&text)
+	return text.String(), err
+}
 
 // showState shows how far the session is, or all sessions of which there is a run if none is named.
 func (o *options) showState(ctx context.Context, cfg session.Config, stdout io.Writer) error {
