@@ -416,6 +416,6 @@ With servers, user and password in a file:
 
 How far it is:
 
-    zkrsync --configfiles=/etc/zkrs.conf -N home -r /home --state`)
+    zkrsync --configfiles=/etc/zkrs.conf -N home --state`)
 	p.Note("See also", "zkrsync(7), or `zkrsync --help=guide`: how to set up, run and watch sessions, what is guarded, and what to know. zkinitree(1), rsync(1)")
 }

@@ -61,6 +61,12 @@
 // is there, comes into the account as a path of its own. Failed paths that are queued again count as they end. All
 // of that is done once, in the order in which it was asked for, and S/meta says how far it is.
 //
+// # What it says of the run
+//
+// The leader looks at the run as anybody else can (package status), and says in its S/status what follows from several
+// looks: what was done in the last minutes, how far the first walk has come, and what the run waits for (observe.go). With
+// the report of an earlier run each path that ends counts with what it took then (history.go). Nothing depends on it.
+//
 // # Other clients
 //
 // The leader's own jobs are a function that the session lends it: this package does not know the

@@ -28,7 +28,10 @@ type observer struct {
 
 	totals status.Totals // at the last look
 
-	looks []look    // of the time that rates are about, the oldest first
+	looks   []look           // of the time that rates are about, the oldest first
+	sent    int64            // over links, since the first look
+	counted map[string]int64 // of that, by source
+
 	wait  *waiting  // nil: the run goes on
 	moved time.Time // when anything had changed at a look
 
@@ -86,8 +89,26 @@ func (l *Leader) observe(ctx context.Context, m *member.Member) (end func(), err
 func (l *Leader) lookAt(s *status.Snapshot) look {
 	now := l.ledger.now()
 	return look{
-		at: time.Now(), queued: now.Queued, ended: now.Ended.Ended() + int(l.flushing.Load()), files: s.Totals.Files, sent: s.Totals.Sent, walked: l.walked(),
+		at: time.Now(), queued: now.Queued, ended: now.Ended.Ended() + int(l.flushing.Load()), files: s.Totals.Files, sent: l.observer.count(s), walked: l.walked(),
 	}
+}
+
+// count is how much sources have sent over links since the first look. One that has gone stays counted.
+func (o *observer) count(s *status.Snapshot) int64 {
+	first := o.counted == nil
+	if first {
+		o.counted = map[string]int64{}
+	}
+	for _, c := range s.Clients {
+		if c.Source == nil {
+			continue
+		}
+		if more := c.Source.Sent - o.counted[c.Who]; more > 0 && !first {
+			o.sent += more
+		}
+		o.counted[c.Who] = c.Source.Sent
+	}
+	return o.sent
 }
 
 // walked is the part of the tree that the first walk has come through.
