@@ -216,21 +216,18 @@ func (m *model) totals(s *status.Snapshot) []string {
 		}
 		return status.FormatCount(n) + " " + what
 	}
-	failed := some(s.Paths.Failed, "failed")
-	if failed != "" {
-		failed = m.look.tones[bad].Render(failed)
+	failed := "none failed"
+	if s.Paths.Failed > 0 {
+		failed = m.look.tones[bad].Render(some(s.Paths.Failed, "failed"))
 	}
 	label := func(name, text string) string { return " " + m.look.faint.Render(fmt.Sprintf("%-7s", name)) + text }
 	average := ""
 	if s.Rates.Over > 0 {
 		average = fmt.Sprintf("%s over %s", status.FormatRate(s.Rates.Bytes), status.FormatLength(time.Duration(s.Rates.Over)*time.Second))
 	}
-	ended := comma(failed, some(s.Paths.Vanished, "vanished"), some(s.Paths.Changed, "changed"), some(s.Paths.Skipped, "skipped"), some(s.Totals.Deleted, "deleted"), some(s.Totals.Differences, "differ"))
-	if ended == "" {
-		ended = "none failed"
-	}
+	ended := comma(failed, some(s.Paths.Flushing, "to be flushed"), some(s.Paths.Vanished, "vanished"), some(s.Paths.Changed, "changed"), some(s.Paths.Skipped, "skipped"), some(s.Totals.Deleted, "deleted"), some(s.Totals.Differences, "differ"))
 	all := []string{
-		label("Paths", comma(status.FormatCount(s.Paths.Queued-s.Paths.Remaining)+" of "+status.FormatCount(s.Paths.Queued), some(s.Paths.Working, "in work"), some(s.Paths.Flushing, "to be flushed"))),
+		label("Paths", comma(status.FormatCount(s.Paths.Queued-s.Paths.Remaining+s.Paths.Flushing)+" of "+status.FormatCount(s.Paths.Queued), some(s.Paths.Working, "in work"))),
 		label("", ended),
 		label("Files", status.FormatCount(s.Totals.Files)+" seen, "+status.FormatCount(s.Totals.TransferredFiles)+" sent"),
 		label("Data", status.FormatBytes(s.Totals.Bytes)+" seen, "+status.FormatBytes(s.Totals.Sent)+" sent"),
