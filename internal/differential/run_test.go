@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"vsc-zk/internal/session"
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zktest"
 )
 
@@ -187,7 +188,7 @@ func (r *run) wait(c *client) error {
 	}
 }
 
-// finish waits for all clients, and returns the master's error.
+// finish waits for all clients, and returns the error of who was the master at last.
 func (r *run) finish() error {
 	r.t.Helper()
 	err := r.wait(r.master)
@@ -196,8 +197,12 @@ func (r *run) finish() error {
 		c.stop(errStopped)
 	}
 	for _, c := range slices.Concat(r.slaves, r.dests, r.spares) {
-		if err := r.wait(c); err != nil && !errors.Is(err, errStopped) && !errors.Is(err, errKilled) {
-			r.t.Errorf("a slave or a destination: %v", err)
+		switch ended := r.wait(c); {
+		case ended == nil, errors.Is(ended, errStopped), errors.Is(ended, errKilled):
+		case err == nil && strings.Contains(ended.Error(), wire.ErrIncomplete.Error()) && r.said(0, c, " event=took-over"):
+			err = fmt.Errorf("%w: %w", wire.ErrIncomplete, ended) // from another process comes the text alone
+		default:
+			r.t.Errorf("a slave or a destination: %v", ended)
 		}
 	}
 	return err
