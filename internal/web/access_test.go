@@ -157,6 +157,9 @@ func TestFollowers(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Fatal(answer.Status)
+		}
 		streams = append(streams, bufio.NewReader(answer.Body))
 	}
 	next := func(r *bufio.Reader) event {

@@ -97,7 +97,7 @@ func standIn(t *testing.T, cfg Config, look func(context.Context) ([]*status.Sna
 	if cfg.Web == "" {
 		cfg.Web = "127.0.0.1:0"
 	}
-	s = &Server{cfg: cfg, log: slog.New(slog.DiscardHandler), looker: &looker{}}
+	s = &Server{cfg: cfg, log: slog.New(slog.NewTextHandler(t.Output(), nil)), looker: &looker{}}
 	s.feed = newFeed(look)
 	s.feed.busy, s.feed.idle = 20*time.Millisecond, time.Hour
 	if err := s.listen(); err != nil {

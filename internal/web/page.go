@@ -288,10 +288,20 @@ func (s *Server) showPage(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := waiting(r)
 	defer cancel()
 	p := s.newPage(s.feed.latest(ctx), r.URL.Query().Get("session"))
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if err := templates.ExecuteTemplate(w, "page.html", p); err != nil {
-		s.log.DebugContext(ctx, "The page was not sent: "+err.Error(), "error", err)
+	s.writeHTML(w, http.StatusOK, "page.html", p)
+}
+
+// writeHTML answers with a page.
+func (s *Server) writeHTML(w http.ResponseWriter, status int, name string, data any) {
+	var html bytes.Buffer
+	if err := templates.ExecuteTemplate(&html, name, data); err != nil {
+		s.log.Error("The page cannot be shown: "+err.Error(), "error", err)
+		refuse(w, http.StatusInternalServerError, "cannot show the page: %v", err)
+		return
 	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(html.Bytes()) // whoever asked may have left
 }
 
 // event is what the script gets.
@@ -390,6 +400,6 @@ func (s *Server) showState(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "there is no run of this session; /api/sessions names those of which there is one")
 	default:
 		w.Header().Set("Content-Type", "application/json")
-		_ = shown.now.JSON(w) // whoever asked may have left
+		_ = shown.now.JSON(w) // as above
 	}
 }

@@ -53,9 +53,5 @@ func (s *Server) steer(w http.ResponseWriter, r *http.Request) {
 		result.Trouble, status = err.Error(), http.StatusConflict
 	}
 	s.feed.hurry()
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	if err := templates.ExecuteTemplate(w, "steered.html", result); err != nil {
-		s.log.DebugContext(r.Context(), "The answer was not sent: "+err.Error(), "error", err)
-	}
+	s.writeHTML(w, status, "steered.html", result)
 }
