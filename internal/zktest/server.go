@@ -146,8 +146,15 @@ func (s *Server) await(ctx context.Context) error {
 	if r == nil {
 		return fmt.Errorf("cannot wait for ZooKeeper at %s: it is stopped", s.addr)
 	}
-	for {
-		if s.serving(ctx) {
+	for limit := time.Second; ; {
+		// A server that is just about to serve may take a question and never answer it.
+		asking, cancel := context.WithTimeout(ctx, limit)
+		serves := s.serving(asking)
+		if asking.Err() != nil {
+			limit *= 2 // or the machine is busy
+		}
+		cancel()
+		if serves {
 			return nil
 		}
 		select {
