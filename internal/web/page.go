@@ -126,13 +126,15 @@ func (v view) choose(asked string) (seen, bool) {
 	return seen{}, false
 }
 
-// state is what a session is called.
+// state is that of a session in a word: over, held, or a status.State.
 func (s seen) state() string {
 	switch {
 	case s.last == nil:
-		return "none"
+		return string(status.None)
 	case !s.over.IsZero():
 		return "over"
+	case s.last.State == status.Running && s.last.Control.Held() != "":
+		return "held"
 	}
 	return string(s.last.State)
 }
@@ -177,23 +179,18 @@ func (s *Server) newPage(v view, asked string) page {
 }
 
 // State is the state in a word.
-func (p page) State() string {
-	switch {
-	case p.Snapshot == nil:
-		return "none"
-	case !p.Over.IsZero():
-		return "over"
-	}
-	return string(p.Snapshot.State)
-}
+func (p page) State() string { return seen{last: p.Snapshot, over: p.Over}.state() }
 
-// Say is the state in a sentence.
+// Say is the state in a few words.
 func (p page) Say() string {
 	switch p.State() {
-	case "none":
+	case string(status.None):
 		return "There is no run"
 	case "over":
 		return "The run is over"
+	case "held":
+		held := p.Snapshot.Control.Held()
+		return strings.ToUpper(held[:1]) + held[1:]
 	case string(status.Running):
 		return "Running"
 	case string(status.Still):

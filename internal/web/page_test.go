@@ -84,7 +84,7 @@ func TestStates(t *testing.T) {
 			s.Control = status.Control{Paused: true, Skipped: []wire.Text{"vsc400/old", "<b>x</b>"}}
 			s.Paths.Flushing, s.Paths.Skipped = 7, 2
 		}), time.Time{}), "", map[string][]string{
-			"#notes": {"It is paused", "vsc400/old, <b>x</b>"}, "#progress": {"7 to be flushed", "12 vanished, 42 changed, 2 skipped"},
+			".state": {"Paused"}, "#notes": {"It is paused", "vsc400/old, <b>x</b>"}, "#progress": {"7 to be flushed", "12 vanished, 42 changed, 2 skipped"},
 		}, []string{"#notes .warn"}},
 		{"over", one(now, busyRun(now), now), "", map[string][]string{
 			".state": {"The run is over"}, "#progress": {"seen last", "174,098"}, "#failures": {"vsc40012/big"},
