@@ -89,7 +89,7 @@ func TestSpread(t *testing.T) {
 		}, []string{cut, handed}},
 		{"lists that are shared", 4, func(o *options) {
 			slowly(o)
-			o.Slow, o.Late = 20, true
+			o.Slow, o.Late, o.Prefetch = 100, true, 0
 			o.Depth, o.Batch, o.Leads, o.Jobs, o.Slots = 4, 0, 0, []int{2, 2}, []int{1, 3}
 		}, []string{shared, batches}},
 		{"ranges, deletions, a narrow window", 18, func(o *options) {
