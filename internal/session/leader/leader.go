@@ -271,7 +271,7 @@ func (l *Leader) run(ctx context.Context, m *member.Member, ready *member.Ready,
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if errors.Is(err, zkclient.ErrSessionLost) {
+		if errors.Is(err, zkclient.ErrSessionLost) || errors.Is(err, member.ErrRejoin) {
 			return err
 		}
 		if err != nil && l.ending.Err() != nil && !errors.Is(err, wire.ErrHalted) {
