@@ -335,7 +335,7 @@ func TestEachRequest(t *testing.T) {
 						}
 					})
 					point(fmt.Sprintf("dead %s %d", when, at), func(t *testing.T) {
-						play(t, time.Second, func(p *zktest.Proxy) { p.DieAt(at, before) })
+						play(t, 3*time.Second, func(p *zktest.Proxy) { p.DieAt(at, before) })
 					})
 				}
 			}
