@@ -191,6 +191,7 @@ func (r *round) seeOff(since time.Duration) {
 // hang ends the test with all that there is to know.
 func (r *round) hang() {
 	r.t.Helper()
+	r.over() // nobody is started again
 	zk, err := zkclient.Connect(r.t.Context(), zkclient.Config{Servers: ensemble.Addrs(), User: "root", Password: "admin"})
 	if err == nil {
 		zk.Close()

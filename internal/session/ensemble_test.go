@@ -163,3 +163,43 @@ func TestSessionLostWhileJoining(t *testing.T) {
 	r.identical()
 	r.left()
 }
+
+// A server may show an older state than the others have, for ever: that has been seen. A source that is to take the run over
+// there, or leads it there, goes to another one, and the run goes on.
+func TestServerThatIsBehind(t *testing.T) {
+	t.Run("of who takes over", func(t *testing.T) {
+		r := newRig(t)
+		r.makeTree(smallTree)
+		r.rest()
+		good, behind := zktest.NewProxy(t, r.addr), zktest.NewProxy(t, r.addr)
+		behind.FallBehind(r.tree().Meta())
+		master := r.queued(frail(good))
+		slave := r.source(2, resume, at(behind.Addr()))
+		r.waitFor(" sources=1 destinations=0")
+		good.Stall()
+		r.waitFor("event=rejoin")
+		behind.Heal()
+		r.waitFor("event=took-over source=127.0.0.2:")
+		good.Heal()
+		r.finish(r.destination(3), slave, master)
+		r.identical()
+		r.left()
+		r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
+	})
+	t.Run("of the master", func(t *testing.T) {
+		r := newRig(t)
+		r.makeTree(smallTree)
+		r.rest()
+		behind := zktest.NewProxy(t, r.addr)
+		behind.FallBehind(r.tree().Meta())
+		master := r.source(1, at(behind.Addr()))
+		r.waitFor("pathqueue building finished")
+		slave := r.source(2) // which the master notes
+		r.waitFor("event=rejoin")
+		behind.Heal()
+		r.finish(slave, r.destination(3), master)
+		r.identical()
+		r.left()
+		r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
+	})
+}

@@ -93,3 +93,59 @@ func (f *replies) filter(b []byte, dropEvents bool) []byte {
 	}
 	return out
 }
+
+// frames collects what comes in pieces: length, and so many bytes.
+type frames struct{ rest []byte }
+
+// next gives those that are whole with b.
+func (f *frames) next(b []byte) (whole [][]byte) {
+	f.rest = append(f.rest, b...)
+	for len(f.rest) >= 4 {
+		n := 4 + int(binary.BigEndian.Uint32(f.rest))
+		if len(f.rest) < n {
+			break
+		}
+		whole, f.rest = append(whole, f.rest[:n:n]), f.rest[n:]
+	}
+	return whole
+}
+
+// behind answers reads of one node as the first of them was answered. It is for one server.
+type behind struct {
+	path string
+	kept []byte // that answer
+}
+
+// lag is what a connection to such a server has to know.
+type lag struct {
+	requests, replies frames
+	reads             map[int32]bool // of the node, that are not answered yet
+}
+
+// request notes reads of the node.
+func (l *lag) request(b []byte, node *behind) {
+	for _, f := range l.requests.next(b) {
+		if len(f) > 16 && binary.BigEndian.Uint32(f[8:]) == 4 { // getData: path, and whether to watch
+			if path := f[16:]; len(path) == len(node.path)+1 && string(path[:len(node.path)]) == node.path {
+				l.reads[int32(binary.BigEndian.Uint32(f[4:]))] = true
+			}
+		}
+	}
+}
+
+// reply returns what the client gets instead of b.
+func (l *lag) reply(b []byte, node *behind) (out []byte) {
+	for _, f := range l.replies.next(b) {
+		xid := int32(binary.BigEndian.Uint32(f[4:]))
+		switch {
+		case !l.reads[xid] || binary.BigEndian.Uint32(f[16:]) != 0: // xid, zxid, error
+		case node.kept == nil:
+			node.kept = f
+		default:
+			f = append(append([]byte{}, node.kept[:4]...), append(f[4:16:16], node.kept[16:]...)...)
+		}
+		delete(l.reads, xid)
+		out = append(out, f...)
+	}
+	return out
+}

@@ -26,6 +26,7 @@ type Proxy struct {
 	breaks    int // the request at which a connection breaks; 0: none does
 	dies      bool
 	before    bool
+	behind    *behind // nil: the server is not
 	pairs     map[*pair]bool
 }
 
@@ -50,6 +51,7 @@ type pair struct {
 	mute           bool  // requests are missing: likewise
 	held           bool  // a request waits for Heal
 	ends           int32 // it ends with the reply to this request; 0: not so
+	lag            lag
 	requests       requests
 	replies        replies
 }
@@ -116,6 +118,14 @@ func (p *Proxy) BreakAt(request int, before bool) {
 	p.breaks, p.before = request, before
 }
 
+// FallBehind has a server show a node as it was when it was read for the first time. It is called before connections are
+// made; Heal ends it.
+func (p *Proxy) FallBehind(node string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.behind = &behind{path: node}
+}
+
 // DieAt is BreakAt for a client that dies there: it has no later connections.
 func (p *Proxy) DieAt(request int, before bool) {
 	p.BreakAt(request, before)
@@ -178,6 +188,9 @@ func (p *Proxy) set(m mode) {
 		return
 	}
 	p.mode = m
+	if m == healthy && p.behind != nil {
+		p.behind.path = "" // connections still have to put their pieces together
+	}
 	for pr := range p.pairs {
 		if m == cut || (pr.harmed || pr.mute) && m == healthy {
 			p.drop(pr)
@@ -224,7 +237,7 @@ func (p *Proxy) refuse() {
 
 // serve connects a client to the server as soon as nothing is stalled, and carries both directions.
 func (p *Proxy) serve(client net.Conn) {
-	pr := &pair{client: client}
+	pr := &pair{client: client, lag: lag{reads: map[int32]bool{}}}
 	p.mu.Lock()
 	if p.closed || p.mode == cut || p.dies && p.reads+p.writes >= p.breaks {
 		p.mu.Unlock()
@@ -305,6 +318,9 @@ func (p *Proxy) reply(pr *pair, b []byte) []byte {
 		pr.harmed = true
 	}
 	out := pr.replies.filter(b, p.mode == swallowingEvents)
+	if p.behind != nil {
+		out = pr.lag.reply(out, p.behind)
+	}
 	if pr.ends > 0 && pr.replies.xid >= pr.ends {
 		p.drop(pr)
 	}
@@ -319,6 +335,9 @@ func (p *Proxy) request(pr *pair, b []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	reads, writes, multis := pr.requests.follow(b)
+	if p.behind != nil {
+		pr.lag.request(b, p.behind)
+	}
 	p.reads += reads
 	p.writes += writes
 	p.multis += multis

@@ -21,6 +21,7 @@ import (
 type ledger struct {
 	mu      sync.Mutex
 	current wire.Meta
+	since   int32 // the version of S/meta that has become that: the others have a later one; negative: not known
 
 	// open holds the paths that were queued and have not ended, and how often; it is as large as the
 	// window. A result for any other path tells of nothing that a leader of this session asked for.
@@ -42,7 +43,7 @@ var errNoState = errors.New("cannot go on: the state of the session (S/meta) is 
 
 func newLedger(tree wire.Tree) *ledger {
 	return &ledger{
-		open:     map[wire.Text]int{},
+		since: -1, open: map[wire.Text]int{},
 		failures: newNotes(tree.Failures()), leftovers: newNotes(tree.Leftovers()), deeper: newNotes(tree.Deeper()),
 	}
 }
@@ -58,7 +59,7 @@ func (l *ledger) now() wire.Meta {
 func (l *ledger) begin(meta wire.Meta) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.current = meta
+	l.current, l.since = meta, -1
 }
 
 // inherit takes over the session of another leader, with the paths that are open.
@@ -66,7 +67,7 @@ func (l *ledger) inherit(meta wire.Meta, open map[wire.Text]int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	more := meta.Paths() - meta.Ended.Ended() - total(open)
-	l.current, l.open, l.lost, l.surplus = meta, open, max(more, 0), max(-more, 0)
+	l.current, l.since, l.open, l.lost, l.surplus = meta, -1, open, max(more, 0), max(-more, 0)
 }
 
 // expect notes paths that are about to be queued.
@@ -125,7 +126,7 @@ func (l *ledger) settle(ctx context.Context, m *member.Member) error {
 	if err != nil || !ok {
 		return err
 	}
-	l.current = state
+	l.current, l.since = state, -1
 	return l.loadNotes(ctx, m)
 }
 
@@ -195,7 +196,15 @@ func (l *ledger) note(ctx context.Context, m *member.Member, change func(*wire.M
 		return nil
 	}
 	reread := false
-	for doubtful, locked, refused := false, false, 0; ; {
+	refused := 0
+	// The server that this client reads from is behind the others. That passes, or it will never be of use.
+	behind := func(why error) error {
+		if refused++; refused > maxRefused {
+			return fmt.Errorf("the server shows an older state of session %q than the others have, going to another one: %w: %w", m.Tree.Name(), why, member.ErrRejoin)
+		}
+		return zkclient.Sleep(ctx, m.Client.Timing.Poll)
+	}
+	for doubtful, locked := false, false; ; {
 		state, n, ok, err := l.read(ctx, m)
 		switch {
 		case err != nil:
@@ -203,8 +212,17 @@ func (l *ledger) note(ctx context.Context, m *member.Member, change func(*wire.M
 		case ok && state.Equal(next):
 			return made()
 		case ok && state.Equal(l.current), !ok && !doubtful:
+		case ok && n.version <= l.since:
+			if err := behind(fmt.Errorf("it has version %d of %s, which was replaced", n.version, m.Tree.Meta())); err != nil {
+				return err
+			}
+			continue
 		default:
-			return fmt.Errorf("cannot go on: another client has changed the state of session %q, is there a second master?", m.Tree.Name())
+			err := fmt.Errorf("cannot go on: another client has changed the state of session %q, is there a second master?", m.Tree.Name())
+			if l.since < 0 { // or what was read at first was not the last word
+				err = fmt.Errorf("%w: %w", err, member.ErrRejoin)
+			}
+			return err
 		}
 		n.ours = n.ours && !locked
 		all := append(n.write(m.Tree.Meta(), next.Encode()), ops...)
@@ -217,6 +235,7 @@ func (l *ledger) note(ctx context.Context, m *member.Member, change func(*wire.M
 		isOp := errors.As(err, &op)
 		switch meta := isOp && op.Index < others-len(ops); {
 		case err == nil:
+			l.since = n.version
 			return made()
 		case errors.Is(err, zkclient.ErrConnectionLoss):
 			doubtful = true
@@ -230,11 +249,7 @@ func (l *ledger) note(ctx context.Context, m *member.Member, change func(*wire.M
 		case !meta || errors.Is(err, zkclient.ErrNotEmpty) || errors.Is(err, zkclient.ErrNoAuth):
 			return err
 		default:
-			// The server that this client reads from is behind the others. That passes, or it will never be of use.
-			if refused++; refused > maxRefused {
-				return fmt.Errorf("the server shows an older state of session %q than the others have, going to another one: %w: %w", m.Tree.Name(), err, member.ErrRejoin)
-			}
-			if err := zkclient.Sleep(ctx, m.Client.Timing.Poll); err != nil {
+			if err := behind(err); err != nil {
 				return err
 			}
 		}
