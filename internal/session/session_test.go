@@ -436,7 +436,7 @@ func TestLostZooKeeperSession(t *testing.T) {
 	r.waitFor("is sending path")
 	proxy.Cut()
 	r.until("all three have seen it", func() bool {
-		return strings.Count(r.log.String(), "event=session-lost") == 3
+		return strings.Count(r.log.String(), "event=session-lost") >= 3 // sessions are short, and the machine may be busy
 	})
 	r.addr = direct
 	r.until("ZooKeeper has seen it too", func() bool {
