@@ -10,6 +10,8 @@ import (
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/status"
 	"vsc-zk/internal/testtree"
+	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
 )
 
 // briefly has clients say often what they do.
@@ -113,4 +115,94 @@ func TestStandingStill(t *testing.T) {
 	waitsFor(wire.WaitBytes)
 	r.must(queue.ReleaseAll(t.Context(), entries))
 	r.finish(master, slave, dest)
+}
+
+// Who has lost its ZooKeeper session says again what it does in the next one, under the session's ACL, and goes with that;
+// and the account of a session that nobody else has is not changed by looking at it.
+func TestStatusOverALostSession(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	proxy := zktest.NewProxy(t, r.addr)
+	master := r.queued(briefly)
+	dest := r.destination(2, briefly, frail(proxy))
+	says := func(s *status.Snapshot) bool {
+		c := client(s, "127.0.0.2")
+		return c != nil && c.Dest != nil && c.Dest.State == wire.Active && c.Load != nil
+	}
+	before := client(r.snapshot("the destination says what it does", says), "127.0.0.2")
+	node := r.tree().Status(before.Who)
+	stat, _, err := r.zk().Exists(t.Context(), node)
+	r.must(err)
+	acl, err := r.zk().GetACL(t.Context(), node)
+	if r.must(err); len(acl) != 1 || acl[0].Scheme != "digest" || stat.EphemeralOwner == 0 {
+		t.Errorf("ACL %+v, owner %x", acl, stat.EphemeralOwner)
+	}
+	proxy.Cut()
+	r.snapshot("it is gone", func(s *status.Snapshot) bool { return client(s, "127.0.0.2") == nil })
+	proxy.Heal()
+	after := client(r.snapshot("it says so again", says), "127.0.0.2")
+	if after.Who != before.Who || !after.Since.Equal(before.Since) {
+		t.Errorf("it was %+v, and is %+v", before, after)
+	}
+	r.finish(r.source(3, briefly), master, dest)
+	r.identical()
+	r.left()
+	r.logged("10 completed, 0 failed, 0 vanished, 0 changed, 0 unfinished")
+}
+
+// A client that has nothing to say anew writes nothing.
+func TestStatusOnlyIfChanged(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	master := r.queued(briefly)
+	dest := r.destination(2, briefly)
+	node := ""
+	r.snapshot("the destination says what it does", func(s *status.Snapshot) bool {
+		c := client(s, "127.0.0.2")
+		if c == nil || c.Dest == nil || c.Dest.State != wire.Active || c.Dest.Size == 0 {
+			return false
+		}
+		node = r.tree().Status(c.Who)
+		return true
+	})
+	first, _, err := r.zk().Exists(t.Context(), node)
+	r.must(err)
+	time.Sleep(time.Second) // ten periods
+	last, _, err := r.zk().Exists(t.Context(), node)
+	if r.must(err); last.Version > first.Version+1 { // its file system may just have passed a thousandth
+		t.Errorf("written %d times", last.Version-first.Version)
+	}
+	r.finish(r.source(3), master, dest)
+}
+
+// A look at a session of fifty clients writes nothing, and reads little.
+func TestCostOfALook(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	master := r.queued(briefly)
+	for i := range 49 {
+		zk, who := r.zk(), wire.Whoami("127.0.0.9", i)
+		r.must(zk.Party(r.tree().Party(wire.PartyAll), who).Join(t.Context()))
+		said := wire.Status{Role: wire.RoleSource, Source: &wire.SourceStatus{Jobs: 8, Runs: make([]wire.RunStatus, 8)}}
+		_, err := zk.CreatePath(t.Context(), r.tree().Status(who), said.Encode(), zkclient.Ephemeral)
+		r.must(err)
+	}
+	proxy := zktest.NewProxy(t, r.addr)
+	reader, err := status.NewReader(r.zkAt(proxy.Addr()), r.name)
+	r.must(err)
+	for look, most := range []int{130, 80} {
+		before, _ := proxy.Requests()
+		s, err := reader.Read(t.Context())
+		r.must(err)
+		after, writes := proxy.Requests()
+		t.Logf("look %d: %d reads", look, after-before)
+		if len(s.Clients) != 50 || len(s.Runs) != 49*8 {
+			t.Fatalf("%d clients, %d runs", len(s.Clients), len(s.Runs))
+		}
+		if after-before > most || writes > 0 {
+			t.Errorf("look %d: %d reads, want at most %d, and %d writes", look, after-before, most, writes)
+		}
+	}
+	master.stop(errStopped)
+	_ = r.wait(master)
 }

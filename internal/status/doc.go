@@ -12,7 +12,7 @@
 // the counts of the queues, never their entries, unless a Python source has taken some.
 //
 // A [Reader] keeps what does not change from one look to the next; the first look at a session of 50 clients takes
-// about 180 small reads, made many at a time, and each further one about 70.
+// about 130 small reads, made many at a time, and each further one about 80.
 //
 // # States
 //
