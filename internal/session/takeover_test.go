@@ -164,7 +164,8 @@ func TestMasterThatWasCutOff(t *testing.T) {
 	proxy := zktest.NewProxy(t, r.addr)
 	master := r.queued(jobs(1), slow, frail(proxy))
 	slave := r.source(2, slow)
-	r.waitFor(" sources=2 destinations=0") // the master has seen it
+	r.waitFor(" sources=2 destinations=0")
+	r.noted()
 	proxy.Stall()
 	r.waitFor("event=took-over source=127.0.0.2:")
 	proxy.Heal()
@@ -175,6 +176,26 @@ func TestMasterThatWasCutOff(t *testing.T) {
 	r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
 }
 
+// noted returns when the leader has noted who is in the session: whoever it has not noted cannot know that there was one.
+func (r *rig) noted() {
+	r.t.Helper()
+	zk := r.zk()
+	step := func() int {
+		data, _, err := zk.Get(r.t.Context(), r.tree().Meta())
+		r.must(err)
+		meta, ok := wire.DecodeMeta(data)
+		if !ok {
+			r.t.Fatalf("meta %q", data)
+		}
+		return meta.Step
+	}
+	// It notes those who are there when somebody comes.
+	before, last := step(), zk.Party(r.tree().Party(wire.PartyExt), "last:1")
+	r.must(last.Join(r.t.Context()))
+	r.until("the leader has noted all", func() bool { return step() > before })
+	zk.Close() // it leaves
+}
+
 // A master that comes back when the one that has taken over is gone again takes over from that.
 func TestMasterTwice(t *testing.T) {
 	r := newRig(t)
@@ -183,7 +204,8 @@ func TestMasterTwice(t *testing.T) {
 	proxy := zktest.NewProxy(t, r.addr)
 	master := r.queued(jobs(1), frail(proxy))
 	slave := r.source(2)
-	r.waitFor(" sources=2 destinations=0") // the master has seen it
+	r.waitFor(" sources=2 destinations=0")
+	r.noted()
 	proxy.Stall()
 	r.waitFor("event=took-over source=127.0.0.2:")
 	slave.stop(errStopped)
@@ -232,9 +254,8 @@ func TestWhoTakesOver(t *testing.T) {
 		names, err := zk.Children(t.Context(), r.tree().Party(wire.PartyMasters))
 		return err == nil && len(names) == 1
 	})
-	r.until("the master has seen all", func() bool {
-		return strings.Contains(r.log.String(), " sources=3 destinations=0")
-	})
+	r.waitFor(" sources=3 destinations=0")
+	r.noted()
 	master.stop(errStopped)
 	if err := r.wait(master); !errors.Is(err, errStopped) {
 		t.Fatal(err)
