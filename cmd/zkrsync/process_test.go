@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -145,13 +146,22 @@ func cmdAlive(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// pidOf is the pid of a job, or what stands in a pid file.
+// pidOf is the pid of a job, or what stands in a pid file; if that is gone, what stood there when a command of
+// this script read it last: a daemon removes its file when it ends.
 func pidOf(ts *testscript.TestScript, name string) int {
 	if j := dataOf(ts).jobs[name]; j != nil {
 		return j.cmd.Process.Pid
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(name)))
+	file := ts.MkAbs(name)
+	pids := dataOf(ts).pids
+	text, err := os.ReadFile(file)
+	if pid, known := pids[file]; known && errors.Is(err, fs.ErrNotExist) {
+		return pid
+	}
 	ts.Check(err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	ts.Check(err)
+	pids[file] = pid
 	return pid
 }
 

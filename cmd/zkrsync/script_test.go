@@ -117,6 +117,7 @@ type scriptData struct {
 	chroot  string
 	environ []string
 	jobs    map[string]*job
+	pids    map[string]int // by pid file
 }
 
 type dataKey struct{}
@@ -135,7 +136,7 @@ func setUp(t *testing.T, env *testscript.Env) error {
 	env.Setenv("COLUMNS", "80")
 	env.Setenv("GORACE", "atexit_sleep_ms=10") // with -race each process would sleep for a second at its end
 	env.Setenv("LC_ALL", "C.UTF-8")
-	data := &scriptData{t: t, chroot: chroot, environ: env.Vars, jobs: map[string]*job{}}
+	data := &scriptData{t: t, chroot: chroot, environ: env.Vars, jobs: map[string]*job{}, pids: map[string]int{}}
 	env.Values[dataKey{}] = data
 	env.Defer(func() { data.tidy(env.WorkDir) })
 	return nil

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -233,7 +234,7 @@ func dial(all context.Context, identity *Identity, target Target, onlyTLS bool) 
 		if all.Err() != nil {
 			return context.Cause(all)
 		}
-		if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) { // a dial ends a little before ctx
+		if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) { // a dial ends a little before ctx
 			err = fmt.Errorf("it has not answered for %v", dialWithin)
 		}
 		return fmt.Errorf("cannot connect to %s: %w: %w", target.Addr, ErrDestination, err)
