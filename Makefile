@@ -26,31 +26,23 @@ SECONDS  ?= 0
 QUICK    ?=
 BENCHDIR ?=
 
-.PHONY: help deps build install deb rpm package-test test differential chaos race lint demo bench clean
+.PHONY: help deps test-deps build install deb rpm package-test test differential chaos race lint demo bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z -]*\):.*## /  make \1 	/p' $(MAKEFILE_LIST) | expand -t 24
 
+# What is needed, each a command and the package that has it.
+NEEDS      = rsync:rsync java:default-jre-headless $(foreach program,$(PEERS),$(program):$(program))
+TEST_NEEDS = chromium:chromium promtool:prometheus strace:strace clush:clustershell pdsh:pdsh slurmctld:slurm-wlm ip:iproute2 \
+	pgrep:procps fish:fish systemd-analyze:systemd logrotate:logrotate tmux:tmux
+
 deps: ## install what a fresh Debian machine lacks (as root); nothing if all is there
-	@missing=; \
-	command -v rsync >/dev/null || missing="$$missing rsync"; \
-	command -v chromium >/dev/null || missing="$$missing chromium"; \
-	command -v promtool >/dev/null || missing="$$missing prometheus"; \
-	command -v strace >/dev/null || missing="$$missing strace"; \
-	command -v clush >/dev/null || missing="$$missing clustershell"; \
-	command -v pdsh >/dev/null || missing="$$missing pdsh"; \
-	command -v slurmctld >/dev/null || [ -x /usr/sbin/slurmctld ] || missing="$$missing slurm-wlm"; \
-	command -v ip >/dev/null || [ -x /sbin/ip ] || missing="$$missing iproute2"; \
-	command -v pgrep >/dev/null || missing="$$missing procps"; \
-	command -v fish >/dev/null || missing="$$missing fish"; \
-	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
-	command -v logrotate >/dev/null || [ -x /usr/sbin/logrotate ] || missing="$$missing logrotate"; \
-	command -v tmux >/dev/null || missing="$$missing tmux"; \
-	command -v java >/dev/null || missing="$$missing default-jre-headless"; \
+deps test-deps:
+	@missing=; PATH=$$PATH:/usr/sbin:/sbin; \
+	for need in $(NEEDS) $(if $(filter test-deps,$@),$(TEST_NEEDS)); do command -v "$${need%%:*}" >/dev/null || missing="$$missing $${need#*:}"; done; \
 	[ -e /usr/share/java/zookeeper.jar ] || missing="$$missing zookeeper"; \
-	/usr/bin/python3 -c 'import kazoo' 2>/dev/null || missing="$$missing python3-kazoo"; \
-	[ "$$(id -u)" = 0 ] || command -v fusermount3 >/dev/null || missing="$$missing fuse3"; \
-	for program in $(PEERS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	[ $@ = deps ] || /usr/bin/python3 -c 'import kazoo' 2>/dev/null || missing="$$missing python3-kazoo"; \
+	[ $@ = deps ] || [ "$$(id -u)" = 0 ] || command -v fusermount3 >/dev/null || missing="$$missing fuse3"; \
 	[ -z "$$missing" ] && exit 0; \
 	echo "installing:$$missing"; \
 	[ "$$(id -u)" = 0 ] || { echo "not root, please run: sudo apt-get install$$missing" >&2; exit 1; }; \
@@ -61,7 +53,7 @@ build: ## static programs bin/zkrsync and bin/zkinitree
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/zkrsync ./cmd/zkinitree
 
 # So that "make build && sudo make install" needs no Go for root.
-$(BIN)/zkrsync: $(shell find cmd internal -name '*.go' -o -name guide.md) go.mod go.sum
+$(BIN)/zkrsync: $(shell find cmd internal -name '*.go' -o -name guide.md -o -path '*/assets/*') go.mod go.sum
 	$(MAKE) --no-print-directory build
 	@touch $@
 
@@ -87,7 +79,7 @@ NFPM    ?= $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 # Of a package a version begins with a digit.
 PACKAGE_VERSION = $(if $(filter v0% v1% v2% v3% v4% v5% v6% v7% v8% v9%,$(VERSION)),$(VERSION:v%=%),0~$(VERSION))
 
-deb rpm: ## a package for Debian, or for Red Hat and SUSE, in bin
+deb rpm: build ## a package for Debian, or for Red Hat and SUSE, in bin
 	@$(MAKE) --no-print-directory install DESTDIR=$(BIN)/root PREFIX=/usr >/dev/null
 	@cd $(CURDIR) && ROOT=$(BIN)/root ARCH=$$($(GO) env GOARCH) VERSION='$(PACKAGE_VERSION)' \
 		$(NFPM) package --config .ci/nfpm.yaml --packager $@ --target $(BIN)
@@ -97,16 +89,16 @@ deb rpm: ## a package for Debian, or for Red Hat and SUSE, in bin
 package-test: ## the deb installed, used, upgraded and removed in a clean Debian (root, network, 3 min)
 	.ci/package-test
 
-test: deps ## all tests, against a real ZooKeeper, rsync and kazoo
+test: test-deps ## all tests, against a real ZooKeeper, rsync and kazoo
 	$(GO) test -timeout 20m ./...
 
-differential: deps ## random trees against single rsync: ROUNDS=300 SEED=n
+differential: test-deps ## random trees against single rsync: ROUNDS=300 SEED=n
 	$(GO) test -count=1 -timeout 0 -v -run TestRandom ./internal/differential -rounds=$(or $(ROUNDS),300) -seed=$(SEED)
 
-chaos: deps ## kill, stop and cut whatever takes part: ROUNDS=100 SECONDS=n SEED=n
+chaos: test-deps ## kill, stop and cut whatever takes part: ROUNDS=100 SECONDS=n SEED=n
 	$(GO) test -count=1 -timeout 0 -v -run TestChaos ./internal/chaos -rounds=$(or $(ROUNDS),100) -seconds=$(SECONDS) -seed=$(SEED)
 
-race: deps ## all tests with the race detector (needs gcc)
+race: test-deps ## all tests with the race detector (needs gcc)
 	CGO_ENABLED=1 $(GO) test -race -timeout 25m ./...
 
 lint: ## gofmt, go vet, staticcheck

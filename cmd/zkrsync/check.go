@@ -17,7 +17,7 @@ import (
 var errCheck = errors.New("something is wrong")
 
 // check prints a line for each thing that has to be right before a session can work.
-func (o *options) check(ctx context.Context, cfg session.Config, parsed *cli.Parsed, stdout io.Writer) (err error) {
+func (o *options) check(ctx context.Context, cfg session.Config, parsed *cli.Parsed, wrongFile error, stdout io.Writer) (err error) {
 	tell := func(f session.Finding) {
 		mark, text := "ok", f.Good
 		if f.Err != nil {
@@ -33,6 +33,9 @@ func (o *options) check(ctx context.Context, cfg session.Config, parsed *cli.Par
 	}
 	for _, warning := range parsed.Warnings() {
 		tell(session.Finding{What: "options", Err: errors.New(warning), Note: true})
+	}
+	if wrongFile != nil {
+		tell(session.Finding{What: "log file", Err: wrongFile})
 	}
 	session.Check(ctx, cfg, o.source, o.destination, tell)
 	return err

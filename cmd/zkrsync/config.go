@@ -119,8 +119,23 @@ func (o *options) limit() int {
 }
 
 // detaches tells whether the client goes into the background.
-func (o *options) detaches() bool {
-	return o.daemon && !o.state && !o.watch && !o.pathsOnly && !o.checks && o.steers() == ""
+func (o *options) detaches() bool { return o.daemon && !o.aside() }
+
+// hasRole tells whether this process is to take part in a session, or, with --check, to be looked at as one that does.
+func (o *options) hasRole() bool { return o.source || o.destination || o.local != "" }
+
+// aside tells whether it does something else than to take part.
+func (o *options) aside() bool {
+	return o.state || o.watch || o.pathsOnly || o.checks || o.steers() != ""
+}
+
+// needsBase tells whether it has to know the base directory.
+func (o *options) needsBase() bool {
+	switch {
+	case o.state, o.watch, o.steers() != "", o.onlyShows(), o.checks && !o.hasRole():
+		return false
+	}
+	return !(o.inherit && o.source)
 }
 
 // logFileAt is the log file of a client that was started by a process of this pid. What steers a run, watches one, or

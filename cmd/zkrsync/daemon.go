@@ -193,7 +193,7 @@ func (o *options) anchor() error {
 			return err
 		}
 		if name == &o.logFile {
-			wd = strings.ReplaceAll(wd, "%", "%%") // a template
+			wd = percent(wd) // a template
 		}
 		*name = wd + "/" + *name
 	}

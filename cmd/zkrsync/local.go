@@ -135,7 +135,7 @@ func (o *options) playLocal(ctx context.Context, cfg session.Config) (err error)
 	}
 	log.Info("ZooKeeper listens on "+addr+". To look at this session: zkrsync --state --configfiles="+filepath.Join(dir, "zkrs.conf"), "server", addr)
 
-	end, err := o.alsoShow(ctx, cfg)
+	end, err := o.accompany(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -299,5 +299,5 @@ func bury(ctx context.Context, zk *zkclient.Client, node string) error {
 	return nil
 }
 
-// percent writes a value for a config file.
+// percent writes a value for a config file or a template.
 func percent(value string) string { return strings.ReplaceAll(value, "%", "%%") }

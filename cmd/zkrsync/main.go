@@ -82,10 +82,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err := keepFromChildren(); err != nil {
 		return refuse(err)
 	}
-	asked := make(chan struct{}, 1) // for the state
+	o.asked = make(chan struct{}, 1)
 	on := map[syscall.Signal]func(){syscall.SIGUSR1: func() {
 		select {
-		case asked <- struct{}{}:
+		case o.asked <- struct{}{}:
 		default: // that is about to be told
 		}
 	}}
@@ -119,12 +119,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		defer d.end()
 		starter, pidFile, joined = d.starter, d.pidFile, d.up
 	}
-	if o.checks {
-		o.logFile = "" // it only looks
-	}
 	file, err := o.logFileAt(starter)
 	if err == nil {
 		err = o.checkFiles(file.Path, pidFile)
+	}
+	wrongFile := err // for --check, which only looks
+	if o.checks {
+		file.Path, err = "", nil
 	}
 	if at, given := parsed.Origin("logfile"); o.state && (!given || at != "") {
 		file.Path = "" // the file of the clients is not for who looks at them
@@ -151,10 +152,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if !program.Quiet() {
 		hideProgress = showProgress(&cfg, log, stdout, stderr)
 	}
-	defer o.answer(ctx, asked, cfg, log.Logger())()
 	var ended *leader.Summary
 	cfg.Ended = func(s leader.Summary) { ended = &s }
-	err = o.play(ctx, cfg, parsed, stdout)
+	err = o.play(ctx, cfg, parsed, wrongFile, stdout)
 	hideProgress()
 	status := o.exitStatus(ctx, err, parsed, log.Logger())
 	if ended != nil {
@@ -166,14 +166,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return status
 }
 
-// play does what the role options ask for: --check before --state before --pathsonly before the roles, as in the
-// original.
-func (o *options) play(ctx context.Context, cfg session.Config, parsed *cli.Parsed, stdout io.Writer) error {
+// play does what the options ask for: --state before --pathsonly before the roles, as in the original.
+func (o *options) play(ctx context.Context, cfg session.Config, parsed *cli.Parsed, wrongFile error, stdout io.Writer) error {
 	switch {
 	case o.steers() != "":
 		return o.steer(ctx, cfg, stdout)
 	case o.checks:
-		return o.check(ctx, cfg, parsed, stdout)
+		return o.check(ctx, cfg, parsed, wrongFile, stdout)
 	case o.state:
 		return o.showState(ctx, cfg, stdout)
 	case o.pathsOnly:
@@ -183,7 +182,7 @@ func (o *options) play(ctx context.Context, cfg session.Config, parsed *cli.Pars
 	case o.local != "":
 		return o.playLocal(ctx, cfg)
 	}
-	end, err := o.alsoShow(ctx, cfg)
+	end, err := o.accompany(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,8 @@ type options struct {
 	source, destination, pathsOnly, state, checks bool
 	stateForm                                     string // "": for people; json
 	watch                                         bool
-	allSessions                                   bool // with one of these two: no session was named
+	allSessions                                   bool          // with one of these two: no session was named
+	asked                                         chan struct{} // by a signal, for the state
 
 	// Steering
 	pause, unpause, stop bool
@@ -199,7 +200,7 @@ func (o *options) zookeeperOptions(p *cli.Program) {
 }
 
 func (o *options) roleOptions(p *cli.Program) {
-	g := p.Group("Role", "What this client does; exactly one of these.")
+	g := p.Group("Role", "What this client does: one of these; --check goes with a role, or alone.")
 	g.String(&o.local, cli.Opt{Name: "local", Arg: "DIR", Added: true,
 		Help: "Copy what is below --rsyncpath to this directory of the same machine, all in one process: a source with --jobs (by default as many as there are processors, at least 2 and at most 8), a destination and a private ZooKeeper, which needs Debian's packages zookeeper and default-jre-headless, or --zookeeper-home. With --resume it goes on where the same command was interrupted."})
 	g.String(&o.zookeeperHome, cli.Opt{Name: "zookeeper-home", Arg: "DIR", Added: true,
@@ -209,7 +210,7 @@ func (o *options) roleOptions(p *cli.Program) {
 	g.Bool(&o.destination, cli.Opt{Name: "destination", Short: "D",
 		Help: "Receive: run an rsync daemon for the sources."})
 	g.BoolForm(&o.state, &o.stateForm, cli.Opt{Name: "state", Choices: []string{"json"},
-		Help: "Show how far the session is, who is there, what runs where and what has failed, and exit: 0 if it is running, 14 if there is no run, 15 if it stands still, 16 if it has no master. Without --session all sessions are shown. With =json one JSON object a line, see zkrsync(7). Nothing is written to ZooKeeper, and no log file unless --logfile is given on the command line."})
+		Help: "Show how far the session is, who is there, what runs where and what has failed, and exit: 0 if it is running, 14 if there is no run, 15 if it stands still, 16 if it has no master. Without --session all sessions are shown. With =json one JSON object a line, see zkrsync(7). Nothing is written to ZooKeeper, and no log file unless --logfile is given on the command line or in the environment."})
 	g.Bool(&o.watch, cli.Opt{Name: "watch", Added: true,
 		Help: "Show a session while it goes on, on the whole screen, until q is pressed; ? shows the keys. Without --session show the list of sessions, to choose from. Without a terminal write a line a minute, and one when something has changed, until the run is over. Needs no base directory, and changes nothing. The exit status is that of --state."})
 	g.Bool(&o.pathsOnly, cli.Opt{Name: "pathsonly",
@@ -219,7 +220,7 @@ func (o *options) roleOptions(p *cli.Program) {
 }
 
 func (o *options) webOptions(p *cli.Program) {
-	g := p.Group("Looking over HTTP", "In any client beside its role, or without a role, with no base directory and no log file, until it is ended; then for all sessions if --session is left away. See zkrsync(7).")
+	g := p.Group("Looking over HTTP", "In any client beside its role, or without a role, with no base directory and no log file, until it is ended; then for all sessions if --session is left away. What only looks, checks or steers leaves it out. See zkrsync(7).")
 	g.String(&o.web, cli.Opt{Name: "web", Arg: "HOST:PORT", Added: true,
 		Help: "Show the session in a browser at http://HOST:PORT/, as JSON at /api/state, and as metrics at /metrics; port 0 to search a free one. Every user of this host can see it, names of paths included. Without --web-token-file HOST has to be of this host only, as 127.0.0.1."})
 	g.String(&o.webTokenFile, cli.Opt{Name: "web-token-file", Arg: "FILE", Added: true,
@@ -384,11 +385,12 @@ func (o *options) clientOptions(p *cli.Program) {
 	g.Bool(&o.sysexits, cli.Opt{Name: "sysexits", Added: true,
 		Help: "For supervisors and job scripts: where the exit status would be 1, end with 75 if it is worth trying again, 77 if something is not allowed, and 78 if an option or config file is wrong."})
 	g.String(&o.pidFile, cli.Opt{Name: "pidfile", Arg: "FILE",
-		Help: "Process id of the daemon; %(session)s, %(rstype)s (source, dest or None) and %(pid)s (of the process that started it) are filled in."})
+		Help: "Process id of the daemon; %(session)s, %(rstype)s (source, dest, local or None) and %(pid)s (of the process that started it) are filled in."})
 }
 
 func (o *options) logOptions(p *cli.Program) {
 	g := p.Logging()
+	g.Intro("Without --info or --debug stderr shows warnings, errors and how far the run is. Lines for each path are in the log file only; with --debug on stderr, too.")
 	g.String(&o.logFile, cli.Opt{Name: "logfile", Arg: "FILE",
 		Help: "Log here too, beside stderr; filled in as --pidfile. Empty for no file. In a config file % is written %%."})
 	g.Int64(&o.maxBytes, cli.Opt{Name: "max_bytes", Arg: "BYTES",

@@ -226,7 +226,7 @@ func TestProblem(t *testing.T) {
 		{"--servers=a -r/x --depth=0 -SD", "Invalid depth!"},
 		{"--servers=a -r/x --depth=-1 --state", "Invalid depth!"},
 		{"--servers=a -r/x -SD --state", "Client can not be the source AND the destination"},
-		{"--servers=a -r/x", "cannot start without a role: give --source, --destination, --state, --watch or --pathsonly"},
+		{"--servers=a -r/x", "cannot start without a role: give --source, --destination or --local; or --state, --watch, --web, --metrics, --check or --pathsonly"},
 		{good + " --user=a:b", `cannot use the ZooKeeper user "a:***": a name has no colon; a password belongs into --passwd-file, ZKRSYNC_PASSWD or a config file`},
 		{good + " --user=", "cannot use an empty name of the ZooKeeper user"},
 		{good + " --zk-ca=/x", "cannot use --zk-ca without --zk-tls: nothing would be encrypted"},

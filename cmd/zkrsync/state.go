@@ -29,13 +29,14 @@ func (s *stateFound) Error() string { return fmt.Sprintf("the state has exit sta
 var statuses = map[status.State]int{status.Running: 0, status.None: exitNoSession, status.Still: exitStill, status.Leaderless: exitLeaderless}
 
 // answer has the state of the session logged each time somebody asks, until end is called.
-func (o *options) answer(ctx context.Context, asked <-chan struct{}, cfg session.Config, log *slog.Logger) (end func()) {
+func (o *options) answer(ctx context.Context, cfg session.Config) (end func()) {
+	log := cfg.Member.Logger
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var answering sync.WaitGroup
 	answering.Go(func() {
 		for {
 			select {
-			case <-asked:
+			case <-o.asked:
 			case <-ctx.Done():
 				return
 			}

@@ -24,7 +24,7 @@ func TestUnits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start := regexp.MustCompile(`(?m)^ExecStart=/usr/bin/zkrsync (.*)$`)
+	start := regexp.MustCompile(`(?m)^ExecStart=zkrsync (.*)$`)
 	for _, unit := range units {
 		text, err := os.ReadFile(unit)
 		if err != nil {
@@ -45,7 +45,7 @@ func TestUnits(t *testing.T) {
 		if _, err := cli.Expand(o.logFile, o.templateKeys(1)); err != nil {
 			t.Errorf("%s: %v", unit, err)
 		}
-		// There need be no program in /usr/bin here.
+		// systemd looks in /usr/local/bin and /usr/bin, where there need be none here.
 		here := start.ReplaceAllString(string(text), "ExecStart="+program+" $1")
 		file := filepath.Join(dir, filepath.Base(unit))
 		if err := os.WriteFile(file, []byte(here), 0o644); err != nil {
@@ -61,7 +61,7 @@ func TestUnits(t *testing.T) {
 // logrotate takes the example for it.
 func TestLogrotate(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "/usr/sbin/logrotate", "--debug", "--state", filepath.Join(t.TempDir(), "state"), "../../examples/systemd/zkrsync.logrotate")
-	if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "error:") {
+	if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "error:") || !strings.Contains(string(out), "/var/log/zkrsync/*.log") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -26,13 +26,13 @@ func (o *options) problem() error {
 	switch {
 	case len(o.servers) == 0:
 		return wrong("servers", "No servers given!")
-	case o.steers() != "" && (o.source || o.destination || o.state || o.watch || o.pathsOnly || o.checks || o.local != ""):
+	case o.steers() != "" && (o.hasRole() || o.state || o.watch || o.pathsOnly || o.checks):
 		return wrong(o.steers(), "cannot use --%s together with what this client is to do otherwise: it is for a run that is under way", o.steers())
 	case o.watch && (o.source || o.destination || o.state || o.pathsOnly || o.checks):
 		return wrong("watch", "cannot use --watch together with what this client is to do otherwise: it looks at a session, and takes no part")
 	case o.pause && o.unpause:
 		return wrong("unpause", "cannot use --pause together with --unpause")
-	case o.rsyncPath == "" && !(o.inherit && o.source) && !o.state && !o.watch && o.steers() == "" && !o.onlyShows() && !(o.checks && !o.source && !o.destination):
+	case o.rsyncPath == "" && o.needsBase():
 		return wrong("rsyncpath", "Path is mandatory!")
 	case o.depth <= 0 && o.depth != session.AutoDepth:
 		return wrong("depth", "Invalid depth!")
@@ -40,8 +40,8 @@ func (o *options) problem() error {
 		return wrong("zookeeper-home", "cannot use --zookeeper-home without --local: only that starts a ZooKeeper")
 	case o.source && o.destination:
 		return wrong("destination", "Client can not be the source AND the destination")
-	case !o.source && !o.destination && !o.state && !o.watch && !o.pathsOnly && !o.checks && o.local == "" && o.steers() == "" && !o.onlyShows():
-		return wrong("source", "cannot start without a role: give --source, --destination, --state, --watch or --pathsonly")
+	case !o.hasRole() && !o.aside() && !o.shows():
+		return wrong("source", "cannot start without a role: give --source, --destination or --local; or --state, --watch, --web, --metrics, --check or --pathsonly")
 	case o.webTokenFile != "" && o.web == "":
 		return wrong("web-token-file", "cannot use --web-token-file without --web: it is for who looks at that; --metrics needs none")
 	case o.metrics != "" && o.metrics == o.web && !strings.HasSuffix(o.web, ":0"):

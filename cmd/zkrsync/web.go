@@ -19,7 +19,7 @@ import (
 func (o *options) shows() bool { return o.web != "" || o.metrics != "" }
 
 func (o *options) onlyShows() bool {
-	return o.shows() && !o.source && !o.destination && !o.state && !o.watch && !o.pathsOnly && !o.checks && o.local == "" && o.steers() == ""
+	return o.shows() && !o.hasRole() && !o.aside()
 }
 
 // openWeb listens, and connects to ZooKeeper. No session is all of them.
@@ -60,13 +60,14 @@ func (o *options) show(ctx context.Context, cfg session.Config, stdout io.Writer
 		fmt.Fprintln(stdout, url)
 	}
 	cfg.Member.Joined()
+	defer o.answer(ctx, cfg)()
 	return server.Serve(ctx)
 }
 
-// alsoShow is for a client, and goes on until end is called.
-func (o *options) alsoShow(ctx context.Context, cfg session.Config) (end func(), err error) {
+// accompany shows how the session of a client is, over HTTP and when a signal asks for it, until end is called.
+func (o *options) accompany(ctx context.Context, cfg session.Config) (end func(), err error) {
 	if !o.shows() {
-		return func() {}, nil
+		return o.answer(ctx, cfg), nil
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // it shows how the client ends, too
 	server, err := o.openWeb(ctx, cfg, cfg.Member.Session)
@@ -84,7 +85,8 @@ func (o *options) alsoShow(ctx context.Context, cfg session.Config) (end func(),
 			log.Warn(err.Error()+"; the session goes on", "error", err)
 		}
 	})
-	return func() { cancel(); serving.Wait() }, nil
+	silent := o.answer(ctx, cfg)
+	return func() { cancel(); silent(); serving.Wait() }, nil
 }
 
 // steerFor has the page do what an option does.

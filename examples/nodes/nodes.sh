@@ -13,7 +13,7 @@
 #     sh nodes.sh start       # begin, or go on with what was interrupted; also for nodes that come later
 #     sh nodes.sh stop        # end all clients; "start" goes on
 #
-# How far it is, on any node: zkrsync --state -r /home --configfiles=/etc/zkrsync/home.conf
+# How far it is, on any node: zkrsync --state --configfiles=/etc/zkrsync/home.conf
 set -eu
 
 on() {
@@ -24,13 +24,18 @@ on() {
 
 case ${1:-} in
 check)
-	on "$DESTINATIONS" zkrsync --check -D -r "$TO" --configfiles="$CONF"
-	on "$SOURCES" zkrsync --check -S -r "$FROM" --configfiles="$CONF"
+	status=0
+	on "$DESTINATIONS" zkrsync --check -D -r "$TO" --configfiles="$CONF" || status=$?
+	on "$SOURCES" zkrsync --check -S -r "$FROM" --configfiles="$CONF" || status=$?
+	exit $status
 	;;
 start)
 	# With --daemon zkrsync comes back when the client has joined the session, or says why it cannot.
-	on "$SOURCES" zkrsync -S --resume -r "$FROM" --configfiles="$CONF" --daemon
-	on "$DESTINATIONS" zkrsync -D -r "$TO" --configfiles="$CONF" --daemon
+	# One that cannot does not keep the others from it.
+	status=0
+	on "$SOURCES" zkrsync -S --resume -r "$FROM" --configfiles="$CONF" --daemon || status=$?
+	on "$DESTINATIONS" zkrsync -D -r "$TO" --configfiles="$CONF" --daemon || status=$?
+	exit $status
 	;;
 stop)
 	on "$SOURCES" pkill -TERM -x zkrsync || true # none may be left

@@ -12,7 +12,7 @@ class Zkrsync(MakefilePackage):
 
     version("main", branch="main")
 
-    depends_on("go@1.26:", type="build")
+    depends_on("go@1.26.7:", type="build")
     depends_on("rsync@3.1:", type="run")
 
     def build(self, spec, prefix):

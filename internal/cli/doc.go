@@ -93,8 +93,8 @@
 // pathbuilder.Printable.
 //
 // Two levels lie beside those of log/slog (package level), both INFO to who reads: level.Detail is for the file, and for
-// stderr at DEBUG only, as is the output of children that is one; level.Notice is written at every level. With Quiet
-// stderr shows neither it nor what is passed ([Log.Pass]). A line that stands below all else on a terminal ([Log.Live])
+// stderr at DEBUG only, as is the output of children that is one; level.Notice is written at every level, but with Quiet
+// not to stderr. A line that stands below all else on a terminal ([Log.Live])
 // is taken away before anything is written, and put back behind it.
 //
 // With JSON each record is one object a line: time, level, logger and msg, which say what the text

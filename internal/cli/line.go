@@ -50,7 +50,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	}
 	switch l := h.log; {
 	case r.Level == levels.Notice:
-		l.write(h.format(r), !l.quiet || l.level <= slog.LevelInfo)
+		l.write(h.format(r), !l.quiet)
 	case r.Level == levels.Detail && l.level <= slog.LevelInfo:
 		l.write(h.format(r), l.level < slog.LevelInfo)
 	case r.Level >= l.level:

@@ -110,6 +110,9 @@ func (p *Program) Group(title, intro string) *Group {
 	return g
 }
 
+// Intro sets what the help says of all options of the group.
+func (g *Group) Intro(text string) { g.intro = text }
+
 // Logging returns the group of --debug, --info and --quiet, for further options about the log.
 func (p *Program) Logging() *Group { return p.logging }
 
@@ -226,7 +229,7 @@ func (p *Program) registerBuiltins() {
 		Help: "Log everything, for finding faults. Of --debug, --info and --quiet the last one given decides."},
 		boolValue{target: &debug, onTrue: func() { p.level, p.quiet = slog.LevelDebug, false }})
 	p.logging.addBool(Opt{Name: "info",
-		Help: "Log the course of the run: without this or --debug only warnings and errors are logged, and how far it is is shown. Lines for each piece are in the log file only, with --debug on the terminal, too."},
+		Help: "Log the course of the run: without this or --debug only warnings and errors are logged."},
 		boolValue{target: &info, onTrue: func() { p.level, p.quiet = slog.LevelInfo, false }})
 	p.logging.addBool(Opt{Name: "quiet",
 		Help: "Log warnings and errors only, and show nothing else."},

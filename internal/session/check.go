@@ -70,7 +70,7 @@ func Check(ctx context.Context, cfg Config, source, dest bool, tell func(Finding
 		c.await(ctx, found)
 	}
 	if source {
-		c.say("files", "what --done-file, --report, --failed and --paths-from name can be used", cmp.Or(cfg.checkLeader(), cfg.checkExclude(ctx)))
+		c.say("files", "what --done-file, --report, --failed, --history, --paths-from and --changed name can be used", cmp.Or(cfg.checkLeader(), cfg.checkExclude(ctx)))
 	}
 	if dest {
 		c.reach(ctx)
