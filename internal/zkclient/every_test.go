@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
@@ -288,7 +286,11 @@ func TestEachRequest(t *testing.T) {
 	for name, r := range recipes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			play := func(t *testing.T, timeout time.Duration, fault func(*zktest.Proxy)) (requests int, died bool) {
+			zktest.EachRequest(t, 3, func(t *testing.T, lasts bool, fault func(*zktest.Proxy)) (requests int, died bool) {
+				timeout := long
+				if !lasts {
+					timeout = 3 * time.Second
+				}
 				path := root + "/" + strings.NewReplacer("/", "-", " ", "-").Replace(t.Name())
 				other := direct(t)
 				check(t, other.EnsurePath(t.Context(), path))
@@ -299,11 +301,13 @@ func TestEachRequest(t *testing.T) {
 				cfg := config(p.Addr())
 				cfg.SessionTimeout = timeout
 				c := connect(t, cfg)
+				reads, writes := p.Requests()
+				before := reads + writes
 				fault(p)
 				err := r.run(t.Context(), c, other, path)
 				if reads, writes := p.Requests(); err == nil {
 					r.after(t, other, path)
-					return reads + writes, false
+					return reads + writes - before, false
 				}
 				if !errors.Is(err, zkclient.ErrSessionLost) {
 					t.Error(err)
@@ -314,32 +318,7 @@ func TestEachRequest(t *testing.T) {
 				})
 				r.heir(t, other, path)
 				return 0, true
-			}
-			requests, _ := play(t, long, func(*zktest.Proxy) {})
-			if requests < 3 {
-				t.Fatalf("it has made %d requests", requests)
-			}
-			var points errgroup.Group // they wait most of the time
-			points.SetLimit(24)
-			point := func(name string, try func(t *testing.T)) {
-				points.Go(func() error {
-					t.Run(name, try)
-					return nil
-				})
-			}
-			for at := 1; at <= requests; at++ {
-				for when, before := range map[string]bool{"before": true, "after": false} {
-					point(fmt.Sprintf("%s %d", when, at), func(t *testing.T) {
-						if _, died := play(t, long, func(p *zktest.Proxy) { p.BreakAt(at, before) }); died {
-							t.Error("the session was lost")
-						}
-					})
-					point(fmt.Sprintf("dead %s %d", when, at), func(t *testing.T) {
-						play(t, 3*time.Second, func(p *zktest.Proxy) { p.DieAt(at, before) })
-					})
-				}
-			}
-			points.Wait()
+			})
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 )
 
 // Start runs a server for one test, which fails when that cannot be had.
@@ -102,6 +103,44 @@ func mainWith(m *testing.M, start func(dir string) (stop func(), err error)) int
 		return 1
 	}
 	return code
+}
+
+// EachRequest has a play played once without a fault, and then once for each of its requests and each way in which that
+// can fail, many at a time, as they wait most of the time: the connection breaks before the server has carried the
+// request out, or after, and the client goes on, or dies there. A play calls fault as soon as its client is connected
+// through a proxy, tells how many requests followed, and whether the client's session was lost. It has to make so many
+// requests at least, and is not to lose a session that lasts.
+func EachRequest(t *testing.T, least int, play func(t *testing.T, lasts bool, fault func(*Proxy)) (requests int, died bool)) {
+	t.Helper()
+	requests, _ := play(t, true, func(*Proxy) {})
+	if requests < least {
+		t.Fatalf("it has made %d requests", requests)
+	}
+	var points errgroup.Group
+	points.SetLimit(32)
+	point := func(name string, try func(t *testing.T)) {
+		points.Go(func() error {
+			t.Run(name, try)
+			return nil
+		})
+	}
+	for at := 1; at <= requests; at++ {
+		for when, before := range map[string]bool{"before": true, "after": false} {
+			fault := func(fail func(p *Proxy, request int, before bool)) func(*Proxy) {
+				return func(p *Proxy) {
+					reads, writes := p.Requests()
+					fail(p, reads+writes+at, before)
+				}
+			}
+			point(fmt.Sprintf("%s %d", when, at), func(t *testing.T) {
+				if _, died := play(t, true, fault((*Proxy).BreakAt)); died {
+					t.Error("the session was lost")
+				}
+			})
+			point(fmt.Sprintf("dead %s %d", when, at), func(t *testing.T) { play(t, false, fault((*Proxy).DieAt)) })
+		}
+	}
+	points.Wait()
 }
 
 func launchIn(dir string, tls *secure) (*Server, error) {

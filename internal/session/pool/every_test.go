@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zkclient"
@@ -284,7 +282,11 @@ func TestEachRequest(t *testing.T) {
 	for name, p := range plays {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			try := func(t *testing.T, timeout time.Duration, fault func(*zktest.Proxy)) (requests int, died bool) {
+			zktest.EachRequest(t, 10, func(t *testing.T, lasts bool, fault func(*zktest.Proxy)) (requests int, died bool) {
+				timeout := long
+				if !lasts {
+					timeout = 2 * time.Second
+				}
 				r := &rig{t: t, name: strings.NewReplacer("/", "-", " ", "-").Replace(t.Name())}
 				witness := r.join(server.Addr(), long, wire.PartySources)
 				r.must(witness.ZK.Queue(witness.Tree.ExtDestQueue()).Ensure(t.Context()), witness.ZK.Queue(witness.Tree.DestQueue()).Ensure(t.Context()))
@@ -314,38 +316,7 @@ func TestEachRequest(t *testing.T) {
 				}
 				p.end(r, witness, others, died)
 				return reads + writes - before, died
-			}
-			requests, _ := try(t, long, func(*zktest.Proxy) {})
-			if requests < 10 {
-				t.Fatalf("it has made %d requests", requests)
-			}
-			var points errgroup.Group // they wait most of the time
-			points.SetLimit(32)
-			point := func(name string, try func(t *testing.T)) {
-				points.Go(func() error {
-					t.Run(name, try)
-					return nil
-				})
-			}
-			for at := 1; at <= requests; at++ {
-				for when, before := range map[string]bool{"before": true, "after": false} {
-					point(fmt.Sprintf("%s %d", when, at), func(t *testing.T) {
-						if _, died := try(t, long, func(p *zktest.Proxy) { breakIn(p, at, before, p.BreakAt) }); died {
-							t.Error("the session was lost")
-						}
-					})
-					point(fmt.Sprintf("dead %s %d", when, at), func(t *testing.T) {
-						try(t, 2*time.Second, func(p *zktest.Proxy) { breakIn(p, at, before, p.DieAt) })
-					})
-				}
-			}
-			points.Wait()
+			})
 		})
 	}
-}
-
-// breakIn counts from now on.
-func breakIn(p *zktest.Proxy, requests int, before bool, at func(request int, before bool)) {
-	reads, writes := p.Requests()
-	at(reads+writes+requests, before)
 }
