@@ -91,11 +91,10 @@ func TestArgumentsAreAsTheList(t *testing.T) {
 				list.Stats["Number_of_files"] != arguments.Stats["Number_of_files"] || len(list.Errors) != len(arguments.Errors) {
 				t.Errorf("as arguments %v %v %q, as a list %v %v %q", arguments, arguments.Stats, arguments.Errors, list, list.Stats, list.Errors)
 			}
-			if c.job.MaxDelete != nil { // which of them are deleted before the limit is reached is rsync's choice of the moment
-				if len(trees[0]) != len(trees[1]) {
-					t.Errorf("%d names with arguments, %d with a list", len(trees[1]), len(trees[0]))
+			if c.job.MaxDelete != nil { // in it rsync has stopped, so it is as old as that
+				for _, found := range trees {
+					found["./plain/old"] = found["./plain/old"][:len("drwxr-xr-x")]
 				}
-				return
 			}
 			if !maps.Equal(trees[0], trees[1]) {
 				t.Errorf("as arguments %v, as a list %v", trees[1], trees[0])
