@@ -42,7 +42,9 @@ func TestTLS(t *testing.T) {
 		return cfg
 	}
 	t.Run("restart", func(t *testing.T) {
-		c := connect(t, over(named, &zkclient.TLS{CA: ca.File, Cert: cert, Key: key}))
+		cfg := over(named, &zkclient.TLS{CA: ca.File, Cert: cert, Key: key})
+		cfg.SessionTimeout = time.Minute // until long after the restart
+		c := connect(t, cfg)
 		made, err := c.Create(t.Context(), "/over-tls", []byte("x"), zkclient.Ephemeral)
 		check(t, err)
 		id := c.SessionID()
