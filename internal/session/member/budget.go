@@ -91,12 +91,20 @@ func (s *Share) Settle(ctx context.Context, deleted int) error {
 // nothing left, but other runs may put something back.
 func (b Budget) More(ctx context.Context) (bool, error) {
 	for {
-		left, _, err := b.read(ctx)
+		left, stat, err := b.read(ctx)
 		if err != nil || left > 0 {
 			return left > 0, err
 		}
-		if out, err := b.sharesOut(ctx); err != nil || !out {
+		out, err := b.sharesOut(ctx)
+		if err != nil {
 			return false, err
+		}
+		if !out { // unless the last one came back between the two looks
+			_, now, err := b.read(ctx)
+			if err != nil || now.Version == stat.Version {
+				return false, err
+			}
+			continue
 		}
 		if err := zkclient.Sleep(ctx, b.m.Client.Timing.Poll); err != nil {
 			return false, err
