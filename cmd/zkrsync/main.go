@@ -231,7 +231,7 @@ func (o *options) exitStatus(ctx context.Context, err error, parsed *cli.Parsed,
 	case errors.Is(err, session.ErrNoRun):
 		log.Error(err.Error(), "error", err, "status", exitNoSession)
 		return exitNoSession
-	case errors.Is(err, errUnnoted):
+	case errors.Is(err, session.ErrUnnoted):
 		log.Error(err.Error(), "error", err, "status", exitUnnoted)
 		return exitUnnoted
 	case errors.Is(err, wire.ErrIncomplete):

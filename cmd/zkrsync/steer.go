@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -16,9 +15,6 @@ import (
 	"vsc-zk/internal/session"
 	"vsc-zk/internal/session/wire"
 )
-
-// errUnnoted: what was asked for stands in ZooKeeper, and not all clients have noted it.
-var errUnnoted = errors.New("not all have noted that yet; who is not connected now notes it when it is again")
 
 // steers is an option by which a run that is under way is steered; "" if there is none.
 func (o *options) steers() string {
@@ -119,7 +115,7 @@ func (o *options) steer(ctx context.Context, cfg session.Config, stdout io.Write
 	}
 	if len(answer.Silent) > 0 {
 		say("Not noted yet: %s.", printable(answer.Silent))
-		return errUnnoted
+		return session.ErrUnnoted
 	}
 	return nil
 }

@@ -44,8 +44,12 @@ type Answer struct {
 	Ended   bool     // the run is over
 }
 
-// Steer asks for something, and waits until the sources have noted it, for Timing.Heed at the most. When it
-// returns an error nothing was asked for, but what Answer tells.
+// ErrUnnoted is wrapped when something was asked for, or may have been, and it is not known whether all
+// sources have noted it.
+var ErrUnnoted = errors.New("not all have noted what was asked for; who is not connected now notes it when it is again")
+
+// Steer asks for something, and waits until the sources have noted it, for Timing.Heed at the most. With an
+// error that is not ErrUnnoted nothing was asked for.
 func Steer(ctx context.Context, cfg Config, order Order) (answer Answer, err error) {
 	client, err := newClient(ctx, cfg, sourceLogger)
 	if err != nil {
@@ -63,10 +67,13 @@ func Steer(ctx context.Context, cfg Config, order Order) (answer Answer, err err
 	if err := s.check(ctx); err != nil {
 		return answer, err
 	}
-	if err := s.write(ctx); err != nil {
-		return answer, err
+	if err = s.write(ctx); err == nil {
+		err = s.await(ctx)
 	}
-	return answer, s.await(ctx)
+	if err != nil && s.asked {
+		err = fmt.Errorf("%w: %w", ErrUnnoted, err)
+	}
+	return answer, err
 }
 
 // steersman carries an order out.
@@ -77,6 +84,7 @@ type steersman struct {
 	meta    wire.Meta
 	skip    wire.Text // below the base; "": nothing
 	version int32     // of S/control, as it was written; -1: it was not
+	asked   bool      // something was written, or may have been
 }
 
 // run finds the run.
@@ -251,27 +259,39 @@ func (s *steersman) heeds(ctx context.Context) (map[string]wire.Heed, error) {
 	return all, err
 }
 
-// write asks for it.
+// write asks for it, and for a bandwidth at last: that cannot be refused.
 func (s *steersman) write(ctx context.Context) error {
 	m, o := s.m, s.order
 	s.version = -1
-	if o.BwLimit != nil {
-		data := wire.EncodeNumber(*o.BwLimit)
+	if o.Pause || o.Unpause || o.Stop || o.Requeue || s.skip != "" || len(o.Jobs) > 0 {
+		if err := s.control(ctx); err != nil {
+			return fmt.Errorf("cannot steer the run: %w", err)
+		}
+	}
+	if o.BwLimit == nil {
+		return nil
+	}
+	data := wire.EncodeNumber(*o.BwLimit)
+	err := s.ask(ctx, func() error {
 		_, err := m.ZK.Set(ctx, m.Tree.BwLimit(), data, -1)
 		if errors.Is(err, zkclient.ErrNoNode) {
 			_, err = m.ZK.Create(ctx, m.Tree.BwLimit(), data, zkclient.Persistent)
 		}
-		if err != nil {
-			return fmt.Errorf("cannot set the bandwidth of the run: %w", err)
-		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("cannot set the bandwidth of the run: %w", err)
 	}
-	if !o.Pause && !o.Unpause && !o.Stop && !o.Requeue && s.skip == "" && len(o.Jobs) == 0 {
-		return nil
-	}
+	return nil
+}
+
+// control writes S/control, by compare and set.
+func (s *steersman) control(ctx context.Context) error {
+	m := s.m
 	for {
 		data, stat, err := m.ZK.Get(ctx, m.Tree.Control())
 		if err != nil {
-			return fmt.Errorf("cannot steer the run: %w", err)
+			return err
 		}
 		control, err := wire.DecodeControl(data)
 		if err != nil {
@@ -280,17 +300,26 @@ func (s *steersman) write(ctx context.Context) error {
 		s.change(&control)
 		next := control.Encode()
 		if len(next) > maxControl {
-			return errors.New("cannot steer the run: too much was asked for already, in too many paths that are to be skipped")
+			return errors.New("too much was asked for already, in too many paths that are to be skipped")
 		}
-		set, err := m.ZK.Set(ctx, m.Tree.Control(), next, stat.Version)
-		switch {
-		case err == nil:
+		err = s.ask(ctx, func() error {
+			set, err := m.ZK.Set(ctx, m.Tree.Control(), next, stat.Version)
 			s.version = set.Version
-			return nil
-		case !errors.Is(err, zkclient.ErrBadVersion) || errors.Is(err, zkclient.ErrConnectionLoss):
-			return fmt.Errorf("cannot steer the run: %w", err)
+			return err
+		})
+		if !errors.Is(err, zkclient.ErrBadVersion) || errors.Is(err, zkclient.ErrConnectionLoss) {
+			return err
 		}
 	}
+}
+
+// ask writes something, and keeps in mind that it was written, or may have been as nobody answered.
+func (s *steersman) ask(ctx context.Context, write func() error) error {
+	err := write()
+	if err == nil || ctx.Err() != nil || errors.Is(err, zkclient.ErrConnectionLoss) || errors.Is(err, zkclient.ErrSessionLost) {
+		s.asked = true
+	}
+	return err
 }
 
 // maxControl bounds S/control, which is one znode.

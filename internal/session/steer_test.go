@@ -3,6 +3,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -406,4 +407,41 @@ func TestNothingToSteer(t *testing.T) {
 	if _, found, err := zk.Exists(t.Context(), r.tree().Control()); found || err != nil {
 		t.Errorf("something was written (%v)", err)
 	}
+}
+
+// An order that cannot be given changes nothing, what goes with it included. One of which nobody knows any more
+// whether it was noted, or written, is not said to have changed nothing.
+func TestOrderThatFails(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	master, zk := r.queued(bounded(1000)), r.zk()
+	full := wire.Control{Skip: []wire.Text{wire.Text(strings.Repeat("x", maxControl))}}.Encode()
+	_, err := zk.Set(t.Context(), r.tree().Control(), full, -1)
+	r.must(err)
+	if _, err := r.order(Order{Pause: true, BwLimit: unbounded.BwLimit}); err == nil || errors.Is(err, ErrUnnoted) {
+		t.Errorf("error %v, want that nothing was changed", err)
+	}
+	if data, _, err := zk.Get(t.Context(), r.tree().BwLimit()); err != nil || string(data) != "1000" {
+		t.Errorf("the bandwidth is %s (%v), want what it was", data, err)
+	}
+	_, err = zk.Set(t.Context(), r.tree().Control(), wire.Control{}.Encode(), -1)
+	r.must(err)
+	proxy := zktest.NewProxy(t, r.addr)
+	proxy.SwallowWrites()
+	cfg := r.config(9, r.src)
+	at(proxy.Addr())(&cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error)
+	go func() {
+		_, err := Steer(ctx, cfg, Order{Pause: true})
+		ended <- err
+	}()
+	r.until("it is written", func() bool { return strings.Contains(r.control(), "paused") })
+	cancel()
+	if err := <-ended; !errors.Is(err, ErrUnnoted) {
+		t.Errorf("error %v, want that it is not known who has noted it", err)
+	}
+	r.steer(Order{Unpause: true, BwLimit: unbounded.BwLimit})
+	r.finish(r.source(2), r.destination(3), master)
 }

@@ -51,7 +51,7 @@ func newBrowser(t *testing.T) *browser {
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("cannot start Chromium: %v; make deps installs it", err)
+		t.Fatalf("cannot start Chromium: %v; make test-deps installs it", err)
 	}
 	theirIn.Close()
 	theirOut.Close()

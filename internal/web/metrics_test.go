@@ -26,7 +26,7 @@ func promtool(t *testing.T, input string, args ...string) {
 	cmd := exec.Command("promtool", args...)
 	cmd.Stdin = strings.NewReader(input)
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 && args[1] == "metrics" {
-		t.Errorf("promtool %s: %v (make deps installs it)\n%s", strings.Join(args, " "), err, out)
+		t.Errorf("promtool %s: %v (make test-deps installs it)\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
