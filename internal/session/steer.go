@@ -174,10 +174,15 @@ func (s *steersman) find(ctx context.Context) error {
 	concerns := func(value []byte) bool {
 		task := wire.DecodeTask(value)
 		rel, err := task.Within(string(s.meta.Terms["rsyncpath"]))
-		if task.Err != nil || err != nil || task.Kind == wire.Links {
+		if task.Err != nil || err != nil {
 			return false
 		}
 		within := func(dir, path string) bool { return dir == "" || path == dir || strings.HasPrefix(path, dir+"/") }
+		if task.Kind.Named() {
+			return slices.ContainsFunc(task.Files, func(file wire.Text) bool {
+				return within(string(s.skip), string(file)) || task.Kind == wire.Listed && within(string(file), string(s.skip))
+			})
+		}
 		return within(string(s.skip), rel) || task.Kind == wire.Recursive && within(rel, string(s.skip)) || path.Dir("/"+string(s.skip)) == "/"+rel
 	}
 	for _, queue := range []string{m.Tree.PathQueue(), m.Tree.ExtQueue()} {

@@ -355,6 +355,69 @@ func TestSkipOfAFailedPath(t *testing.T) {
 	r.left()
 }
 
+// What lies in a path that has failed and is skipped is told of, also if the path is sent later without it.
+func TestSkipWithinAFailedPath(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		t.Run(map[bool]string{false: "requeued", true: "late round"}[late], func(t *testing.T) {
+			r := newRig(t)
+			r.brokenAt("b")
+			r.put(r.src, "b/deep")
+			r.age("b", "b/deep")
+			r.rest()
+			report := filepath.Join(t.TempDir(), "report")
+			master := r.queued(depth1, func(c *Config) { c.Leader.Report, c.Leader.LateRetries = report, map[bool]int{true: 1}[late] })
+			held := r.take(r.zk(), "0_"+r.src) // so that the run does not end
+			slave, dest := r.source(2), r.destination(3)
+			r.waitFor("Failed Path 1_" + r.path("b"))
+			if a := r.steer(Order{Skip: "b/deep"}); a.Failed != 1 {
+				t.Errorf("it is in %d paths that have failed, want 1", a.Failed)
+			}
+			r.must(syscall.Mount("", filepath.Join(r.dst, "b"), "", syscall.MS_BIND|syscall.MS_REMOUNT, ""))
+			if !late {
+				r.steer(Order{Requeue: true})
+			}
+			r.must(held.Release(t.Context()))
+			if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) {
+				t.Errorf("error %v, want one that says that something was skipped", err)
+			}
+			r.finish(slave, dest)
+			r.has("b", r.src)
+			r.has("b/deep", "")
+			r.logged(" event=end completed=6 failed=0 vanished=0 changed=0 unfinished=0 skipped=1 ")
+			r.reported(report)
+			r.left()
+		})
+	}
+}
+
+// What is skipped of a list is told of, and what the list does not have cannot be skipped.
+func TestSkipOfListedNames(t *testing.T) {
+	r := newRig(t)
+	r.put(r.src, "a", "b", "c/deep")
+	report := filepath.Join(t.TempDir(), "report")
+	master := r.queued(r.lister("\n", "a/file", "b/file", "c/deep/file"), func(c *Config) { c.Leader.Report = report })
+	for _, path := range []string{"d", "a/other", "c/dee"} {
+		if _, err := r.order(Order{Skip: path}); err == nil || r.control() != "" {
+			t.Errorf("%s: error %v, S/control has %s", path, err, r.control())
+		}
+	}
+	for _, path := range []string{"b", "c/deep/file"} {
+		if a := r.steer(Order{Skip: path}); a.Waiting != 1 {
+			t.Errorf("%s is in %d paths, want 1", path, a.Waiting)
+		}
+	}
+	r.finish(r.source(2), r.destination(3))
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) {
+		t.Errorf("error %v, want one that says that something was skipped", err)
+	}
+	r.logged(" event=end completed=1 failed=0 vanished=0 changed=0 unfinished=0 skipped=2 ")
+	r.has("a", r.src)
+	r.has("b", "")
+	r.has("c/deep", "")
+	r.reported(report)
+	r.left()
+}
+
 // A run that is stopped is suspended when what was in work has ended, and can be gone on with.
 func TestStop(t *testing.T) {
 	for _, lost := range []bool{false, true} {

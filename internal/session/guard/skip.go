@@ -28,6 +28,14 @@ func (b *Base) Skips(rel string) bool {
 	return slices.ContainsFunc(b.skip, func(skip string) bool { return rel == skip || strings.HasPrefix(rel, skip+"/") })
 }
 
+// SkipsAll tells whether nothing of a task, which lies at rel, is to be sent.
+func (b *Base) SkipsAll(task wire.Task, rel string) bool {
+	if task.Kind.Named() {
+		return !slices.ContainsFunc(task.Files, func(file wire.Text) bool { return !b.Skips(string(file)) })
+	}
+	return b.Skips(rel)
+}
+
 // SkippedIn are those that lie in a directory below the base, or deep in it.
 func (b *Base) SkippedIn(rel string, deep bool) (paths []string) {
 	b.mu.Lock()

@@ -112,10 +112,6 @@ func (s *splitter) queue(ctx context.Context, m *member.Member) error {
 			n++
 		}
 		last := n == len(s.cut.pieces)
-		more := n
-		if last {
-			more-- // the path itself
-		}
 		if s.cut.after == 0 {
 			s.cut.after = s.ledger.now().Cuts + 1
 		}
@@ -124,16 +120,22 @@ func (s *splitter) queue(ctx context.Context, m *member.Member) error {
 			again = 1
 		}
 		if s.ledger.now().Cuts < s.cut.after {
-			ops := s.queues.putOps(m, s.cut.pieces[:n])
-			if last {
-				ops = append(ops, zkclient.OpDelete(s.cut.node))
-			}
-			if !s.cut.expected && !s.cut.back {
-				s.ledger.expect(s.cut.pieces[:n])
+			if s.cut.back {
+				s.cut.keep = s.cut.pieces
+			} else if !s.cut.expected {
+				s.cut.keep, s.cut.over = s.skips.sort(s.cut.pieces[:n])
+				s.ledger.expect(s.cut.keep)
+				s.ledger.expect(s.cut.over)
 				s.cut.expected = true
 			}
+			ops := append(s.queues.putOps(m, s.cut.keep), skippedOps(m, s.cut.over)...)
+			more := len(s.cut.keep) + len(s.cut.over)
+			if last {
+				ops = append(ops, zkclient.OpDelete(s.cut.node))
+				more-- // the path itself
+			}
 			var noted []news
-			for _, piece := range s.cut.pieces[:n] {
+			for _, piece := range s.cut.keep {
 				noted = append(noted, s.notes(piece)...)
 			}
 			var so *wire.Cut

@@ -90,8 +90,10 @@ func New(life context.Context, client *member.Client, base *guard.Base, cfg Conf
 	// Only Go sources can send ranges; and the rules of a user's own options mean something else for files
 	// that are listed one by one.
 	l.survey = newSurvey(base, cfg, func() bool { return l.clients.goSources.Load() && !asked.Rsync.HasRules() }, client.Timing.PathCheck, client.Log)
+	l.survey.skips = l.skips
 	l.judge = &judge{ledger: l.ledger, account: l.account, aside: map[string]bool{}, suspect: map[string]time.Time{}}
 	l.splitter = newSplitter(l.ledger, l.account, l.survey, l.queues, client.Tree, l.leavesOver, cfg.walksAgain(), client.Log)
+	l.splitter.skips = l.skips
 	return l
 }
 

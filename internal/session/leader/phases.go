@@ -45,7 +45,7 @@ func (l *Leader) phases(ctx context.Context, m *member.Member, working <-chan er
 // newFeed is what is to be queued in this phase.
 func (l *Leader) newFeed(ctx context.Context, m *member.Member) (*feed, error) {
 	now := l.ledger.now().Stage
-	f := &feed{life: l.life, ledger: l.ledger, queues: l.queues, window: l.cfg.Window, done: now.Fed, free: l.free}
+	f := &feed{life: l.life, ledger: l.ledger, queues: l.queues, window: l.cfg.Window, done: now.Fed, free: l.free, skips: l.skips}
 	if l.cfg.Changed != "" {
 		f.window = min(f.window, changedWindow)
 	}
@@ -55,7 +55,6 @@ func (l *Leader) newFeed(ctx context.Context, m *member.Member) (*feed, error) {
 		f.notes = l.leavesOver
 		switch first := now.Pass == 0 && !now.Whole; {
 		case first:
-			f.skips = l.skips
 			f.source = l.firstPass(now)
 			f.finished = func() { l.log().Info("pathqueue building finished", "paths", l.ledger.now().Stage.Found) }
 		default:

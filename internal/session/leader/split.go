@@ -28,6 +28,7 @@ type splitter struct {
 	ledger  *ledger
 	account *account
 	survey  *survey
+	skips   *skips // nil: nothing is
 	queues  queues
 	tree    wire.Tree
 	notes   func(wire.Task) []news // what is noted with a piece
@@ -52,7 +53,9 @@ type cutting struct {
 	news   []news      // that are noted with the last
 	after  int         // number of cuts once the next ones are; 0: not yet tried
 
-	expected bool // the ledger knows the next ones
+	expected bool        // the ledger knows the next ones
+	keep     []wire.Task // of these, once it does: what is queued
+	over     []wire.Task // and what ends as skipped
 }
 
 func newSplitter(l *ledger, a *account, s *survey, q queues, tree wire.Tree, notes func(wire.Task) []news, splits bool, log *slog.Logger) *splitter {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"vsc-zk/internal/pathbuilder"
@@ -165,11 +166,14 @@ func (l *Leader) requeue(times, left int) bool {
 		delete(l.account.doubted, l.requeuing[n].Value)
 		n++
 	}
-	tasks, last := l.requeuing[:n], n == len(l.requeuing)
+	last := n == len(l.requeuing)
+	keep, over := l.skips.sort(l.requeuing[:n])
 	l.requeuing = l.requeuing[n:]
 	l.order = &order{
-		tasks: tasks,
-		ops:   func(m *member.Member) []zkclient.Op { return l.queues.putOps(m, tasks) },
+		tasks: slices.Concat(keep, over),
+		ops: func(m *member.Member) []zkclient.Op {
+			return append(l.queues.putOps(m, keep), skippedOps(m, over)...)
+		},
 		change: func(s *wire.Steered) {
 			if last {
 				s.Requeue = times
@@ -196,7 +200,7 @@ func (l *Leader) skip(ctx context.Context, m *member.Member, rel string) error {
 	}
 	last := len(over) < feedEntries // else there may be more
 	if last {
-		for _, path := range l.ledger.missing() {
+		for _, path := range slices.Concat(l.ledger.missing(), l.account.failures()) { // these may be queued again
 			over = append(over, l.skips.in(wire.DecodeTask([]byte(path)), rel)...)
 		}
 	}
@@ -256,37 +260,97 @@ type skips struct {
 	base *guard.Base
 
 	mu   sync.Mutex
-	told map[string]bool // what lies in a path, and stands in the account
+	told map[string]bool // what stands in the account, by its path below the base
 }
 
-// all tells whether nothing of a task is to be sent.
+// forget drops what is not known to stand in the account.
+func (s *skips) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.told)
+}
+
+// all tells whether nothing of a task, which is in the account, is to be sent.
 func (s *skips) all(task wire.Task) bool {
 	rel, err := task.Within(s.base.Dir)
-	return task.Err == nil && err == nil && !task.Kind.Named() && s.base.Skips(rel)
+	if task.Err != nil || err != nil || !s.base.SkipsAll(task, rel) {
+		return false
+	}
+	if !task.Kind.Named() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.told[rel] = true
+	}
+	return true
+}
+
+// tells whether a path that is not sent, or one that it lies in, stands in the account.
+func (s *skips) tells(rel string) bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.knows(rel)
+}
+
+// knows is tells for who holds mu.
+func (s *skips) knows(rel string) bool {
+	for at := rel; at != "."; at = path.Dir(at) {
+		if s.told[at] {
+			return true
+		}
+	}
+	return false
 }
 
 // in is a path for the account that stands for something that is not sent though its task is: none if it does not
-// lie there.
+// lie there, or is told of.
 func (s *skips) in(task wire.Task, rel string) []wire.Task {
-	dir, err := task.Within(s.base.Dir)
-	if task.Err != nil || err != nil || !slices.Contains(s.base.SkippedIn(dir, task.Kind == wire.Recursive), rel) {
-		return nil
-	}
-	info, err := os.Lstat(path.Join(s.base.Dir, rel))
-	switch {
-	case err != nil:
-		return nil
-	case task.Kind == wire.Recursive:
-	case info.IsDir() || task.Kind != wire.Shallow && task.Kind != wire.Range || !task.Holds(rel): // a directory is a path of its own
+	if s.all(task) || !s.concerns(task, rel) {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.told[rel] {
+	if s.knows(rel) {
 		return nil
 	}
 	s.told[rel] = true
 	return []wire.Task{wire.DirTask(pathbuilder.Entry{Path: path.Join(s.base.Dir, rel), Recursive: true})}
+}
+
+// concerns tells whether a task would send something that is not to be sent, or delete it.
+func (s *skips) concerns(task wire.Task, rel string) bool {
+	dir, err := task.Within(s.base.Dir)
+	if task.Err != nil || err != nil {
+		return false
+	}
+	if task.Kind.Named() {
+		return slices.ContainsFunc(task.Files, func(file wire.Text) bool { return s.touches(string(file), rel) })
+	}
+	info, err := os.Lstat(path.Join(s.base.Dir, rel))
+	switch {
+	case err != nil || !slices.Contains(s.base.SkippedIn(dir, task.Kind == wire.Recursive), rel):
+		return false
+	case task.Kind == wire.Recursive:
+		return true
+	}
+	return !info.IsDir() && (task.Kind == wire.Shallow || task.Kind == wire.Range) && task.Holds(rel) // a directory is a path of its own
+}
+
+// touches is concerns for one name: it is not sent, or it is gone with a directory that is not deleted as what is not
+// to be sent lies in it.
+func (s *skips) touches(file, rel string) bool {
+	if file == rel || strings.HasPrefix(file, rel+"/") {
+		return true
+	}
+	for at := file; s.base.Config.Delete && at != "."; at = path.Dir(at) {
+		if strings.HasPrefix(rel, at+"/") {
+			_, err := os.Lstat(path.Join(s.base.Dir, at))
+			return err != nil
+		}
+	}
+	return false
 }
 
 // sort parts tasks that are to be queued from those that end at once, with those that stand for what is not sent
@@ -302,7 +366,7 @@ func (s *skips) sort(tasks []wire.Task) (keep, over []wire.Task) {
 		}
 		keep = append(keep, task)
 		if dir, err := task.Within(s.base.Dir); err == nil && task.Err == nil {
-			for _, rel := range s.base.SkippedIn(dir, task.Kind == wire.Recursive) {
+			for _, rel := range s.base.SkippedIn(dir, task.Kind == wire.Recursive || task.Kind.Named()) {
 				over = append(over, s.in(task, rel)...)
 			}
 		}

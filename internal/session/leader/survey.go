@@ -29,6 +29,7 @@ type survey struct {
 	base        *guard.Base
 	cfg         Config
 	flatAllowed func() bool   // a directory may be sent in ranges of names
+	skips       *skips        // nil: nothing is
 	every       time.Duration // between two looks at a base that is away
 	log         *slog.Logger
 
@@ -81,10 +82,11 @@ func (s *survey) options() pathbuilder.Options {
 	}
 }
 
-// leavesOut tells whether a directory is no path of its own: by rules of rsync's, or as it is to be skipped.
+// leavesOut tells whether a directory is no path of its own: by rules of rsync's, or as it is skipped, and the account
+// tells so.
 func (s *survey) leavesOut(rel string) bool {
 	leaveOut := s.base.Config.LeaveOut
-	return leaveOut != nil && leaveOut(rel) || s.base.Skips(rel)
+	return leaveOut != nil && leaveOut(rel) || s.base.Skips(rel) && s.skips.tells(rel)
 }
 
 // check refuses options that no walk could be made with.
@@ -256,9 +258,10 @@ func (s *survey) walked() float64 {
 
 func (s *survey) walkOnce(ctx context.Context, r round, emit func(wire.Task) error) error {
 	opts := s.options()
-	if r.first { // what is skipped has its place in the account
+	if r.first || r.whole { // each directory that is skipped has its place in the account
 		opts.LeaveOut = s.base.Config.LeaveOut
-	} else {
+	}
+	if !r.first {
 		opts.Subpaths = slices.DeleteFunc(slices.Clone(opts.Subpaths), s.subpathGone)
 	}
 	s.mu.Lock()

@@ -122,6 +122,7 @@ func (l *Leader) forget() {
 	clear(l.account.failed)
 	l.splitter.cut = nil
 	l.order, l.requeuing = nil, nil
+	l.skips.forget()
 	l.over, l.broken = false, nil
 }
 

@@ -99,7 +99,7 @@ func (t *Rsync) look(ctx context.Context, h held) (p part, err error) {
 	if p.rel, err = task.Within(t.source.Base.Dir); err != nil {
 		return p, fmt.Errorf("%w: %w (--rsyncpath of the master is another than of this source)", errOutside, err)
 	}
-	if t.skipsAll(task, p.rel) {
+	if t.source.Base.SkipsAll(task, p.rel) {
 		p.fate = wire.Skipped
 		return p, nil
 	}
@@ -171,16 +171,8 @@ func (t *Rsync) skip(paths []wire.Text) { t.source.Base.Skip(paths) }
 func (t *Rsync) skips(parts []part) bool {
 	return slices.ContainsFunc(parts, func(p part) bool {
 		task := p.held.task
-		return t.skipsAll(task, p.rel) || len(t.skippedIn(task, p.rel)) > len(p.skipped)
+		return t.source.Base.SkipsAll(task, p.rel) || len(t.skippedIn(task, p.rel)) > len(p.skipped)
 	})
-}
-
-// skipsAll tells whether nothing of a task is to be sent.
-func (t *Rsync) skipsAll(task wire.Task, rel string) bool {
-	if task.Kind.Named() {
-		return !slices.ContainsFunc(task.Files, func(file wire.Text) bool { return !t.source.Base.Skips(string(file)) })
-	}
-	return t.source.Base.Skips(rel)
 }
 
 // skippedIn is what of a task is not to be sent.
