@@ -3,7 +3,9 @@
 package member
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -68,7 +70,7 @@ func (m *Member) ended(ctx context.Context, why func(context.Context) (end, err 
 	}
 	end, err := why(ctx)
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !errors.Is(err, errGoesOn) {
 			m.Fail(err)
 		}
 		return false
@@ -76,6 +78,9 @@ func (m *Member) ended(ctx context.Context, why func(context.Context) (end, err 
 	m.Client.end.CompareAndSwap(nil, &end)
 	return true
 }
+
+// errGoesOn: the session had ended, and somebody has gone on with it since that was seen.
+var errGoesOn = errors.New("the session goes on")
 
 // whyStopped finds out how a session has ended whose watch node says stop. A Python leader does not
 // say more.
@@ -87,6 +92,9 @@ func (m *Member) whyStopped(ctx context.Context) (end, err error) {
 	case meta.End == wire.Halted:
 		return fmt.Errorf("%w: %w", wire.ErrEnded, wire.ErrHalted), nil
 	case meta.End == "":
+		if data, _, _, err := m.Read(ctx, m.Tree.Ready()); err != nil || string(data) != wire.Stop {
+			return nil, cmp.Or(err, errGoesOn)
+		}
 		return fmt.Errorf("cannot go on: somebody has written %q into %s, and it was not the master of session %q; "+
 			"start the session again, what has been sent is only compared", wire.Stop, m.Tree.Ready(), m.Tree.Name()), nil
 	}
