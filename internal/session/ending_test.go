@@ -81,8 +81,19 @@ func TestRunThatWasEndingIsResumed(t *testing.T) {
 		_, err := zk.Set(t.Context(), path, data, -1)
 		r.must(err)
 	}
+	_, err = zk.Set(t.Context(), tree.Control(), wire.Control{Stop: true}.Encode(), -1)
+	r.must(err)
 	sources := []*running{r.source(2, resume), r.source(3, resume), r.source(4, resume)}
 	r.waitFor("This source is the master from now on")
+	var changed []int64
+	for _, path := range []string{tree.Ready(), tree.Control()} {
+		stat, _, err := zk.Exists(t.Context(), path)
+		r.must(err)
+		changed = append(changed, stat.Mzxid)
+	}
+	if changed[0] != changed[1] || r.control() != "{}" {
+		t.Errorf("the run goes on by %x, and that it is to stop is taken back by %x: not in one transaction", changed[0], changed[1])
+	}
 	r.finish(append(sources, r.destination(5))...)
 	r.identical()
 	r.left()

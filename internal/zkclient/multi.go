@@ -72,6 +72,9 @@ func (c *Client) Multi(ctx context.Context, ops ...Op) error {
 //
 // Lost reply: settled; without done, repeated. It is open when done fails.
 func (c *Client) Settle(ctx context.Context, done func(ctx context.Context) (bool, error), ops ...Op) error {
+	if len(ops) == 0 {
+		return c.check(ctx)
+	}
 	attempt := func() error {
 		_, err := await(ctx, c, func() ([]string, error) { return c.multi(ctx, ops) }, nil)
 		return err

@@ -241,6 +241,22 @@ func TestFence(t *testing.T) {
 	check(t, q.Put(t.Context(), 100, []byte("x")))
 }
 
+// Nothing to be changed is no reason to fail in another way than with something.
+func TestChangeOfNothing(t *testing.T) {
+	c := direct(t)
+	for name, call := range map[string]func(context.Context) error{
+		"Multi":  func(ctx context.Context) error { return c.Multi(ctx) },
+		"Settle": func(ctx context.Context) error { return c.Settle(ctx, nil) },
+	} {
+		check(t, call(t.Context()))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := call(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: error %v, want that of the context", name, err)
+		}
+	}
+}
+
 // Every call returns with its context, although the server is mute.
 func TestCallsGiveUp(t *testing.T) {
 	watcher := direct(t)

@@ -31,15 +31,13 @@ func Reopen(ctx context.Context, m *member.Member) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	ops, err := unstop(ctx, m)
 	if string(data) == wire.Stop && known && meta.End != "" && meta.End != wire.Done {
 		meta.End = ""
-		if err := m.ZK.Settle(ctx, nil, zkclient.OpSet(m.Tree.Meta(), meta.Encode(), -1), zkclient.OpSet(m.Tree.Ready(), []byte(wire.Start), -1)); err != nil {
-			return false, fmt.Errorf("cannot go on with the run: %w", err)
-		}
+		ops = append(ops, zkclient.OpSet(m.Tree.Meta(), meta.Encode(), -1), zkclient.OpSet(m.Tree.Ready(), []byte(wire.Start), -1))
 	}
-	op, err := unstop(ctx, m)
 	if err == nil {
-		err = m.ZK.Settle(ctx, nil, op...)
+		err = m.ZK.Settle(ctx, nil, ops...)
 	}
 	if err != nil {
 		return false, fmt.Errorf("cannot go on with the run: %w", err)
