@@ -3,12 +3,14 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zktest"
 )
 
@@ -201,5 +203,24 @@ func TestServerThatIsBehind(t *testing.T) {
 		r.identical()
 		r.left()
 		r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
+	})
+	t.Run("of a master that is asked to end", func(t *testing.T) {
+		r := newRig(t)
+		r.makeTree(smallTree)
+		r.rest()
+		behind := zktest.NewProxy(t, r.addr)
+		behind.FallBehind(r.tree().Meta())
+		ending, ask := asked()
+		master := r.queued(ending, at(behind.Addr()))
+		ask()
+		r.waitFor("event=rejoin")
+		behind.Heal()
+		if err := r.wait(master); !errors.Is(err, errStopped) || !errors.Is(err, wire.ErrIncomplete) {
+			t.Errorf("error %v, want the cause, and that not all is done", err)
+		}
+		r.finish(r.source(1, resume, jobs(1)), r.destination(2))
+		r.identical()
+		r.left()
+		r.logged(" event=end ", " failed=0 vanished=0 changed=0 unfinished=0 ")
 	})
 }

@@ -365,7 +365,7 @@ func (l *Leader) stop(ctx context.Context, m *member.Member) error {
 	case err == nil:
 		l.log().Debug("watch set to stop")
 		return nil
-	case ctx.Err() != nil || errors.Is(err, zkclient.ErrSessionLost):
+	case ctx.Err() != nil || errors.Is(err, zkclient.ErrSessionLost) || errors.Is(err, member.ErrRejoin):
 		return err
 	case !errors.Is(err, zkclient.ErrNoNode): // that all others know
 		l.log().Warn(fmt.Sprintf("%v; the run is ended by removing %s", err, m.Tree.Ready()), "event", "foreign", "znode", m.Tree.Ready())
