@@ -14,12 +14,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -53,6 +55,22 @@ func helper(what string) {
 			return
 		}
 		fmt.Println(daemon.Serve(ctx, os.Stdin))
+	case "refused":
+		// As in containers: by Docker's own filter, and by AppArmor.
+		call, _ := strconv.Atoi(os.Args[1])
+		refuse(uint32(call))
+		runtime.LockOSThread() // which is changed
+		if err := followNoLinks(os.Args[2]); err != nil {
+			fmt.Println("to serve:", err)
+		}
+		dir, err := os.Open(os.Args[2])
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		sender := Sender{Options: Options{Delete: true}, Output: os.Stdout}
+		result, err := sender.Run(ctx, Job{Kind: Recursive, Base: os.Args[2], Dir: dir, Fixed: true, Names: []string{""}, URL: os.Args[3]})
+		fmt.Println("sent:", result.Class() == Fine, err)
 	case "tell":
 		for fd := 3; fd < 256; fd++ {
 			if inherited(fd) {
@@ -62,6 +80,25 @@ func helper(what string) {
 		fmt.Println(strings.Join(os.Environ(), "\n"))
 		session, _ := unix.Getsid(0)
 		fmt.Println("leads a session:", session == os.Getpid())
+	}
+}
+
+// refuse has a system call fail in the whole process, and its children, as one that is not allowed.
+func refuse(call uint32) {
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the number of the call
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		panic(err)
+	}
+	if _, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program))); e != 0 {
+		panic(e)
 	}
 }
 

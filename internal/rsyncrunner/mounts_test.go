@@ -6,10 +6,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // An rsync that deletes goes on seeing the file system that it began with: what is unmounted below it would
@@ -130,6 +134,26 @@ func TestSwappedDirectoryAtTheDestination(t *testing.T) {
 	sameTree(t, source, place+"/real")
 	if _, err := os.Stat(place + "/real/mounted/file"); err != nil {
 		t.Error(err)
+	}
+}
+
+// Where a container does not allow what mounts of one's own take, rsync runs without.
+func TestWithoutMounts(t *testing.T) {
+	for name, call := range map[string]int{"unshare": unix.SYS_UNSHARE, "mount": unix.SYS_MOUNT} {
+		t.Run(name, func(t *testing.T) {
+			source, destination := t.TempDir(), t.TempDir()
+			write(t, source, "a/file", "x")
+			write(t, destination, "a/old", "x")
+			age(t, source)
+			_, url := serve(t, destination)
+			cmd := exec.Command(os.Args[0], strconv.Itoa(call), source, url)
+			cmd.Env = append(os.Environ(), helperVariable+"=refused")
+			out, err := cmd.CombinedOutput()
+			if text := string(out); err != nil || !strings.HasSuffix(text, "sent: true <nil>\n") || strings.Contains(text, "to serve:") {
+				t.Errorf("%v, %s", err, text)
+			}
+			sameTree(t, source, destination)
+		})
 	}
 }
 

@@ -97,7 +97,7 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 	setUp := func() error {
 		kept := false
 		if job.Dir != nil {
-			if kept, moved = enter(job.Base, job.Dir, s.Options.Delete); moved != nil {
+			if kept, moved = enter(cmd, job.Base, job.Dir, s.Options.Delete); moved != nil {
 				return moved
 			}
 		}
