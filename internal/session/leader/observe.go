@@ -34,6 +34,8 @@ type observer struct {
 
 	wait  *waiting  // nil: the run goes on
 	moved time.Time // when anything had changed at a look
+	why   string    // the reason for standing still at the last look, see reason
+	since time.Time // when it became that
 
 	mu   sync.Mutex
 	said *wire.LeaderStatus // nil: there was no look yet
@@ -173,14 +175,20 @@ func (o *observer) take(ctx context.Context, s *status.Snapshot, now look, timin
 		o.looks = o.looks[1:]
 	}
 	why, text := o.reason(s)
-	began := now.at
+	if why != o.why {
+		o.why, o.since = why, now.at
+	}
+	began := o.since
 	if why == wire.WaitBytes {
-		if began = o.moved; now.at.Sub(began) < timing.Still {
+		if o.moved.After(began) {
+			began = o.moved
+		}
+		if now.at.Sub(began) < timing.Still {
 			why = ""
 		}
 	}
 	if o.wait != nil && o.wait.why != why {
-		if !o.wait.told.IsZero() && why == "" {
+		if !o.wait.told.IsZero() && why == "" && s.Control.Held() == "" {
 			o.log.InfoContext(ctx, "The run goes on", "event", "goes-on")
 		}
 		o.wait = nil

@@ -76,6 +76,33 @@ func TestObserver(t *testing.T) {
 	s.Clients[1].Dest.State = wire.Active
 	pass(1, true)
 	said("goes-on")
+	// While a run is paused it does not stand still, nor does it go on; what did not move meanwhile says nothing.
+	pass(2, false)
+	said("standing-still-bytes")
+	s.Control.Paused = true
+	pass(5, false)
+	said()
+	if o.tell(&own); len(own.Leader.Waits) > 0 {
+		t.Errorf("says %+v", own.Leader)
+	}
+	s.Control.Paused = false
+	pass(0.9, false)
+	said()
+	pass(0.2, false)
+	said("standing-still-bytes")
+	pass(1, true)
+	said("goes-on")
+	// Nor does what did not move while there was no destination.
+	s.Clients[1].Dest.State = wire.Paused
+	pass(2, false)
+	said("standing-still-destinations")
+	s.Clients[1].Dest.State = wire.Active
+	pass(0.9, false)
+	said("goes-on")
+	pass(0.2, false)
+	said("standing-still-bytes")
+	pass(1, true)
+	said("goes-on")
 	// How much a Python source has sent nobody can see.
 	s.Clients[0].Program, s.Runs = status.Python, []status.Run{{Source: "a:1", Destination: "b:1"}}
 	pass(30, false)
