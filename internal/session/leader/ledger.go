@@ -209,7 +209,8 @@ func (l *ledger) note(ctx context.Context, m *member.Member, change func(*wire.M
 		switch {
 		case err != nil:
 			return err
-		case ok && state.Equal(next):
+		case ok && state.Equal(next): // the reply was lost
+			l.since = n.version - 1
 			return made()
 		case ok && state.Equal(l.current), !ok && !doubtful:
 		case ok && n.version <= l.since:
