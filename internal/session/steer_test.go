@@ -418,6 +418,31 @@ func TestSkipOfListedNames(t *testing.T) {
 	r.left()
 }
 
+// A listed directory that is gone, or has become a file, is not deleted with what is skipped in it.
+func TestSkipInAListedDirectoryThatIsGone(t *testing.T) {
+	r := newRig(t)
+	r.put(r.src, "a")
+	r.put(r.dst, "b", "b/deep", "c", "c/deep", "d")
+	r.must(os.WriteFile(r.path("c"), nil, 0o644))
+	master := r.queued(deleting, r.lister("\n", "a/file", "b", "c", "d"))
+	for _, path := range []string{"b/deep", "c/deep/file"} {
+		if a := r.steer(Order{Skip: path}); a.Waiting != 1 {
+			t.Errorf("%s is in %d paths, want 1", path, a.Waiting)
+		}
+	}
+	r.finish(r.source(2, deleting), r.destination(3))
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) {
+		t.Errorf("error %v, want one that says that something was skipped", err)
+	}
+	r.logged(" event=end completed=1 failed=0 vanished=0 changed=0 unfinished=0 skipped=2 ")
+	r.has("a", r.src)
+	for _, dir := range []string{"b", "b/deep", "c", "c/deep"} {
+		r.has(dir, r.dst)
+	}
+	r.has("d", "")
+	r.left()
+}
+
 // A run that is stopped is suspended when what was in work has ended, and can be gone on with.
 func TestStop(t *testing.T) {
 	for _, lost := range []bool{false, true} {

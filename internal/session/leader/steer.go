@@ -338,16 +338,16 @@ func (s *skips) concerns(task wire.Task, rel string) bool {
 	return !info.IsDir() && (task.Kind == wire.Shallow || task.Kind == wire.Range) && task.Holds(rel) // a directory is a path of its own
 }
 
-// touches is concerns for one name: it is not sent, or it is gone with a directory that is not deleted as what is not
-// to be sent lies in it.
+// touches is concerns for one name: it is not sent, or it is gone with a directory, or is none any more, that is not
+// deleted as what is not to be sent lies in it.
 func (s *skips) touches(file, rel string) bool {
 	if file == rel || strings.HasPrefix(file, rel+"/") {
 		return true
 	}
 	for at := file; s.base.Config.Delete && at != "."; at = path.Dir(at) {
 		if strings.HasPrefix(rel, at+"/") {
-			_, err := os.Lstat(path.Join(s.base.Dir, at))
-			return err != nil
+			info, err := os.Lstat(path.Join(s.base.Dir, at))
+			return err != nil || at == file && !info.IsDir()
 		}
 	}
 	return false

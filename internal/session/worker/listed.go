@@ -32,9 +32,16 @@ func (t *Rsync) listedNames(p *part) error {
 		}
 		return state, nil
 	}
-	skips := func(file, name string) bool {
+	skips := func(file, name string) (bool, error) {
 		base := t.source.Base
-		return base.Skips(file) || base.Skips(name) || file != name && len(base.SkippedIn(name, true)) > 0
+		if base.Skips(file) || base.Skips(name) {
+			return true, nil
+		}
+		if !base.Config.Delete || len(base.SkippedIn(name, true)) == 0 {
+			return false, nil
+		}
+		state, err := look(name)
+		return state != pathbuilder.Present, err // what it was is deleted, with all in it
 	}
 	seen, kept := map[string]bool{}, map[string]bool{}
 	for _, file := range p.held.task.Files {
@@ -55,7 +62,12 @@ func (t *Rsync) listedNames(p *part) error {
 			return err
 		}
 		// What is no directory any more, but a link, is for a line of its own.
-		if state != pathbuilder.Present || seen[name] || t.source.Excludes(name) || t.source.LeftOut(dir) || skips(string(file), name) {
+		if state != pathbuilder.Present || seen[name] || t.source.Excludes(name) || t.source.LeftOut(dir) {
+			continue
+		}
+		if skip, err := skips(string(file), name); err != nil {
+			return err
+		} else if skip {
 			continue
 		}
 		seen[name] = true

@@ -181,8 +181,11 @@ func (t *Rsync) skippedIn(task wire.Task, rel string) (paths []string) {
 		return t.source.Base.SkippedIn(rel, task.Kind == wire.Recursive)
 	}
 	for _, file := range task.Files {
-		if t.source.Base.Skips(string(file)) {
+		switch base := t.source.Base; {
+		case base.Skips(string(file)):
 			paths = append(paths, string(file))
+		case task.Kind == wire.Listed && base.Config.Delete: // it may be deleted
+			paths = append(paths, base.SkippedIn(string(file), true)...)
 		}
 	}
 	return paths
