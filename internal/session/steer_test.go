@@ -321,6 +321,35 @@ func TestRequeue(t *testing.T) {
 	}
 }
 
+// While a run is paused the master queues nothing, neither what has failed nor the pieces of a path.
+func TestPauseQueuesNothing(t *testing.T) {
+	r := newRig(t)
+	r.brokenAt("b")
+	r.put(r.src, "c/1", "c/2", "c/3")
+	r.age("b", "c", "c/1", "c/2", "c/3")
+	r.rest()
+	whole := "1_" + r.path("c")
+	master := r.queued(depth1)
+	zk := r.zk()
+	held := r.take(zk, whole)
+	slave, dest := r.source(2), r.destination(3)
+	r.waitFor("Failed Path 1_" + r.path("b"))
+	r.must(syscall.Mount("", filepath.Join(r.dst, "b"), "", syscall.MS_BIND|syscall.MS_REMOUNT, ""))
+	r.steer(Order{Pause: true})
+	r.must(held.Consume(t.Context(), zkclient.OpCreate(r.tree().Split()+"/part-", []byte(whole), zkclient.Sequential)))
+	r.steer(Order{Requeue: true})
+	r.steer(Order{Pause: true}) // by then the master had time for the pieces
+	if r.count("event=requeued")+r.count("event=cut ") > 0 {
+		t.Errorf("something is queued; log:\n%s", r.log)
+	}
+	r.steer(Order{Unpause: true})
+	r.waitFor("Completed Path 1_" + r.path("b"))
+	r.finish(slave, dest, master)
+	r.identical()
+	r.left()
+	r.logged("event=requeued", "event=cut ", " failed=0 vanished=0 changed=0 unfinished=0 skipped=0 ")
+}
+
 // A failed path that is skipped is not tried once more.
 func TestSkipOfAFailedPath(t *testing.T) {
 	r := newRig(t)

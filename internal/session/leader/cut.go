@@ -17,12 +17,16 @@ import (
 	"vsc-zk/internal/zkclient"
 )
 
-// cutAll queues the pieces of all that is in S/split.
-func (s *splitter) cutAll(ctx context.Context, m *member.Member) error {
+// cutAll queues the pieces of all that is in S/split; while nothing is to be begun those of a path that it has begun
+// with.
+func (s *splitter) cutAll(ctx context.Context, m *member.Member, held bool) error {
 	if s.cut != nil {
 		if err := s.queue(ctx, m); err != nil {
 			return err
 		}
+	}
+	if held {
+		return nil
 	}
 	stat, ok, err := m.ZK.Exists(ctx, m.Tree.Split())
 	if err != nil || !ok || stat.NumChildren == 0 {

@@ -55,7 +55,7 @@
 // # Steering
 //
 // What users ask for while the run is under way is in S/control (steer.go). While nothing is to be begun the leader
-// queues nothing and begins no phase. A run that is to be stopped is suspended when no Go source has anything in
+// queues nothing, but the rest of a path that it is just cutting, and begins no phase. A run that is to be stopped is suspended when no Go source has anything in
 // work; that it is to be stopped is taken back in the same transaction. A path that is skipped ends as any other
 // does: the leader takes it out of the queue, with the result of a worker; what lies within a path that is sent, or
 // has failed and may be sent again, and is there, comes into the account as a path of its own, whatever

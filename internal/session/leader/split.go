@@ -77,7 +77,7 @@ func (s *splitter) inherit(ctx context.Context, m *member.Member) error {
 
 // step does what is to be done now; held says that nothing is to be begun.
 func (s *splitter) step(ctx context.Context, m *member.Member, held bool) error {
-	if err := s.cutAll(ctx, m); err != nil {
+	if err := s.cutAll(ctx, m, held); err != nil {
 		return err
 	}
 	if !s.splits {
@@ -102,5 +102,5 @@ func (s *splitter) step(ctx context.Context, m *member.Member, held bool) error 
 	if err := s.fetch(ctx, m, now); err != nil {
 		return err
 	}
-	return s.cutAll(ctx, m)
+	return s.cutAll(ctx, m, held)
 }

@@ -124,15 +124,13 @@ func (l *Leader) steer(ctx context.Context, m *member.Member, left int) error {
 			return err
 		}
 		control, version, _ := l.steering.Now()
-		switch done := l.ledger.now().Steered; {
+		done := l.ledger.now().Steered
+		switch {
 		case done.Skips < len(control.Skip):
 			if err := l.skip(ctx, m, string(control.Skip[done.Skips])); err != nil {
 				return err
 			}
-		case done.Requeue < control.Requeue:
-			if !l.requeue(control.Requeue, left) {
-				return nil
-			}
+		case done.Requeue < control.Requeue && !control.Held() && l.requeue(control.Requeue, left):
 			left += len(l.order.tasks)
 		case done.Version != version:
 			if err := l.ledger.update(ctx, m, func(meta *wire.Meta) { meta.Steered.Version = version }); err != nil {
