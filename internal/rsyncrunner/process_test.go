@@ -5,10 +5,13 @@ package rsyncrunner
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
 
@@ -59,5 +62,31 @@ func TestStartThatIsGivenUp(t *testing.T) {
 		case !errors.Is(err, context.Canceled):
 			t.Error(err)
 		}
+	}
+}
+
+// A start that is held up, as below a file server that does not answer, ends with its context, and nothing is started
+// when it goes on.
+func TestStartThatIsHeldUp(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("enough")
+	begun, goOn, started := make(chan struct{}), make(chan struct{}), filepath.Join(t.TempDir(), "started")
+	given := make(chan error, 1)
+	go func() {
+		_, err := startSetUp(ctx, exec.Command("touch", started), func() error { close(begun); <-goOn; return nil }, ending{})
+		given <- err
+	}()
+	t.Cleanup(func() { close(goOn) })
+	<-begun
+	cancel(why)
+	eventually(t, "the start is given up", func() bool { return len(given) > 0 })
+	if err := <-given; !errors.Is(err, why) {
+		t.Errorf("error %v, want the cause of the context", err)
+	}
+	goOn <- struct{}{}
+	eventually(t, "what was held up has ended", func() bool { return goleak.Find(before) == nil })
+	if _, err := os.Stat(started); err == nil {
+		t.Error("the program was started")
 	}
 }
