@@ -359,7 +359,7 @@ func (s *source) follow(ctx context.Context, m *member.Member, ready *member.Rea
 			return err
 		}
 		if !may {
-			m.Log.Info("This source does not stand by to be the master: it was started with another --paths-from", "event", "other-list")
+			m.Log.Info("This source does not stand by to be the master: it was started with another list of paths (--paths-from, --changed)", "event", "other-list")
 		}
 	}
 	if !may {

@@ -209,7 +209,7 @@ func (l *Leader) claim(ctx context.Context, m *member.Member) error {
 		return err
 	}
 	if own.Plan.List != now.Plan.List {
-		return fmt.Errorf("cannot go on with the run of session %q: its master was started with another --paths-from than this source", m.Tree.Name())
+		return fmt.Errorf("cannot go on with the run of session %q: its master was started with another list of paths (--paths-from, --changed) than this source", m.Tree.Name())
 	}
 	if err := l.report.goOn(l.cfg.Report, m.Tree.Name(), l.base.Dir, now.ID); err != nil {
 		l.log().Error(err.Error()+"; the run goes on without", "error", err)
