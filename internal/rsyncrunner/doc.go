@@ -32,7 +32,9 @@
 //     RSYNC_PARTIAL_DIR, RSYNC_OLD_ARGS and RSYNC_PROTECT_ARGS change what an option means,
 //     RSYNC_PASSWORD is for daemons that are not ours, RSYNC_CONNECT_PROG is a command that
 //     runs with a host's name in it). So is every ZKRSYNC_ and ZKINITREE_ one: passwords are among them.
-//     Job.Environ is added: the RSYNC_PROXY of a link.
+//   - NOTIFY_SOCKET and every WATCHDOG_ variable are dropped: with them a child could tell systemd what is for
+//     zkrsync to tell.
+//   - Job.Environ is added: the RSYNC_PROXY of a link.
 //
 // # What a sender runs
 //

@@ -362,7 +362,7 @@ func inherited(fd int) bool {
 }
 
 func TestChildEnviron(t *testing.T) {
-	got := ChildEnviron([]string{"PATH=/bin", "RSYNC_PASSWORD=x", "RSYNC_CONNECT_PROG=nc", "RSYNC_PROXY=x", "ZKRSYNC_PASSWD=x", "LC_ALL=de_DE", "LANGUAGE=de", "RSYNCX=1"})
+	got := ChildEnviron([]string{"PATH=/bin", "RSYNC_PASSWORD=x", "RSYNC_CONNECT_PROG=nc", "RSYNC_PROXY=x", "ZKRSYNC_PASSWD=x", "ZKINITREE_PASSWD=x", "NOTIFY_SOCKET=/run/x", "WATCHDOG_USEC=1", "WATCHDOG_PID=1", "LC_ALL=de_DE", "LANGUAGE=de", "RSYNCX=1"})
 	want := []string{"PATH=/bin", "RSYNCX=1", "LC_ALL=C"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
