@@ -102,7 +102,8 @@ const short = 15 * time.Second
 func (t *Totals) Take(stats map[string]int64) {
 	t.Files, t.TransferredFiles = stats["Number_of_files"], stats["Number_of_regular_files_transferred"]
 	t.Bytes, t.TransferredBytes = stats["Total_file_size"], stats["Total_transferred_file_size"]
-	t.Sent = stats["Total_bytes_sent"]
+	t.Counted = stats["Total_bytes_sent"]
+	t.Sent = t.Counted
 }
 
 // addClients adds those that are there, and their runs.

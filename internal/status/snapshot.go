@@ -71,6 +71,7 @@ type Totals struct {
 	Bytes            int64 `json:"bytes"`             // size of the files that they have looked at
 	TransferredBytes int64 `json:"transferred_bytes"` // of those that were new or changed
 	Sent             int64 `json:"sent"`              // bytes that they have sent, those of the runs under way too
+	Counted          int64 `json:"-"`                 // of these, those of runs that have ended: it never falls
 	Deleted          int   `json:"deleted"`           // files and directories, at the destinations
 	Differences      int   `json:"differences"`       // that --verify has found
 }

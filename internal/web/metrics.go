@@ -149,15 +149,12 @@ func (g gauges) session(seen seen) {
 		g.add(pathsDesc, float64(c.count), name, c.state)
 	}
 	g.time(beganDesc, s.Began, name)
-	t, open := s.Totals, int64(0)
-	for _, run := range s.Runs { // which may be given back, with what they have sent
-		open += run.Sent
-	}
+	t := s.Totals
 	g.count(filesDesc, t.Files, name)
 	g.count(filesSentDesc, t.TransferredFiles, name)
 	g.count(sizeDesc, t.Bytes, name)
 	g.count(sizeSentDesc, t.TransferredBytes, name)
-	g.count(sentDesc, t.Sent-open, name)
+	g.count(sentDesc, t.Counted, name)
 	g.count(deletedDesc, int64(t.Deleted), name)
 	g.count(differencesDesc, int64(t.Differences), name)
 	if state == status.None {

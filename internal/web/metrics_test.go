@@ -49,7 +49,11 @@ func TestMetrics(t *testing.T) {
 		s.Session, s.State, s.Waits = "odd \u202e\n\"\\", status.Still, []status.Wait{{For: wire.WaitDestinations}}
 		s.Clients[0].Who, s.Clients[1].Role, s.Clients[6].Dest.State = "\xff{}\n:1", "", "\xff"
 	})
-	body := metricsOf(t, busyRun(now), odd)
+	// Of the runs under way the total has the old one, not the young one; the counter has neither, as they may be given back.
+	sends := &status.Snapshot{Session: "sends", State: status.Running, Runs: []status.Run{{Sent: 70}, {Sent: 5_000}}}
+	sends.Totals.Take(map[string]int64{"Total_bytes_sent": 1234})
+	sends.Totals.Sent += sends.Runs[0].Sent
+	body := metricsOf(t, busyRun(now), odd, sends)
 	promtool(t, body, "check", "metrics")
 	for _, line := range []string{
 		`zkrsync_zookeeper_up 1`,
@@ -66,6 +70,7 @@ func TestMetrics(t *testing.T) {
 		`zkrsync_estimated_done_ratio{bound="low",session="home-2026"} 0.61`,
 		`zkrsync_rsyncs{session="home-2026"} 24`,
 		`zkrsync_deleted_total{session="home-2026"} 1201`,
+		`zkrsync_sent_bytes_total{session="sends"} 1234`,
 		`zkrsync_run_waits{for="destinations",session="\"odd \\u202e\\n\\\"\\\\\""} 1`,
 		`zkrsync_run_waits{for="bytes",session="\"odd \\u202e\\n\\\"\\\\\""} 0`,
 	} {
