@@ -169,7 +169,7 @@ func (m *model) see(l look) {
 	if s.State != status.None {
 		m.history.add(l.at, float64(s.Rates.Now))
 	}
-	if !m.held {
+	if !m.held || m.shown == nil {
 		m.show()
 	}
 }

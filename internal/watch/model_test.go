@@ -328,6 +328,15 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// A view that is held before anything was seen is held at the first snapshot.
+func TestHoldAtOnce(t *testing.T) {
+	s := onStage(t, "home-2026", 80, 24)
+	s.press("space")
+	s.has("looking…")
+	s.see(noon, aRun(noon))
+	s.has("held at 12:00:00", "Running paths 6 ")
+}
+
 // The session is paused, or goes on, only if that is confirmed.
 func TestPause(t *testing.T) {
 	s := watched(t, 80, 24)
