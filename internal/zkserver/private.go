@@ -46,8 +46,8 @@ func (p Program) Private(ctx context.Context, dir string) (s *Private, err error
 func (s *Private) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
 // Start starts the server again when it has ended, on the same port and with the same data.
-func (s *Private) Start(ctx context.Context) (err error) {
-	s.Process, err = s.program.Run(s.dir, []string{
+func (s *Private) Start(ctx context.Context) error {
+	process, err := s.program.Run(s.dir, []string{
 		"tickTime=1000",
 		"minSessionTimeout=1000",
 		"maxSessionTimeout=3600000",
@@ -63,6 +63,7 @@ func (s *Private) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.Process = process
 	if err = s.listens(ctx, s.port); err != nil {
 		s.Stop(syscall.SIGKILL)
 	}

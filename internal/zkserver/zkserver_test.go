@@ -73,6 +73,17 @@ func TestForeignPort(t *testing.T) {
 	}
 }
 
+// A server that could not be started again can be stopped all the same.
+func TestStopAfterFailedStart(t *testing.T) {
+	ended := &Process{done: make(chan struct{})}
+	close(ended.done)
+	s := &Private{Process: ended, dir: filepath.Join(t.TempDir(), "gone")}
+	if err := s.Start(t.Context()); err == nil {
+		t.Error("it has started in a directory that there is not")
+	}
+	s.Stop(syscall.SIGTERM)
+}
+
 func TestFindHome(t *testing.T) {
 	if _, err := Find(t.TempDir()); err == nil || !strings.Contains(err.Error(), "its tarball was unpacked to") {
 		t.Errorf("an empty directory: %v", err)
