@@ -78,22 +78,19 @@ func (o *options) showState(ctx context.Context, cfg session.Config, stdout io.W
 		return err
 	}
 	defer zk.Close()
-	names := []string{o.session}
+	readers, name := status.NewReaders(zk), o.session
 	if o.allSessions {
-		all, err := status.Sessions(ctx, zk)
-		if err != nil && !errors.Is(err, zkclient.ErrNoAuth) { // then it is the one with the default name
-			return err
-		}
-		if len(all) > 0 {
-			names = all
-		}
+		name = ""
+	}
+	seen, err := readers.Read(ctx, name)
+	if o.allSessions && (err == nil && len(seen) == 0 || errors.Is(err, zkclient.ErrNoAuth)) { // then it is the one with the default name
+		seen, err = readers.Read(ctx, o.session)
+	}
+	if err != nil {
+		return err
 	}
 	found := 0
-	for i, name := range names {
-		s, err := status.Read(ctx, zk, name)
-		if err != nil {
-			return err
-		}
+	for i, s := range seen {
 		code := statuses[s.State]
 		found = max(found, code)
 		if log.Info(s.Headline(), "remaining", s.Paths.Remaining, "failed", s.Paths.Failed, "status", code); o.stateForm == "json" {

@@ -50,25 +50,20 @@ func Read(ctx context.Context, zk *zkclient.Client, session string) (*Snapshot, 
 	return r.Read(ctx)
 }
 
-// Sessions are the names of the sessions of which there is a run; zkclient.ErrNoAuth if this user may not list them.
-func Sessions(ctx context.Context, zk *zkclient.Client) (names []string, err error) {
+// sessions are the names of the sessions of which there is a run; zkclient.ErrNoAuth if this user may not list them.
+func sessions(ctx context.Context, zk *zkclient.Client) (names []string, err error) {
 	all, err := zk.Children(ctx, wire.Base)
 	if err != nil && !errors.Is(err, zkclient.ErrNoNode) {
 		return nil, err
 	}
 	there := make([]bool, len(all))
-	group, limited := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
-	for i, name := range all {
-		group.Go(func() error {
-			tree, err := wire.NewTree(name)
-			if err == nil {
-				_, there[i], err = zk.Exists(limited, tree.Ready())
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	if err := each(ctx, atOnce, all, func(ctx context.Context, i int, name string) error {
+		tree, err := wire.NewTree(name)
+		if err == nil {
+			_, there[i], err = zk.Exists(ctx, tree.Ready())
+		}
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	for i, name := range all {
@@ -78,6 +73,51 @@ func Sessions(ctx context.Context, zk *zkclient.Client) (names []string, err err
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// Readers takes snapshots of many sessions. Its methods are for one goroutine at a time.
+type Readers struct {
+	zk  *zkclient.Client
+	all map[string]*Reader // by the names of their sessions
+}
+
+// NewReaders has read nothing yet.
+func NewReaders(zk *zkclient.Client) *Readers { return &Readers{zk: zk} }
+
+// sessionsAtOnce is how many sessions are read at the same time.
+const sessionsAtOnce = 4
+
+// Read takes a snapshot of one session; or, if that is "", of each of which there is a run, by name, but for those that
+// this user may not read. It is zkclient.ErrNoAuth if he may not list them.
+func (r *Readers) Read(ctx context.Context, session string) ([]*Snapshot, error) {
+	names := []string{session}
+	if session == "" {
+		var err error
+		if names, err = sessions(ctx, r.zk); err != nil {
+			return nil, fmt.Errorf("cannot look for sessions: %w", err)
+		}
+	}
+	before := r.all
+	r.all = map[string]*Reader{}
+	for _, name := range names {
+		reader, known := before[name]
+		if !known {
+			var err error
+			if reader, err = NewReader(r.zk, name); err != nil {
+				return nil, err
+			}
+		}
+		r.all[name] = reader
+	}
+	seen := make([]*Snapshot, len(names))
+	err := each(ctx, sessionsAtOnce, names, func(ctx context.Context, i int, name string) (err error) {
+		seen[i], err = r.all[name].Read(ctx)
+		if session == "" && errors.Is(err, zkclient.ErrNoAuth) { // it is another user's
+			return nil
+		}
+		return err
+	})
+	return slices.DeleteFunc(seen, func(s *Snapshot) bool { return s == nil }), err
 }
 
 // Follow gives a snapshot to show now, and again every so often, until ctx ends, whose cause it returns, or a look fails.
@@ -173,10 +213,10 @@ func (r *Reader) children(ctx context.Context, node string) ([]string, error) {
 	return names, err
 }
 
-// each does something with many names at a time.
-func each(ctx context.Context, names []string, do func(ctx context.Context, i int, name string) error) error {
+// each does something with names, with so many of them at a time.
+func each(ctx context.Context, most int, names []string, do func(ctx context.Context, i int, name string) error) error {
 	group, limited := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
+	group.SetLimit(most)
 	for i, name := range names {
 		group.Go(func() error { return do(limited, i, name) })
 	}
@@ -197,7 +237,7 @@ func (r *Reader) readQueues(ctx context.Context, f *facts) error {
 		r.tree.FailedQueue() + "/entries", r.tree.CompletedQueue() + "/entries",
 	}
 	counts := []*int{&f.queued[0], &f.queued[1], &f.queued[2], &f.working[0], &f.working[1], &f.failed, &f.done}
-	return each(ctx, nodes, func(ctx context.Context, i int, node string) error {
+	return each(ctx, atOnce, nodes, func(ctx context.Context, i int, node string) error {
 		stat, _, err := r.zk.Exists(ctx, node)
 		*counts[i] = int(stat.NumChildren)
 		return err
@@ -220,7 +260,7 @@ func (r *Reader) readStatuses(ctx context.Context, f *facts) error {
 		return err
 	}
 	said := make([]*wire.Status, len(names))
-	err = each(ctx, names, func(ctx context.Context, i int, name string) error {
+	err = each(ctx, atOnce, names, func(ctx context.Context, i int, name string) error {
 		data, stat, ok, err := r.get(ctx, r.tree.Status(name))
 		if s, bad := wire.DecodeStatus(data); ok && bad == nil && stat.EphemeralOwner != 0 { // else it is no client's
 			said[i] = &s
@@ -251,7 +291,7 @@ func (r *Reader) readFailures(ctx context.Context, f *facts) error {
 	}
 	some := names[:min(len(names), MaxFailures)]
 	found := make([]*Failure, len(some))
-	err = each(ctx, some, func(ctx context.Context, i int, name string) error {
+	err = each(ctx, atOnce, some, func(ctx context.Context, i int, name string) error {
 		node := path.Join(parent, name)
 		data, _, ok, err := r.get(ctx, node)
 		if !ok || err != nil {
@@ -351,7 +391,7 @@ func (r *Reader) taken(ctx context.Context, queue string, by map[int64]string) (
 	}
 	names = names[:min(len(names), maxTaken)]
 	found := make([]taken, len(names))
-	err = each(ctx, names, func(ctx context.Context, i int, name string) error {
+	err = each(ctx, atOnce, names, func(ctx context.Context, i int, name string) error {
 		stat, _, err := r.zk.Exists(ctx, path.Join(queue, "taken", name))
 		who := by[stat.EphemeralOwner]
 		if err != nil || who == "" {

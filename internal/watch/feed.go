@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"vsc-zk/internal/status"
 	"vsc-zk/internal/zkclient"
 )
@@ -34,7 +32,7 @@ type feed struct {
 
 	// What follows belongs to the goroutine that looks.
 	zk      *zkclient.Client // nil: not connected
-	readers map[string]*status.Reader
+	readers *status.Readers
 }
 
 // newFeed connects, so that what keeps it from that is told before there is a screen.
@@ -47,8 +45,8 @@ func newFeed(ctx context.Context, cfg Config) (*feed, error) {
 }
 
 func (f *feed) connect(ctx context.Context) (err error) {
-	f.readers = map[string]*status.Reader{}
 	f.zk, err = zkclient.Connect(ctx, f.zookeeper)
+	f.readers = status.NewReaders(f.zk)
 	return err
 }
 
@@ -101,43 +99,11 @@ func (f *feed) look(ctx context.Context) (l look) {
 		l.err = f.connect(ctx)
 	}
 	if l.err == nil {
-		l.seen, l.err = f.read(ctx, l.session)
+		l.seen, l.err = f.readers.Read(ctx, l.session)
+		if l.session == "" && errors.Is(l.err, zkclient.ErrNoAuth) {
+			l.seen, l.err = f.readers.Read(ctx, f.fallback)
+		}
 	}
 	l.at = time.Now()
 	return l
-}
-
-// atOnce is how many sessions are read at the same time.
-const atOnce = 4
-
-func (f *feed) read(ctx context.Context, session string) (seen []*status.Snapshot, err error) {
-	names := []string{session}
-	if session == "" {
-		names, err = status.Sessions(ctx, f.zk)
-		if errors.Is(err, zkclient.ErrNoAuth) {
-			names, err = []string{f.fallback}, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	seen = make([]*status.Snapshot, len(names))
-	group, limited := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
-	for i, name := range names {
-		if f.readers[name] == nil {
-			if f.readers[name], err = status.NewReader(f.zk, name); err != nil {
-				break
-			}
-		}
-		reader := f.readers[name]
-		group.Go(func() (err error) {
-			seen[i], err = reader.Read(limited)
-			return err
-		})
-	}
-	if waited := group.Wait(); err == nil {
-		err = waited
-	}
-	return seen, err
 }

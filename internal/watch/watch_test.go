@@ -80,6 +80,23 @@ type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
+// Of all sessions those are seen that the user may read.
+func TestFeedOfOthers(t *testing.T) {
+	zktest.Foreign(t, server.Addr(), "/others/admin/rsync/mine/watch/ready", "/others/admin/rsync/theirs/watch/ready", "/others/admin/rsync/theirs/lock")
+	f, err := newFeed(t.Context(), Config{Zookeeper: zkclient.Config{Servers: []string{server.Addr() + "/others"}, User: "root", Password: "admin"}, All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	if l := f.look(t.Context()); l.err != nil || len(l.seen) != 1 || l.seen[0].Session != "mine" {
+		t.Errorf("%+v", l)
+	}
+	f.choose("theirs")
+	if l := f.look(t.Context()); !errors.Is(l.err, zkclient.ErrNoAuth) {
+		t.Errorf("one that nobody may read: %+v", l)
+	}
+}
+
 // A look without ZooKeeper says so, and the next one that is answered is as any other. Asking for another session
 // has one come at once.
 func TestFeedWithoutZookeeper(t *testing.T) {

@@ -4,7 +4,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -20,13 +19,13 @@ type looker struct {
 	cfg     zkclient.Config
 	session string // "": all of which there is a run
 	zk      *zkclient.Client
-	readers map[string]*status.Reader
+	readers *status.Readers
 }
 
 // connect makes a new session. The first may take as long as that of any client.
 func (l *looker) connect(ctx context.Context) (err error) {
-	l.readers = map[string]*status.Reader{}
 	l.zk, err = zkclient.Connect(ctx, l.cfg)
+	l.readers = status.NewReaders(l.zk)
 	l.cfg.ConnectTimeout = patience
 	return err
 }
@@ -46,35 +45,5 @@ func (l *looker) look(ctx context.Context) ([]*status.Snapshot, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("ZooKeeper has not answered for %v", patience))
 	defer cancel()
-	names := []string{l.session}
-	if l.session == "" {
-		var err error
-		if names, err = status.Sessions(ctx, l.zk); err != nil {
-			return nil, fmt.Errorf("cannot look for sessions: %w", err)
-		}
-	}
-	all := make([]*status.Snapshot, 0, len(names))
-	for _, name := range names {
-		snapshot, err := l.read(ctx, name)
-		if l.session == "" && errors.Is(err, zkclient.ErrNoAuth) { // it is another user's
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, snapshot)
-	}
-	return all, nil
-}
-
-func (l *looker) read(ctx context.Context, name string) (*status.Snapshot, error) {
-	reader, ok := l.readers[name]
-	if !ok {
-		var err error
-		if reader, err = status.NewReader(l.zk, name); err != nil {
-			return nil, err
-		}
-		l.readers[name] = reader
-	}
-	return reader.Read(ctx)
+	return l.readers.Read(ctx, l.session)
 }

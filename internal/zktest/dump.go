@@ -106,3 +106,21 @@ func letters(perms zkclient.Perms) string {
 	}
 	return b.String()
 }
+
+// Foreign makes nodes that only a user whom nobody knows may read. Those above them everybody may.
+func Foreign(t testing.TB, addr string, paths ...string) {
+	t.Helper()
+	c, err := zkclient.Connect(t.Context(), zkclient.Config{Servers: []string{addr}, ConnectTimeout: patience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, path := range paths {
+		if err := c.EnsurePath(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetACL(t.Context(), path, []zkclient.ACL{zkclient.DigestACL("nobody", "unknown", zkclient.PermAll)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
