@@ -116,6 +116,7 @@ func (o *options) showWatch(ctx context.Context, cfg session.Config, environ []s
 	cfg.Member.Logger = slog.New(slog.DiscardHandler) // the screen is taken
 	state, err := watch.Run(ctx, watch.Config{
 		Steer: func(ctx context.Context, name string, pause bool) string {
+			cfg := cfg // the last one may still be under way
 			cfg.Member.Session = name
 			answer, err := session.Steer(ctx, cfg, session.Order{Pause: pause, Unpause: !pause})
 			return steered(answer, pause, err)

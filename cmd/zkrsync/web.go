@@ -105,6 +105,7 @@ func steerFor(cfg session.Config) func(ctx context.Context, name, option, value 
 		case "set":
 			o.set = []string{value}
 		}
+		cfg := cfg // others may steer at the same time
 		cfg.Member.Session = name
 		var said strings.Builder
 		err := o.steer(ctx, cfg, &said)
