@@ -74,9 +74,9 @@ var (
 	slotsDesc      = desc("destination_slots", "rsyncs that the destinations of a host serve at the most.", "session", "host")
 	slotsBusyDesc  = desc("destination_slots_busy", "rsyncs that the destinations of a host serve.", "session", "host")
 	destRateDesc   = desc("destination_bytes_per_second", "Bytes that sources send to the destinations of a host in a second, in the last seconds.", "session", "host")
-	freeDesc       = desc("destination_free_bytes", "Room in the file system of a destination's base directory; the least of a host.", "session", "host")
+	freeDesc       = desc("destination_free_bytes", "Room in the file system of a destination's base directory; of a host's, the one with the smallest part free.", "session", "host")
 	totalDesc      = desc("destination_size_bytes", "Size of that file system.", "session", "host")
-	freeInodesDesc = desc("destination_free_inodes", "Inodes that are free in it.", "session", "host")
+	freeInodesDesc = desc("destination_free_inodes", "Inodes that are free in such a file system; of a host's, the one with the smallest part free.", "session", "host")
 	inodesDesc     = desc("destination_inodes", "Inodes that it has.", "session", "host")
 )
 
@@ -199,24 +199,26 @@ func (g gauges) clients(session string, all []status.Client) {
 	}
 	condition := map[string]int{"new": 0, wire.Active: 0, wire.Paused: 0, wire.Disabled: 0}
 	hosts := map[*prometheus.Desc]map[string]float64{}
-	put := func(desc *prometheus.Desc, host string, value float64, join func(a, b float64) float64) {
+	of := func(desc *prometheus.Desc) map[string]float64 {
 		if hosts[desc] == nil {
 			hosts[desc] = map[string]float64{}
 		}
-		if before, ok := hosts[desc][host]; ok {
-			value = join(before, value)
-		}
-		hosts[desc][host] = value
+		return hosts[desc]
 	}
-	sum := func(a, b float64) float64 { return a + b }
-	least := func(a, b float64) float64 { return min(a, b) }
+	// Both figures are of one file system: that with the smallest part free.
+	fullest := func(freeDesc, allDesc *prometheus.Desc, host string, free, all uint64) {
+		frees, alls := of(freeDesc), of(allDesc)
+		if all > 0 && (alls[host] == 0 || float64(free)/float64(all) < frees[host]/alls[host]) {
+			frees[host], alls[host] = float64(free), float64(all)
+		}
+	}
 	for _, c := range all {
 		host := text(wire.HostOf(c.Who))
 		kinds[kind{cmp.Or(c.Role, "none"), c.Program}]++
 		if source := c.Source; source != nil {
-			put(jobsDesc, host, float64(source.Jobs), sum)
-			put(jobsBusyDesc, host, float64(source.Busy), sum)
-			put(sourceRateDesc, host, float64(source.Rate), sum)
+			of(jobsDesc)[host] += float64(source.Jobs)
+			of(jobsBusyDesc)[host] += float64(source.Busy)
+			of(sourceRateDesc)[host] += float64(source.Rate)
 		}
 		d := c.Dest
 		if d == nil {
@@ -227,17 +229,11 @@ func (g gauges) clients(session string, all []status.Client) {
 		} else {
 			condition["new"]++
 		}
-		put(slotsDesc, host, float64(d.Slots), sum)
-		put(slotsBusyDesc, host, float64(d.Busy), sum)
-		put(destRateDesc, host, float64(d.Rate), sum)
-		if d.Size > 0 {
-			put(freeDesc, host, float64(d.Free), least)
-			put(totalDesc, host, float64(d.Size), least)
-		}
-		if d.Inodes > 0 {
-			put(freeInodesDesc, host, float64(d.FreeInodes), least)
-			put(inodesDesc, host, float64(d.Inodes), least)
-		}
+		of(slotsDesc)[host] += float64(d.Slots)
+		of(slotsBusyDesc)[host] += float64(d.Busy)
+		of(destRateDesc)[host] += float64(d.Rate)
+		fullest(freeDesc, totalDesc, host, d.Free, d.Size)
+		fullest(freeInodesDesc, inodesDesc, host, d.FreeInodes, d.Inodes)
 	}
 	for k, n := range kinds {
 		g.add(clientsDesc, float64(n), session, k.role, k.program)

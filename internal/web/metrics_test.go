@@ -53,6 +53,12 @@ func TestMetrics(t *testing.T) {
 	sends := &status.Snapshot{Session: "sends", State: status.Running, Runs: []status.Run{{Sent: 70}, {Sent: 5_000}}}
 	sends.Totals.Take(map[string]int64{"Total_bytes_sent": 1234})
 	sends.Totals.Sent += sends.Runs[0].Sent
+	// Of two file systems on one host both figures are of the fuller one.
+	sends.Clients = []status.Client{
+		{Who: "store:1", Dest: &status.Destination{Size: 1000, Free: 40, Inodes: 50, FreeInodes: 9}},
+		{Who: "store:2", Dest: &status.Destination{Size: 300, Free: 30, Inodes: 70, FreeInodes: 10}},
+		{Who: "store:3", Dest: &status.Destination{}}, // not known
+	}
 	body := metricsOf(t, busyRun(now), odd, sends)
 	promtool(t, body, "check", "metrics")
 	for _, line := range []string{
@@ -71,6 +77,10 @@ func TestMetrics(t *testing.T) {
 		`zkrsync_rsyncs{session="home-2026"} 24`,
 		`zkrsync_deleted_total{session="home-2026"} 1201`,
 		`zkrsync_sent_bytes_total{session="sends"} 1234`,
+		`zkrsync_destination_free_bytes{host="store",session="sends"} 40`,
+		`zkrsync_destination_size_bytes{host="store",session="sends"} 1000`,
+		`zkrsync_destination_free_inodes{host="store",session="sends"} 10`,
+		`zkrsync_destination_inodes{host="store",session="sends"} 70`,
 		`zkrsync_run_waits{for="destinations",session="\"odd \\u202e\\n\\\"\\\\\""} 1`,
 		`zkrsync_run_waits{for="bytes",session="\"odd \\u202e\\n\\\"\\\\\""} 0`,
 	} {
