@@ -53,10 +53,10 @@ func (e Estimate) Done() string {
 		return ""
 	}
 	if !e.Guess {
-		return percent(e.Percent.Low) + " %"
+		return FormatPercent(e.Percent.Low) + " %"
 	}
-	low, high := percent(e.Percent.Low), percent(e.Percent.High)
-	text := percent(e.Percent.Middle()) + " %"
+	low, high := FormatPercent(e.Percent.Low), FormatPercent(e.Percent.High)
+	text := FormatPercent(e.Percent.Middle()) + " %"
 	if !strings.HasPrefix(text, "<") {
 		text = "~" + text
 	}
@@ -66,8 +66,8 @@ func (e Estimate) Done() string {
 	return text
 }
 
-// percent never says more than there is.
-func percent(part float64) string {
+// FormatPercent is a part, from 0 to 100, without its sign. It is never more than there is.
+func FormatPercent(part float64) string {
 	if part > 0 && part < 1 {
 		return "<1"
 	}
@@ -167,6 +167,9 @@ func (s *Snapshot) Count() (n Counts) {
 // Counts are those of Count.
 type Counts struct{ Sources, Jobs, BusyJobs, Dests, Slots, BusySlots int }
 
+// Done is how many have been sent, have failed, or need not be sent any more; those too that are still to be flushed.
+func (p Paths) Done() int { return p.Queued - p.Remaining + p.Flushing }
+
 // Line is a run in one line.
 func (s *Snapshot) Line() string {
 	if s.State == None {
@@ -175,7 +178,7 @@ func (s *Snapshot) Line() string {
 	n := s.Count()
 	parts := []string{
 		s.Estimate.Done(),
-		fmt.Sprintf("%s of %s paths", FormatCount(s.Paths.Queued-s.Paths.Remaining+s.Paths.Flushing), FormatCount(s.Paths.Queued)),
+		fmt.Sprintf("%s of %s paths", FormatCount(s.Paths.Done()), FormatCount(s.Paths.Queued)),
 		FormatCount(s.Totals.Files) + " files",
 		FormatBytes(s.Totals.Sent),
 		FormatRate(s.Rates.Now),

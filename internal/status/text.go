@@ -152,7 +152,7 @@ func (s *Snapshot) clients(b *strings.Builder) {
 	}
 }
 
-func part(some, all uint64) string { return percent(100 * float64(some) / float64(all)) }
+func part(some, all uint64) string { return FormatPercent(100 * float64(some) / float64(all)) }
 
 func (s *Snapshot) running(b *strings.Builder) {
 	if len(s.Runs) == 0 {

@@ -328,6 +328,15 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// Of what is free no more is said than there is.
+func TestFree(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0%", 4: "<1%", 999: "99%", 1000: "100%"} {
+		if got := free(n, 1000, false); got != want {
+			t.Errorf("%d of 1000: %s, want %s", n, got, want)
+		}
+	}
+}
+
 // A view that is held before anything was seen is held at the first snapshot.
 func TestHoldAtOnce(t *testing.T) {
 	s := onStage(t, "home-2026", 80, 24)

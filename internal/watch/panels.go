@@ -325,7 +325,7 @@ func free(n, of uint64, size bool) string {
 	if of == 0 {
 		return "-"
 	}
-	part := fmt.Sprintf("%.0f%%", float64(n)/float64(of)*100)
+	part := status.FormatPercent(100*float64(n)/float64(of)) + "%"
 	if !size {
 		return part
 	}

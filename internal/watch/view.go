@@ -227,7 +227,7 @@ func (m *model) totals(s *status.Snapshot) []string {
 	}
 	ended := comma(failed, some(s.Paths.Flushing, "to be flushed"), some(s.Paths.Vanished, "vanished"), some(s.Paths.Changed, "changed"), some(s.Paths.Skipped, "skipped"), some(s.Totals.Deleted, "deleted"), some(s.Totals.Differences, "differ"))
 	all := []string{
-		label("Paths", comma(status.FormatCount(s.Paths.Queued-s.Paths.Remaining+s.Paths.Flushing)+" of "+status.FormatCount(s.Paths.Queued), some(s.Paths.Working, "in work"))),
+		label("Paths", comma(status.FormatCount(s.Paths.Done())+" of "+status.FormatCount(s.Paths.Queued), some(s.Paths.Working, "in work"))),
 		label("", ended),
 		label("Files", status.FormatCount(s.Totals.Files)+" seen, "+status.FormatCount(s.Totals.TransferredFiles)+" sent"),
 		label("Data", status.FormatBytes(s.Totals.Bytes)+" seen, "+status.FormatBytes(s.Totals.Sent)+" sent"),

@@ -24,7 +24,7 @@ var assets embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"text": text[string], "short": short, "bytes": formatBytes, "rate": formatRate, "count": formatCount, "clock": status.FormatClock,
-	"decimal": decimal, "load": func(n *float64) string { return strconv.FormatFloat(*n, 'f', 2, 64) }, "part": part, "less": func(a, b int) int { return a - b }, "first": first, "more": more,
+	"decimal": decimal, "load": func(n *float64) string { return strconv.FormatFloat(*n, 'f', 2, 64) }, "part": part, "percent": status.FormatPercent, "less": func(a, b int) int { return a - b }, "first": first, "more": more,
 }).ParseFS(assets, "assets/*.html"))
 
 // text is a text of others as a person may see it.
@@ -203,13 +203,16 @@ func (p page) Say() string {
 func (p page) Title() string {
 	title := p.Say()
 	if p.State() == string(status.Running) && p.Snapshot.Estimate.By != "" {
-		title = strconv.Itoa(int(p.Snapshot.Estimate.Percent.Low)) + " %"
+		title = strconv.Itoa(p.Percent()) + " %"
 	}
 	if p.Session != "" {
 		title += " · " + text(p.Session)
 	}
 	return title + " · zkrsync"
 }
+
+// Percent is what is done at least.
+func (p page) Percent() int { return int(p.Snapshot.Estimate.Percent.Low) }
 
 // Elapsed is how long the run has been going on, or went on.
 func (p page) Elapsed() string {
@@ -226,9 +229,6 @@ func (p page) Ago(t time.Time) string {
 	}
 	return status.FormatLength(p.Snapshot.Time.Sub(t))
 }
-
-// Done is how many paths have ended.
-func (p page) Done() int { return p.Snapshot.Paths.Queued - p.Snapshot.Paths.Remaining }
 
 // Others is what else has become of paths that were not sent.
 func (p page) Others() string {

@@ -84,7 +84,7 @@ func TestStates(t *testing.T) {
 			s.Control = status.Control{Paused: true, Skipped: []wire.Text{"vsc400/old", "<b>x</b>"}}
 			s.Paths.Flushing, s.Paths.Skipped = 7, 2
 		}), time.Time{}), "", map[string][]string{
-			".state": {"Paused"}, "#notes": {"It is paused", "vsc400/old, <b>x</b>"}, "#progress": {"7 to be flushed", "12 vanished, 42 changed, 2 skipped"},
+			".state": {"Paused"}, "#notes": {"It is paused", "vsc400/old, <b>x</b>"}, "#progress": {"174,105", "7 to be flushed", "12 vanished, 42 changed, 2 skipped"},
 		}, []string{"#notes .warn"}},
 		{"over", one(now, busyRun(now), now), "", map[string][]string{
 			".state": {"The run is over"}, "#progress": {"seen last", "174,098"}, "#failures": {"vsc40012/big"},
@@ -159,6 +159,20 @@ func TestStates(t *testing.T) {
 				b.photograph(filepath.Join(*shots, c.name+"-narrow.png"))
 			}
 		})
+	}
+}
+
+// A part is never said to be more than it is.
+func TestNothingIsRoundedUp(t *testing.T) {
+	s, _ := standIn(t, Config{}, always(changed(time.Now(), func(s *status.Snapshot) {
+		s.Estimate.Percent = status.Range{Low: 99.9, High: 99.9}
+		s.Clients[6].Dest.Size, s.Clients[6].Dest.Free = 1000, 4
+	})))
+	_, body, _ := ask(t, "GET", s.URLs()[0])
+	for _, text := range []string{`aria-valuenow="99"`, `</svg>99 %</td>`} {
+		if !strings.Contains(body, text) {
+			t.Errorf("the page has no %s", text)
+		}
 	}
 }
 
