@@ -333,7 +333,7 @@ func (s *Server) showEvents(w http.ResponseWriter, r *http.Request) {
 		now, changed := s.feed.current()
 		var html bytes.Buffer
 		p := s.newPage(now, r.URL.Query().Get("session"))
-		data := []byte(":\n\n")
+		data := []byte("event: beat\ndata:\n\n") // a comment would not reach the script
 		if !now.at.IsZero() || now.err != nil {
 			if err := templates.ExecuteTemplate(&html, "live", p); err != nil {
 				s.log.ErrorContext(r.Context(), "The page cannot be shown: "+err.Error(), "error", err)

@@ -239,6 +239,22 @@ func TestLivePage(t *testing.T) {
 	}
 }
 
+// A page that does not change is told so: its script knows that somebody is there.
+func TestBeat(t *testing.T) {
+	now, looks := time.Now(), 0 // the feed has one goroutine
+	s, _ := standIn(t, Config{}, func(context.Context) ([]*status.Snapshot, error) {
+		if looks++; looks > 1 { // then even the time of the page stays
+			return nil, errors.New("away")
+		}
+		return []*status.Snapshot{busyRun(now)}, nil
+	})
+	b := newBrowser(t)
+	b.open(s.URLs()[0])
+	b.until("#notes", "ZooKeeper cannot be read.")
+	b.value("window.later = heard = Date.now() + 1e9; 0") // so that it does not begin anew for want of beats
+	b.soon("a beat is heard", func() bool { return b.value("heard < later") == "true" })
+}
+
 // With a token the page steers the run; what came of it is shown.
 func TestSteering(t *testing.T) {
 	asked := make(chan string, 10)

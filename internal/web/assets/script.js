@@ -55,15 +55,20 @@ function show(update) {
   live.dataset.updates = Number(live.dataset.updates || 0) + 1;
 }
 
+function hear() {
+  heard = Date.now();
+  lost.hidden = true;
+}
+
 function follow() {
   if (stream) stream.close();
   heard = Date.now();
   stream = new EventSource("events" + location.search);
   stream.onmessage = (message) => {
-    heard = Date.now();
-    lost.hidden = true;
+    hear();
     show(JSON.parse(message.data));
   };
+  stream.addEventListener("beat", hear);
   stream.onerror = () => { lost.hidden = false; };
 }
 
