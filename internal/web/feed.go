@@ -151,18 +151,18 @@ func (v view) next(now time.Time, found []*status.Snapshot, err error) view {
 		return view{at: v.at, err: err, sessions: v.sessions}
 	}
 	next := view{at: now}
-	over := 0
 	for _, s := range v.sessions {
-		if slices.ContainsFunc(found, func(f *status.Snapshot) bool { return f.Session == s.name }) || s.last == nil || over == maxOver {
+		if slices.ContainsFunc(found, func(f *status.Snapshot) bool { return f.Session == s.name }) || s.last == nil {
 			continue
 		}
-		over++
 		s.now = nil
 		if s.over.IsZero() {
 			s.over = now
 		}
 		next.sessions = append(next.sessions, s)
 	}
+	slices.SortStableFunc(next.sessions, func(a, b seen) int { return b.over.Compare(a.over) })
+	next.sessions = next.sessions[:min(len(next.sessions), maxOver)]
 	for _, snapshot := range found {
 		s, _ := v.session(snapshot.Session)
 		next.sessions = append(next.sessions, s.next(now, snapshot))

@@ -334,6 +334,23 @@ func TestView(t *testing.T) {
 	}
 }
 
+// Of the sessions that are over, those stay that ended last.
+func TestOverLast(t *testing.T) {
+	now := time.Now()
+	var all []*status.Snapshot
+	for i := range 2 * maxOver {
+		all = append(all, &status.Snapshot{Session: fmt.Sprintf("%02d", i), State: status.Running})
+	}
+	v := view{}.next(now, all, nil)
+	for len(all) > 0 { // each second one ends
+		now, all = now.Add(time.Second), all[1:]
+		v = v.next(now, all, nil)
+	}
+	if n := len(v.sessions); n != maxOver || v.sessions[0].name != "20" || v.sessions[n-1].name != "39" {
+		t.Errorf("%d, the first is %s", n, v.sessions[0].name)
+	}
+}
+
 // A graph has a line for each time in which somebody has looked, within its box.
 func TestGraph(t *testing.T) {
 	now := time.Now()
