@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"vsc-zk/internal/status"
 )
@@ -60,6 +61,9 @@ func TestPythonClientsAreSeen(t *testing.T) {
 			}
 			if run.Source != slave.Whoami() || run.Destination != dest.Whoami() || run.Attempt != 0 || run.Began.IsZero() || s.Paths.Working != 1 {
 				t.Errorf("run %+v, %d in work", run, s.Paths.Working)
+			}
+			if run.Began != run.Began.UTC().Truncate(time.Second) {
+				t.Errorf("begun at %v: that is not in UTC, to the second", run.Began)
 			}
 			var text bytes.Buffer
 			ok(t, s.Text(&text))

@@ -399,7 +399,7 @@ func (r *Reader) taken(ctx context.Context, queue string, by map[int64]string) (
 		}
 		value, _, ok, err := r.get(ctx, path.Join(queue, "entries", name))
 		if ok {
-			found[i] = taken{who, value, time.UnixMilli(stat.Made)}
+			found[i] = taken{who, value, moment(stat.Made / 1000)}
 		}
 		return err
 	})

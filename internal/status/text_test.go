@@ -190,8 +190,8 @@ func disagree(root, schema map[string]any, value any, at string) (wrong []string
 		return wrong
 	}
 	if schema["format"] == "date-time" {
-		if _, err := time.Parse(time.RFC3339, text); err != nil {
-			fail("%v", err)
+		if at, err := time.Parse(time.RFC3339, text); err != nil || at.UTC().Format(time.RFC3339) != text {
+			fail("%q is no time in UTC, to the second: %v", text, err)
 		}
 	}
 	for _, item := range list {

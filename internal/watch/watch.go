@@ -17,6 +17,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"golang.org/x/term"
 
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/status"
 	"vsc-zk/internal/zkclient"
 )
@@ -165,7 +166,7 @@ func (l *lines) of(session string) string {
 	if !l.name {
 		return ""
 	}
-	return session + ": "
+	return wire.Text(session).String() + ": "
 }
 
 func (l *lines) print(at time.Time, text string) {

@@ -69,6 +69,13 @@ func TestLines(t *testing.T) {
 	if !strings.HasPrefix(out.String(), "12:00:00 home-2026: ~42 %") || strings.Count(out.String(), "\n") != 1 {
 		t.Errorf("of two sessions: %s", out.String())
 	}
+	out.Reset()
+	odd := aRun(noon)
+	odd.Session = "\x1b[2Jx"
+	l.show(look{at: noon, seen: []*status.Snapshot{odd}})
+	if strings.ContainsRune(out.String(), 0x1b) || strings.Count(out.String(), "[2Jx") != 1 {
+		t.Errorf("of one with an odd name: %q", out.String())
+	}
 
 	l = &lines{to: brokenPipe{}}
 	if l.show(look{at: noon, seen: []*status.Snapshot{aRun(noon)}}) || l.err == nil {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
 // Package web shows sessions over HTTP: as a page for people, as JSON, and as metrics. It reads what package status
-// reads, and writes nothing.
+// reads. It writes only what a person has asked for on the page, by Config.Steer.
 //
 //	/                        the page of a session; ?session=NAME for one of several
 //	/events?session=NAME     what changes on it, as Server-Sent Events
 //	/api/sessions            the sessions and their states
 //	/api/state?session=NAME  a status.Snapshot
 //	/metrics                 for Prometheus
-//	/steer                   POST, with a token only: pause, go on, stop
+//	/steer                   POST, with a token only: pause, go on, stop, queue again what has failed, bound the rate
 //
 // # One reader
 //
