@@ -3,6 +3,7 @@
 package session
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -175,7 +176,8 @@ func TestStatusOnlyIfChanged(t *testing.T) {
 	r.finish(r.source(3), master, dest)
 }
 
-// A look at a session of fifty clients writes nothing, and reads little.
+// A look at a session of fifty clients writes nothing, and reads little; the failures that it names cost a read each, as
+// a path may fail once more, with other words.
 func TestCostOfALook(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
@@ -190,7 +192,23 @@ func TestCostOfALook(t *testing.T) {
 	proxy := zktest.NewProxy(t, r.addr)
 	reader, err := status.NewReader(r.zkAt(proxy.Addr()), r.name)
 	r.must(err)
-	for look, most := range []int{130, 80} {
+	failure := func(i int, text string) (node string, data []byte) {
+		failed := wire.Failure{Path: wire.Text(fmt.Sprintf("1_/%03d", i)), Errors: []string{text}}
+		return r.tree().Failure(failed.Path), failed.Encode()
+	}
+	for look, most := range []int{130, 80, 180, 180} {
+		switch look {
+		case 2:
+			for i := range status.MaxFailures {
+				node, data := failure(i, "first")
+				_, err := r.zk().CreatePath(t.Context(), node, data, zkclient.Persistent)
+				r.must(err)
+			}
+		case 3:
+			node, data := failure(7, "then")
+			_, err := r.zk().Set(t.Context(), node, data, -1)
+			r.must(err)
+		}
 		before, _ := proxy.Requests()
 		s, err := reader.Read(t.Context())
 		r.must(err)
@@ -201,6 +219,9 @@ func TestCostOfALook(t *testing.T) {
 		}
 		if after-before > most || writes > 0 {
 			t.Errorf("look %d: %d reads, want at most %d, and %d writes", look, after-before, most, writes)
+		}
+		if look >= 2 && (len(s.Failures) != status.MaxFailures || s.Failures[7].Errors[0] != []wire.Text{2: "first", 3: "then"}[look]) {
+			t.Errorf("look %d: %d failures, one is %+v", look, len(s.Failures), s.Failures[7])
 		}
 	}
 	master.stop(errStopped)

@@ -25,7 +25,6 @@ type Reader struct {
 
 	all, sources, dests, ext *zkclient.Party // which keep what they have read
 	lock                     *zkclient.Lock
-	failures                 map[string]Failure // by the names of their nodes, which never change
 }
 
 // NewReader fails if a session cannot have this name.
@@ -37,7 +36,7 @@ func NewReader(zk *zkclient.Client, session string) (*Reader, error) {
 	party := func(kind string) *zkclient.Party { return zk.Party(tree.Party(kind), "") }
 	return &Reader{
 		zk: zk, tree: tree, all: party(wire.PartyAll), sources: party(wire.PartySources), dests: party(wire.PartyDests), ext: party(wire.PartyExt),
-		lock: zk.Lock(tree.Lock(), ""), failures: map[string]Failure{},
+		lock: zk.Lock(tree.Lock(), ""),
 	}, nil
 }
 
