@@ -11,7 +11,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"vsc-zk/internal/status"
@@ -201,19 +203,31 @@ func TestFollowers(t *testing.T) {
 
 // While nobody looks, the feed rests; who comes gets what is true now.
 func TestIdle(t *testing.T) {
-	looks := make(chan struct{}, 1000)
-	s, _ := standIn(t, Config{}, func(context.Context) ([]*status.Snapshot, error) {
-		looks <- struct{}{}
-		return []*status.Snapshot{busyRun(time.Now())}, nil
+	synctest.Test(t, func(t *testing.T) {
+		var looks atomic.Int64
+		f := newFeed(func(context.Context) ([]*status.Snapshot, error) { looks.Add(1); return nil, nil })
+		go f.run(t.Context())
+		after := func(d time.Duration, want int64) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if n := looks.Swap(0); n != want {
+				t.Errorf("%d looks, want %d", n, want)
+			}
+		}
+		after(time.Hour-time.Second, 240) // the first at once
+		after(2*time.Second, 1)
+		time.Sleep(5 * time.Second)
+		if at := f.latest(t.Context()).at; !at.Equal(time.Now()) {
+			t.Errorf("who comes sees what was true %v ago", time.Since(at))
+		}
+		f.latest(t.Context()) // this one shares it
+		after(time.Second, 1)
+		done, _ := f.follow(1)
+		after(time.Minute, 30)
+		done()
+		after(time.Minute, 4) // of these, one that was still asked for
 	})
-	<-looks
-	before := s.feed.latest(t.Context()).at
-	for s.feed.latest(t.Context()).at.Equal(before) { // only asking makes it look
-	}
-	time.Sleep(10 * s.feed.busy)
-	if n := len(looks); n > 20 {
-		t.Errorf("%d looks", n)
-	}
 }
 
 // A ZooKeeper that is away is said; what was seen last stays, and comes back by itself.

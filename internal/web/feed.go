@@ -95,7 +95,7 @@ func (f *feed) pause(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	case <-f.wake:
-	case <-time.After(f.idle):
+	case <-time.After(f.idle - f.busy):
 	}
 	return true
 }
