@@ -22,7 +22,7 @@ import (
 
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
-	"vsc-zk/internal/zkclient"
+	"vsc-zk/internal/zktest"
 )
 
 // verdict collects what is wrong with a round.
@@ -134,56 +134,42 @@ func (l *life) told() (total line) {
 	return total
 }
 
-// processes looks for those that have been left behind.
-func (v *verdict) processes() {
-	var left []process
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if left = v.round.processes(); len(left) == 0 {
-			return
+// settled looks again and again until nothing is left, or patience has ended.
+func (r *round) settled(left func() []string) (all []string) {
+	for end := time.Now().Add(r.patience); ; time.Sleep(100 * time.Millisecond) {
+		if all = left(); len(all) == 0 || time.Now().After(end) {
+			return all
 		}
 	}
-	for _, p := range left {
-		v.errorf("process %d is left: %s", p.pid, p.args)
+}
+
+// processes looks for those that have been left behind.
+func (v *verdict) processes() {
+	for _, text := range v.round.settled(func() (left []string) {
+		for _, p := range v.round.processes() {
+			left = append(left, fmt.Sprintf("process %d is left: %s", p.pid, p.args))
+		}
+		return left
+	}) {
+		v.errorf("%s", text)
 	}
 }
 
 // znodes looks for what the session has left behind, when ZooKeeper has seen that those that were killed are gone.
 func (v *verdict) znodes() {
 	v.round.t.Helper()
-	zk, err := zkclient.Connect(v.round.t.Context(), zkclient.Config{Servers: ensemble.Addrs(), User: "root", Password: "admin", ConnectTimeout: time.Minute})
-	v.round.must(err)
-	defer zk.Close()
 	tree, err := wire.NewTree(v.round.session)
 	v.round.must(err)
-	lasting := map[string]bool{}
-	for _, path := range tree.Lasting() {
-		lasting[path] = true
-	}
-	var left []string
-	var look func(path string)
-	look = func(path string) {
-		stat, found, err := zk.Exists(v.round.t.Context(), path)
-		v.round.must(err)
-		hosts := path == tree.Root()+"/usedports/localhost"
-		if found && (!lasting[path] && !hosts || stat.EphemeralOwner != 0) {
-			left = append(left, path)
+	lasting := append(tree.Lasting(), tree.Root()+"/usedports/localhost")
+	for _, text := range v.round.settled(func() (left []string) {
+		for _, n := range zktest.Dump(v.round.t, ensemble.Addrs()[0], "root", "admin", tree.Root()) {
+			if n.Owner != 0 || !slices.Contains(lasting, n.Path) {
+				left = append(left, fmt.Sprintf("znode %s is left", n.Path))
+			}
 		}
-		names, err := zk.Children(v.round.t.Context(), path)
-		if !errors.Is(err, zkclient.ErrNoNode) {
-			v.round.must(err)
-		}
-		for _, name := range names {
-			look(path + "/" + name)
-		}
-	}
-	for end := time.Now().Add(5 * sessionTimeout); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		left = nil
-		if look(tree.Root()); len(left) == 0 {
-			return
-		}
-	}
-	for _, path := range left {
-		v.errorf("znode %s is left", path)
+		return left
+	}) {
+		v.errorf("%s", text)
 	}
 }
 

@@ -36,7 +36,7 @@
 //     if ZooKeeper was away when it started, or the destination full;
 //   - a process or a znode is left, or somebody has not ended after four minutes.
 //
-// TestJudge has each of these done to what a good round has left.
+// TestJudge has each of these done to what a good round has left, but for the four minutes.
 //
 // # Running
 //

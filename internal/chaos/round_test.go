@@ -36,6 +36,8 @@ type round struct {
 	began   time.Time
 	clients []*client
 
+	patience time.Duration // with what is left when all have ended: the ZooKeeper session of a killed one still lasts
+
 	ended context.Context // the run is over: nothing goes wrong any more, and nobody is started again
 	over  func()
 
@@ -48,7 +50,7 @@ type round struct {
 // newRound makes the round of a plan. Its files stay if the test fails.
 func newRound(t *testing.T, seed uint64, plan plan) *round {
 	t.Helper()
-	r := &round{t: t, seed: seed, plan: plan, session: fmt.Sprintf("chaos-%d-%d", seed, time.Now().UnixNano()), busy: map[string]bool{}, came: map[kind]int{}}
+	r := &round{t: t, seed: seed, plan: plan, session: fmt.Sprintf("chaos-%d-%d", seed, time.Now().UnixNano()), busy: map[string]bool{}, came: map[kind]int{}, patience: 5 * sessionTimeout}
 	var err error
 	r.dir, err = os.MkdirTemp("", fmt.Sprintf("zkrsync-chaos-%d-", seed))
 	r.must(err)
