@@ -139,14 +139,14 @@ func steered(answer session.Answer, pause bool, err error) string {
 	}
 	text := "Goes on"
 	if pause {
-		text = fmt.Sprintf("Paused, with %d transfers still under way", answer.Running)
+		text = "Paused, with " + status.Plural(answer.Running, "transfer") + " still under way"
 	}
-	text += fmt.Sprintf("; %d sources follow", answer.Sources)
+	text += "; " + following(answer.Sources)
 	if n := len(answer.Silent); n > 0 {
-		text += fmt.Sprintf(", %d have not noted it yet", n)
+		text += fmt.Sprintf(", not noted yet by %d", n)
 	}
 	if n := len(answer.Python); n > 0 {
-		text += fmt.Sprintf(", %d of the Python version do not", n)
+		text += fmt.Sprintf(", without %d of the Python version", n)
 	}
 	return text + "."
 }

@@ -14,6 +14,7 @@ import (
 	"vsc-zk/internal/pathbuilder"
 	"vsc-zk/internal/session"
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/status"
 )
 
 // steers is an option by which a run that is under way is steered; "" if there is none.
@@ -96,7 +97,7 @@ func (o *options) steer(ctx context.Context, cfg session.Config, stdout io.Write
 		if answer.Unseen {
 			more = "; the walk through the tree is not over, and what it finds there is skipped too"
 		}
-		say("Skipped: %s. Of the paths that it is in, or has in it, %d wait, %d are in work, %d have failed%s.",
+		say("Skipped: %s. Of the paths that it is in, or has in it: %d waiting, %d in work, %d failed%s.",
 			pathbuilder.Printable(order.Skip), answer.Waiting, answer.InWork, answer.Failed, more)
 	}
 	if order.Requeue {
@@ -106,18 +107,26 @@ func (o *options) steer(ctx context.Context, cfg session.Config, stdout io.Write
 		say("The run is over.")
 		return nil
 	}
-	say("%d sources follow.", answer.Sources)
+	say("%s.", following(answer.Sources))
 	if order.Pause || order.Stop {
-		say("%d transfers are still under way.", answer.Running)
+		say("%s still under way.", status.Plural(answer.Running, "transfer"))
 	}
 	if len(answer.Python) > 0 {
-		say("%d sources of the Python version do not follow, they go on: %s.", len(answer.Python), printable(answer.Python))
+		say("Sources of the Python version do not follow, they go on: %s.", printable(answer.Python))
 	}
 	if len(answer.Silent) > 0 {
 		say("Not noted yet: %s.", printable(answer.Silent))
 		return session.ErrUnnoted
 	}
 	return nil
+}
+
+// following says how many sources do what was asked for.
+func following(n int) string {
+	if n == 1 {
+		return "1 source follows"
+	}
+	return status.Plural(n, "source") + " follow"
 }
 
 // printable is a list of names as a terminal may show it.

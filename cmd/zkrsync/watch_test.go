@@ -113,9 +113,9 @@ func TestWatchOnTerminal(t *testing.T) {
 	p.keys("p")
 	p.until("it asks before it pauses", `Pause the session for all\?`)
 	p.keys("y")
-	p.until("it is paused", `(?s)● paused, as was asked for.*Paused, with 0 transfers still under way; 1 sources follow\.`)
+	p.until("it is paused", `(?s)● paused, as was asked for.*Paused, with 0 transfers still under way; 1 source follows\.`)
 	p.keys("p", "y")
-	p.until("it goes on", `(?s)● (running|standing).*Goes on; 1 sources follow\.`)
+	p.until("it goes on", `(?s)● (running|standing).*Goes on; 1 source follows\.`)
 	p.keys("2")
 
 	for _, size := range [][2]int{{120, 40}, {40, 10}, {80, 24}} {

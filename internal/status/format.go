@@ -190,7 +190,7 @@ func (s *Snapshot) Line() string {
 		parts = append(parts, left+" left")
 	}
 	parts = append(parts,
-		plural(n.Sources, "source"),
+		Plural(n.Sources, "source"),
 		fmt.Sprintf("%d of %d slots", n.BusySlots, n.Slots),
 		FormatCount(s.Paths.Failed)+" failed")
 	if s.State != Running || s.Control.Held() != "" {
@@ -202,8 +202,8 @@ func (s *Snapshot) Line() string {
 	return strings.Join(parts, ", ")
 }
 
-// plural is so many of something.
-func plural(n int, what string) string {
+// Plural is so many of something, as 1 source or 1,234 sources.
+func Plural(n int, what string) string {
 	if n != 1 {
 		what += "s"
 	}
