@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"vsc-zk/internal/status"
 	"vsc-zk/internal/testtree"
 )
 
@@ -144,16 +145,7 @@ func (o *options) report(took time.Duration, out io.Writer) error {
 		return fmt.Errorf("cannot count the source: %w", err)
 	}
 	seconds := took.Seconds()
-	fmt.Fprintf(out, "Moved      %d files (%s) in %d directories\n", files, size(float64(bytes)), dirs)
-	fmt.Fprintf(out, "Took       %.1f s, with the start of ZooKeeper: %.0f files/s, %s/s\n", seconds, float64(files)/seconds, size(float64(bytes)/seconds))
+	fmt.Fprintf(out, "Moved      %d files (%s) in %d directories\n", files, status.FormatBytes(bytes), dirs)
+	fmt.Fprintf(out, "Took       %.1f s, with the start of ZooKeeper: %.0f files/s, %s\n", seconds, float64(files)/seconds, status.FormatRate(float64(bytes)/seconds))
 	return nil
-}
-
-// size writes a number of bytes for people.
-func size(n float64) string {
-	units := []string{"B", "kB", "MB", "GB", "TB", "PB"}
-	for n >= 1000 && len(units) > 1 {
-		n, units = n/1000, units[1:]
-	}
-	return fmt.Sprintf("%.1f %s", n, units[0])
 }

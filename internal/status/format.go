@@ -24,6 +24,14 @@ func FormatRate[N int64 | float64](n N) string { return FormatBytes(n) + "/s" }
 // FormatCount is a number, as 1,234,567.
 func FormatCount[N int | int64](n N) string { return humanize.Comma(int64(n)) }
 
+// FormatDecimal is a number, with one digit behind the point where that says something.
+func FormatDecimal(n float64) string {
+	if n >= 10 || n == 0 {
+		return FormatCount(int64(n))
+	}
+	return fmt.Sprintf("%.1f", n)
+}
+
 // FormatLength is a length of time in two units, as 3m05s, 2h05m or 4d02h.
 func FormatLength(d time.Duration) string {
 	s := int64(max(d, 0).Round(time.Second) / time.Second)

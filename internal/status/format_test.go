@@ -19,6 +19,14 @@ func TestFormatLength(t *testing.T) {
 	}
 }
 
+func TestFormatDecimal(t *testing.T) {
+	for n, want := range map[float64]string{0: "0", 0.04: "0.0", 9.94: "9.9", 10: "10", 1234.9: "1,234"} {
+		if got := FormatDecimal(n); got != want {
+			t.Errorf("%v is %s, want %s", n, got, want)
+		}
+	}
+}
+
 // A guess has a range, and what is not known is not said. Nothing is rounded up to all.
 func TestFormatEstimate(t *testing.T) {
 	for _, c := range []struct {

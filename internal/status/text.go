@@ -75,7 +75,7 @@ func (s *Snapshot) summary(b *strings.Builder) {
 	if r := s.Rates; r.Now > 0 || r.Over > 0 {
 		rate := FormatRate(r.Now) + " now"
 		if r.Over > 0 {
-			rate += fmt.Sprintf("; in the last %s %s, %s files/s, %s paths/s", FormatLength(time.Duration(r.Over*float64(time.Second))), FormatRate(r.Bytes), number(r.Files), number(r.Paths))
+			rate += fmt.Sprintf("; in the last %s %s, %s files/s, %s paths/s", FormatLength(time.Duration(r.Over*float64(time.Second))), FormatRate(r.Bytes), FormatDecimal(r.Files), FormatDecimal(r.Paths))
 		}
 		t.row("  rate", rate)
 	}
@@ -213,14 +213,6 @@ func (t table) row(cells ...string) {
 }
 
 func (t table) flush() { _ = t.w.Flush() } // a strings.Builder takes everything
-
-// number is a rate, with one digit behind the point where that says something.
-func number(n float64) string {
-	if n < 10 {
-		return fmt.Sprintf("%.1f", n)
-	}
-	return FormatCount(int64(n))
-}
 
 // printable is a text of others as a terminal may show it.
 func printable(text string) string { return wire.Text(text).String() }

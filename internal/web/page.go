@@ -24,7 +24,7 @@ var assets embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"text": text[string], "short": short, "bytes": formatBytes, "rate": formatRate, "count": formatCount, "clock": status.FormatClock,
-	"decimal": decimal, "load": func(n *float64) string { return strconv.FormatFloat(*n, 'f', 2, 64) }, "part": part, "percent": status.FormatPercent, "less": func(a, b int) int { return a - b }, "first": first, "more": more,
+	"decimal": status.FormatDecimal, "load": func(n *float64) string { return strconv.FormatFloat(*n, 'f', 2, 64) }, "part": part, "percent": status.FormatPercent, "less": func(a, b int) int { return a - b }, "first": first, "more": more,
 }).ParseFS(assets, "assets/*.html"))
 
 // text is a text of others as a person may see it.
@@ -70,14 +70,6 @@ func part(some, all any) float64 {
 		return 0
 	}
 	return min(100*number(some)/number(all), 100)
-}
-
-// decimal is a number that may be small.
-func decimal(n float64) string {
-	if n >= 10 || n == 0 {
-		return status.FormatCount(int64(n))
-	}
-	return strconv.FormatFloat(n, 'f', 1, 64)
 }
 
 // maxRows bounds each list.
@@ -172,7 +164,7 @@ func (s *Server) newPage(v view, asked string) page {
 	if p.Over.IsZero() {
 		p.Graphs = []graph{
 			draw("Bytes sent", shown.history, now, func(p point) float64 { return p.bytes }, status.FormatRate[float64]),
-			draw("Files looked at", shown.history, now, func(p point) float64 { return p.files }, func(n float64) string { return decimal(n) + "/s" }),
+			draw("Files looked at", shown.history, now, func(p point) float64 { return p.files }, func(n float64) string { return status.FormatDecimal(n) + "/s" }),
 		}
 	}
 	return p
@@ -321,10 +313,6 @@ func (s *Server) showEvents(w http.ResponseWriter, r *http.Request) {
 	defer done()
 	w.Header().Set("Content-Type", "text/event-stream")
 	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Time{}); err != nil { // it ends when the browser does
-		refuse(w, http.StatusInternalServerError, "%v", err)
-		return
-	}
 	if _, err := w.Write([]byte("retry: 1000\n\n")); err != nil {
 		return
 	}
