@@ -420,9 +420,6 @@ func (v *verdict) covered(paths []wire.Text) {
 	}
 }
 
-// temporary is the form of names that rsync gives files under way.
-var temporary = regexp.MustCompile(`^\..*\.[0-9A-Za-z]{6}$`)
-
 // compare compares the trees; only what was said not to be done may differ. Without --delete an rsync that was
 // killed may leave a temporary file.
 func (v *verdict) compare(said map[wire.Text]bool) {
@@ -436,13 +433,11 @@ func (v *verdict) compare(said map[wire.Text]bool) {
 	}
 	open := v.tasks(slices.Collect(maps.Keys(said)))
 	for _, difference := range differences {
-		quoted, err := strconv.QuotedPrefix(difference)
-		v.round.must(err)
-		path, err := strconv.Unquote(quoted)
+		path, _, err := testtree.Split(difference)
 		v.round.must(err)
 		_, err = os.Lstat(v.round.at("src/" + path))
 		foreign := errors.Is(err, fs.ErrNotExist)
-		if foreign && !v.round.plan.deletes() && temporary.MatchString(filepath.Base(path)) {
+		if foreign && !v.round.plan.deletes() && testtree.Temporary(path) {
 			continue
 		}
 		if !slices.ContainsFunc(open, func(t task) bool { return t.holds(path, false) || t.rel == path }) {

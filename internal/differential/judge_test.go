@@ -235,11 +235,9 @@ func (r *run) compare(a, b string, unknown func(name string) bool) []difference 
 	r.must(err)
 	var differences []difference
 	for _, line := range lines {
-		quoted, err := strconv.QuotedPrefix(line)
+		path, what, err := testtree.Split(line)
 		r.must(err)
-		path, err := strconv.Unquote(quoted)
-		r.must(err)
-		differences = append(differences, difference{path, strings.TrimPrefix(line[len(quoted):], ": ")})
+		differences = append(differences, difference{path, what})
 	}
 	differences = append(differences, r.attributes(a, b)...)
 	type file struct {
@@ -302,9 +300,6 @@ func (o options) attributes(path string) map[string]string {
 	return found
 }
 
-// temporary is the form of names that rsync gives files under way.
-var temporary = regexp.MustCompile(`^\..*\.[0-9A-Za-z]{6}$`)
-
 // spared gives which names may be at the destination in another form by a fault: one that an rsync has left that was
 // killed or had no room, as long as nothing deletes it; and what something was mounted over for a while. Where there is
 // --delete that is as it was before.
@@ -317,7 +312,7 @@ func (r *run) spared() func(name string) bool {
 		}
 	}
 	return func(name string) bool {
-		if r.cutOff && !r.options.Delete && temporary.MatchString(filepath.Base(name)) {
+		if r.cutOff && !r.options.Delete && testtree.Temporary(name) {
 			_, err := os.Lstat(r.at("ref") + "/" + name)
 			return err != nil
 		}

@@ -8,7 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -43,6 +47,22 @@ func Compare(a, b string, without ...Aspect) ([]string, error) {
 	err := c.node(".")
 	return c.differences, err
 }
+
+// Split gives the path that a line of Compare is about, and what it says of it.
+func Split(line string) (path, what string, err error) {
+	quoted, err := strconv.QuotedPrefix(line)
+	if err != nil {
+		return "", "", fmt.Errorf("cannot read %q as a line of a comparison: %w", line, err)
+	}
+	path, err = strconv.Unquote(quoted)
+	return path, strings.TrimPrefix(line[len(quoted):], ": "), err
+}
+
+// temporary is the form of names that rsync gives files under way.
+var temporary = regexp.MustCompile(`^\..*\.[0-9A-Za-z]{6}$`)
+
+// Temporary tells whether a path may be that of a file which rsync has not finished.
+func Temporary(path string) bool { return temporary.MatchString(filepath.Base(path)) }
 
 // inode identifies a file that may have several names.
 type inode struct{ dev, ino uint64 }

@@ -4,6 +4,7 @@ package testtree
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -229,6 +230,19 @@ func TestCompareSeesEveryChange(t *testing.T) {
 	slices.Sort(expected)
 	if diff := cmp.Diff(expected, slices.Sorted(slices.Values(got))); diff != "" {
 		t.Errorf("differences (-want +got):\n%s", diff)
+	}
+	for _, line := range got {
+		if path, what, err := Split(line); err != nil || fmt.Sprintf("%q: %s", path, what) != line {
+			t.Errorf("%s is split into %q and %q, %v", line, path, what, err)
+		}
+	}
+}
+
+func TestTemporary(t *testing.T) {
+	for path, want := range map[string]bool{".a.aB3xYz": true, "dir/..a.tar.000000": true, "a.aB3xYz": false, ".a.aB3xY": false, ".a.aB3x-z": false, ".a.aB3xYz/a": false} {
+		if Temporary(path) != want {
+			t.Errorf("%s: %v", path, !want)
+		}
 	}
 }
 
