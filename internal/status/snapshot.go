@@ -3,6 +3,7 @@
 package status
 
 import (
+	"strings"
 	"time"
 
 	"vsc-zk/internal/session/wire"
@@ -145,6 +146,19 @@ type Run struct {
 type Failure struct {
 	Path   wire.Text   `json:"path"`
 	Errors []wire.Text `json:"errors,omitempty"`
+}
+
+// Why is the line that says most: the first that is about the files, else the first; "" if there is none.
+func (f Failure) Why() string {
+	for _, line := range f.Errors {
+		if text := line.String(); !strings.HasPrefix(text, "exit status ") && !strings.HasPrefix(text, "rsync error: ") {
+			return text
+		}
+	}
+	if len(f.Errors) == 0 {
+		return ""
+	}
+	return f.Errors[0].String()
 }
 
 // Estimate is a guess of how far the run is.

@@ -190,8 +190,8 @@ func (s *Snapshot) failed(b *strings.Builder) {
 	fmt.Fprintf(b, "\nFailed (%d)\n", all)
 	for _, f := range s.Failures[:min(len(s.Failures), most)] {
 		fmt.Fprintf(b, "  %s\n", f.Path)
-		if len(f.Errors) > 0 {
-			fmt.Fprintf(b, "      %s\n", f.Errors[len(f.Errors)-1])
+		if why := f.Why(); why != "" {
+			fmt.Fprintf(b, "      %s\n", why)
 		}
 	}
 	andMore(b, all-min(len(s.Failures), most))

@@ -393,12 +393,7 @@ func failuresPart() panel {
 		}
 		return all
 	}
-	first := func(f status.Failure) string {
-		if len(f.Errors) == 0 {
-			return "-"
-		}
-		return f.Errors[0].String()
-	}
+	why := func(f status.Failure) string { return cmp.Or(f.Why(), "-") }
 	p.table = table[status.Failure]{
 		sorted: -1,
 		key:    func(f status.Failure) string { return string(f.Path) },
@@ -406,7 +401,7 @@ func failuresPart() panel {
 		columns: []column[status.Failure]{
 			{title: "PATH", least: 20, tail: true, cell: func(f status.Failure) string { return f.Path.String() },
 				order: func(a, b status.Failure) int { return cmp.Compare(a.Path, b.Path) }},
-			{title: "ERROR", least: 35, cell: first, order: func(a, b status.Failure) int { return cmp.Compare(first(a), first(b)) }},
+			{title: "ERROR", least: 35, cell: why, order: func(a, b status.Failure) int { return cmp.Compare(why(a), why(b)) }},
 		},
 	}
 	p.fields = func(f status.Failure) []field {
