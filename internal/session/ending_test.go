@@ -99,6 +99,33 @@ func TestRunThatWasEndingIsResumed(t *testing.T) {
 	r.left()
 }
 
+// A source with --resume that comes while the master waits for the others to leave does not keep it waiting.
+func TestResumeOfARunThatIsEnding(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	ending, ask := asked()
+	master := r.queued(ending, func(c *Config) { c.Member.Timing.Leave = 100 * time.Millisecond })
+	other := r.zk()
+	r.must(other.Party(r.tree().Party(wire.PartyAll), "127.0.0.8:1").Join(t.Context()))
+	ask()
+	r.waitFor("event=waiting-for-clients")
+	late := r.source(2, resume, func(c *Config) { c.Member.Timing.Reconnect = time.Hour })
+	r.waitFor("event=waiting-for-end")
+	again := r.source(3, resume, jobs(1))
+	r.until("it waits, too", func() bool { return r.count("event=waiting-for-end") == 2 })
+	other.Close()
+	if err := r.wait(master); !errors.Is(err, errStopped) {
+		t.Errorf("error %v, want the cause", err)
+	}
+	r.finish(again, r.destination(4))
+	late.stop(errStopped)
+	if err := r.wait(late); !errors.Is(err, errStopped) {
+		t.Errorf("error %v, want the cause", err)
+	}
+	r.identical()
+	r.left()
+}
+
 // The master's own job gives back what it has, too.
 func TestMasterAtWorkIsAskedToEnd(t *testing.T) {
 	r := newRig(t)

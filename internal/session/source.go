@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -74,6 +75,8 @@ type source struct {
 
 	identity *link.Identity // what this process is known by to destinations
 	proxy    *link.Proxy    // of all its rsyncs; nil: none has been run yet
+
+	ending sync.Once // for saying that the run it came to was ending
 
 	leader atomic.Pointer[leader.Leader] // set once it leads
 	worker *worker.Worker                // set once it works, beside leading or not
@@ -164,8 +167,7 @@ func (s *source) choose(ctx context.Context, m *member.Member, ready *member.Rea
 	case err != nil:
 		return err
 	case !locked && s.cfg.Resume && errors.Is(s.client.Ended(), wire.ErrEnded) && !errors.Is(s.client.Ended(), wire.ErrHalted):
-		s.client.Reopen() // it was ending just when this source came: somebody may go on with it
-		return cmp.Or(zkclient.Sleep(ctx, m.Client.Timing.Reconnect), member.ErrRejoin)
+		return s.awaitEnd(ctx, m)
 	case !locked:
 		return s.follow(ctx, m, ready)
 	}
@@ -184,6 +186,19 @@ func (s *source) choose(ctx context.Context, m *member.Member, ready *member.Rea
 		return err
 	}
 	return s.lead(ctx, m, ready, func() error { return l.Start(ctx, m, lock, ready) })
+}
+
+// awaitEnd waits for a while, as a run was ending just when this source came, and it, or somebody else, may go on with
+// it. Meanwhile it is in no party: the master waits until it is alone.
+func (s *source) awaitEnd(ctx context.Context, m *member.Member) error {
+	s.client.Reopen()
+	s.ending.Do(func() {
+		m.Log.Info("The run is just ending: this source goes on with it when its master has left", "event", "waiting-for-end")
+	})
+	if err := m.Leave(ctx, wire.PartyExt, wire.PartyAll); err != nil {
+		return err
+	}
+	return cmp.Or(zkclient.Sleep(ctx, m.Client.Timing.Reconnect), member.ErrRejoin)
 }
 
 // reopen looks for a run to go on with, and has it go on. before is what follows the run as it was found: what that
