@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"strconv"
@@ -24,6 +23,7 @@ import (
 	"vsc-zk/internal/session/guard"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/status"
 	"vsc-zk/internal/zkclient"
 )
 
@@ -178,7 +178,7 @@ func (c *checker) zookeeper(ctx context.Context) {
 		return
 	}
 	c.say("session", fmt.Sprintf("nobody else's is called %s", m.Tree.Name()), m.CheckNodes(ctx))
-	off := time.Duration(math.Abs(float64(ahead)))
+	off := ahead.Abs()
 	err = nil
 	if off > checkClock {
 		direction := "ahead of"
@@ -241,22 +241,19 @@ func (c *checker) base(tell func(Finding)) {
 	if !c.destination {
 		return
 	}
-	err = cmp.Or(guard.Room(base.Dir), guard.TryWrite(base.Dir, false))
-	tell(Finding{What: "room", Good: room(base.Dir), Err: err})
+	space, err := guard.SpaceBelow(base.Dir)
+	err = cmp.Or(err, guard.Room(base.Dir), guard.TryWrite(base.Dir, false))
+	tell(Finding{What: "room", Good: room(space), Err: err})
 	if os.Geteuid() != 0 {
 		tell(Finding{What: "user", Err: errors.New("this is not root, so owners, groups, devices and some links are not preserved"), Note: true})
 	}
 }
 
-// room is how much there is below a directory.
-func room(dir string) string {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return ""
-	}
-	text := fmt.Sprintf("%.1f of %.1f GB free", float64(fs.Bavail)*float64(fs.Bsize)/1e9, float64(fs.Blocks)*float64(fs.Bsize)/1e9)
-	if fs.Files > 0 {
-		text += fmt.Sprintf(", %d of %d inodes", fs.Ffree, fs.Files)
+// room is how much there is, as states tell it.
+func room(space guard.Space) string {
+	text := fmt.Sprintf("%s of %s free", status.FormatBytes(space.Free), status.FormatBytes(space.Size))
+	if space.Inodes > 0 {
+		text += fmt.Sprintf(", %d of %d inodes", space.Unused, space.Inodes)
 	}
 	return text
 }
