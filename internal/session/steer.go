@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zkclient"
@@ -232,17 +230,8 @@ func (s *steersman) each(ctx context.Context, parent string, use func(name strin
 	if err != nil {
 		return err
 	}
-	contents := make([][]byte, len(names))
-	group, limited := errgroup.WithContext(ctx)
-	group.SetLimit(32)
-	for i, name := range names {
-		group.Go(func() error {
-			data, _, _, err := s.m.Read(limited, parent+"/"+name)
-			contents[i] = data
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	contents, err := s.m.ReadAll(ctx, parent, names)
+	if err != nil {
 		return err
 	}
 	for i, name := range names {

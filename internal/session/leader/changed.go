@@ -5,8 +5,6 @@ package leader
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -90,27 +88,22 @@ func spool(pipe io.Reader) (*os.File, error) {
 }
 
 // check finds out what separates the names, and looks at each.
-func (c *changes) check() error {
-	sum := sha256.New()
-	if _, err := c.file.Seek(0, io.SeekStart); err != nil {
+func (c *changes) check() (err error) {
+	if _, err = c.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := c.file.Read(buf)
-		sum.Write(buf[:n])
-		if bytes.IndexByte(buf[:n], 0) >= 0 {
-			c.separator = 0
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
+	if c.hash, err = hashList(io.TeeReader(c.file, c)); err != nil {
+		return err
 	}
-	c.hash = hex.EncodeToString(sum.Sum(nil))
 	return c.each(func(string) error { return nil })
+}
+
+// Write is what check sees of the list: a NUL separates names.
+func (c *changes) Write(data []byte) (int, error) {
+	if bytes.IndexByte(data, 0) >= 0 {
+		c.separator = 0
+	}
+	return len(data), nil
 }
 
 // each gives the names one after the other, as they are below the base.

@@ -122,7 +122,7 @@ func (l *Leader) parts(ctx context.Context, m *member.Member) (all []string, err
 		return nil, err
 	}
 	slices.Sort(names)
-	contents, err := readAll(ctx, m, m.Tree.Parts(), names)
+	contents, err := m.ReadAll(ctx, m.Tree.Parts(), names)
 	if err != nil {
 		return nil, err
 	}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"path"
 
-	"golang.org/x/sync/errgroup"
-
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/zkclient"
 )
@@ -42,36 +40,7 @@ func (n *notes) load(ctx context.Context, m *member.Member) error {
 
 // contents reads all notes. What this user may not read is left out.
 func (n *notes) contents(ctx context.Context, m *member.Member) ([][]byte, error) {
-	return childContents(ctx, m, n.parent)
-}
-
-// childContents reads all children of a node, as readAll does.
-func childContents(ctx context.Context, m *member.Member, parent string) ([][]byte, error) {
-	names, err := m.Children(ctx, parent)
-	if err != nil {
-		return nil, fmt.Errorf("cannot look through %s: %w", parent, err)
-	}
-	return readAll(ctx, m, parent, names)
-}
-
-// readAll reads the named children of a node, many at once. What is gone, or may not be read, is nil.
-func readAll(ctx context.Context, m *member.Member, parent string, names []string) ([][]byte, error) {
-	contents := make([][]byte, len(names))
-	group, limited := errgroup.WithContext(ctx)
-	group.SetLimit(32)
-	for i, name := range names {
-		group.Go(func() error {
-			data, _, ok, err := m.Read(limited, parent+"/"+name)
-			if ok {
-				contents[i] = data
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("cannot read %s: %w", parent, err)
-	}
-	return contents, nil
+	return m.Contents(ctx, n.parent)
 }
 
 // news is a note that comes or goes.

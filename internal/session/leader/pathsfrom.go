@@ -3,6 +3,7 @@
 package leader
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -39,9 +40,10 @@ func (l *Leader) listed() (pathsFile, error) {
 }
 
 // hashList tells one list from another.
-func hashList(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
+func hashList(list io.Reader) (string, error) {
+	sum := sha256.New()
+	_, err := io.Copy(sum, list)
+	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // Fits tells whether a leader with this configuration could go on with the session: it needs the list of paths
@@ -61,9 +63,8 @@ func (c Config) Fits(ctx context.Context, m *member.Member) (bool, error) {
 		return false, nil
 	}
 	defer file.Close()
-	sum := sha256.New()
-	_, err = io.Copy(sum, file)
-	return err == nil && hex.EncodeToString(sum.Sum(nil)) == meta.Plan.List, nil
+	hash, err := hashList(file)
+	return err == nil && hash == meta.Plan.List, nil
 }
 
 // readPaths reads such a file. Every line has to be an entry below base. What is named twice, or is part
@@ -73,7 +74,9 @@ func readPaths(path, base string) (f pathsFile, err error) {
 	if err != nil {
 		return f, fmt.Errorf("cannot read the paths: %w", err)
 	}
-	f.hash = hashList(data)
+	if f.hash, err = hashList(bytes.NewReader(data)); err != nil {
+		return f, err
+	}
 	number := 0
 	seen := covered{}
 	for line := range strings.Lines(string(data)) {

@@ -72,7 +72,7 @@ func (l *Leader) free(ctx context.Context) error { return l.steering.AwaitFree(c
 
 // quiet tells whether no Go source has anything in work, and none will begin anything. Python sources go on.
 func (l *Leader) quiet(ctx context.Context, m *member.Member) (bool, error) {
-	contents, err := childContents(ctx, m, m.Tree.Heeds())
+	contents, err := m.Contents(ctx, m.Tree.Heeds())
 	if err != nil {
 		return false, err
 	}
@@ -228,7 +228,7 @@ func (l *Leader) takeOut(ctx context.Context, m *member.Member) error {
 		slices.Sort(names)
 		slices.Sort(taken)
 		names = slices.DeleteFunc(names, func(name string) bool { _, held := slices.BinarySearch(taken, name); return held })
-		contents, err := readAll(ctx, m, queue+"/entries", names)
+		contents, err := m.ReadAll(ctx, queue+"/entries", names)
 		if err != nil {
 			return err
 		}

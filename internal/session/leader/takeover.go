@@ -159,7 +159,7 @@ func total(open map[wire.Text]int) (n int) {
 func openPaths(ctx context.Context, m *member.Member) (map[wire.Text]int, error) {
 	open := map[wire.Text]int{}
 	for _, queue := range []string{m.Tree.PathQueue(), m.Tree.ExtQueue()} {
-		contents, err := childContents(ctx, m, queue+"/entries")
+		contents, err := m.Contents(ctx, queue+"/entries")
 		if err != nil {
 			return nil, err
 		}
@@ -175,7 +175,7 @@ func openPaths(ctx context.Context, m *member.Member) (map[wire.Text]int, error)
 		}
 	}
 	for _, parent := range []string{m.Tree.Split(), m.Tree.CompletedQueue() + "/entries", m.Tree.FailedQueue() + "/entries"} {
-		contents, err := childContents(ctx, m, parent)
+		contents, err := m.Contents(ctx, parent)
 		if err != nil {
 			return nil, err
 		}
@@ -185,7 +185,7 @@ func openPaths(ctx context.Context, m *member.Member) (map[wire.Text]int, error)
 			}
 		}
 	}
-	contents, err := childContents(ctx, m, m.Tree.Results())
+	contents, err := m.Contents(ctx, m.Tree.Results())
 	if err != nil {
 		return nil, err
 	}

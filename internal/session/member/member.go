@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zkclient"
 )
@@ -158,6 +160,35 @@ func (m *Member) Read(ctx context.Context, path string) (data []byte, stat zkcli
 		return nil, stat, false, nil
 	}
 	return data, stat, err == nil, err
+}
+
+// Contents reads all children of a node, as ReadAll does.
+func (m *Member) Contents(ctx context.Context, parent string) ([][]byte, error) {
+	names, err := m.Children(ctx, parent)
+	if err != nil {
+		return nil, fmt.Errorf("cannot look through %s: %w", parent, err)
+	}
+	return m.ReadAll(ctx, parent, names)
+}
+
+// ReadAll reads the named children of a node, many at once. What is gone, or may not be read, is nil.
+func (m *Member) ReadAll(ctx context.Context, parent string, names []string) ([][]byte, error) {
+	contents := make([][]byte, len(names))
+	group, limited := errgroup.WithContext(ctx)
+	group.SetLimit(32)
+	for i, name := range names {
+		group.Go(func() error {
+			data, _, ok, err := m.Read(limited, parent+"/"+name)
+			if ok {
+				contents[i] = data
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", parent, err)
+	}
+	return contents, nil
 }
 
 // Publish sets the content of an ephemeral node of this ZooKeeper session. One of the client's lost
