@@ -371,7 +371,7 @@ func (o *options) clientOptions(p *cli.Program) {
 	g.String(&o.report, cli.Opt{Name: "report", Arg: "FILE", Added: true,
 		Help: "Write what became of each piece to this file as it becomes known: JSON lines with outcome, attempts, seconds, bytes, who sent it and error lines, and the totals at the end; only the master does."})
 	g.String(&o.history, cli.Opt{Name: "history", Arg: "FILE", Added: true,
-		Help: "The --report of an earlier run over the same tree: what is said of how far this run is then rests on how long each piece took in that; only the master reads it."})
+		Help: "The --report of an earlier run over the same tree: what took longest in that goes first, and what is said of how far this run is rests on it; only the master reads it."})
 	g.String(&o.failed, cli.Opt{Name: "failed", Arg: "FILE", Added: true,
 		Help: "Write the pieces that failed or were left over to this file at the end, for --paths-from; only the master does."})
 	g.String(&o.onEnd, cli.Opt{Name: "on-end", Arg: "COMMAND", Added: true,

@@ -111,3 +111,32 @@ func TestTransactionsOfARun(t *testing.T) {
 		})
 	}
 }
+
+// What took long in an earlier run goes first, and by itself; the others are joined as ever.
+func TestLongestFirst(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(testtree.TreeOptions{Fanout: []int{20}, Files: 1, Size: 10})
+	r.rest()
+	report := filepath.Join(t.TempDir(), "report")
+	earlier := fmt.Sprintf(`{"type":"header"}
+{"type":"path","path":%q,"seconds":40}
+{"type":"path","path":%q,"seconds":90}
+{"type":"path","path":%q,"seconds":0.5}
+`, "1_"+r.path("dir017"), "1_"+r.path("dir019"), "1_"+r.path("dir018"))
+	r.must(os.WriteFile(report, []byte(earlier), 0o600))
+	master := r.queued(depth1, func(c *Config) { c.Leader.History, c.Leader.Report = report, report+".new" })
+	r.finish(r.source(2, jobs(1)), r.destination(3), master)
+	first, joined := []string{"1_" + r.path("dir019"), "1_" + r.path("dir017")}, 0
+	lines := r.reported(report + ".new")
+	for i, line := range lines[1 : len(lines)-1] {
+		if i < len(first) && (string(line.Path) != first[i] || line.Batch != 0) {
+			t.Errorf("path %d: %+v, want %s by itself", i, line, first[i])
+		}
+		if line.Batch > 1 {
+			joined++
+		}
+	}
+	if joined == 0 {
+		t.Error("no path was sent together with others")
+	}
+}

@@ -110,7 +110,7 @@ func TestStandingStill(t *testing.T) {
 	dest := r.destination(3, impatientWatch)
 	waitsFor(wire.WaitSources)
 	queue := r.zk().Queue(r.tree().PathQueue())
-	entries, err := queue.TryTakeSome(t.Context(), 100, func(_, _ []byte) bool { return true }) // nothing is left to be done
+	entries, err := queue.TryTakeSome(t.Context(), 100, func(_, _ *zkclient.Entry) bool { return true }) // nothing is left to be done
 	r.must(err)
 	slave = r.source(2, impatientWatch)
 	waitsFor(wire.WaitBytes)

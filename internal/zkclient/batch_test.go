@@ -95,7 +95,7 @@ func TestTryTakeSomeBounds(t *testing.T) {
 	}
 	check(t, kinds.Put(t.Context(), 100, mixed...))
 	check(t, kinds.Put(t.Context(), 50, []byte("0_/urgent")))
-	sameKind := func(first, value []byte) bool { return first[0] == value[0] }
+	sameKind := func(first, next *zkclient.Entry) bool { return first.Value[0] == next.Value[0] }
 	var seen []string
 	for i, want := range []int{1, 10, 10} {
 		entries, err := kinds.TryTakeSome(t.Context(), 50, sameKind)
@@ -105,7 +105,7 @@ func TestTryTakeSomeBounds(t *testing.T) {
 		}
 		for _, e := range entries {
 			seen = append(seen, string(e.Value))
-			if !sameKind(entries[0].Value, e.Value) {
+			if !sameKind(entries[0], e) {
 				t.Errorf("%s with %s", entries[0].Value, e.Value)
 			}
 		}
@@ -154,8 +154,8 @@ func TestBatchesInterleaved(t *testing.T) {
 		for range 1 + i%2 {
 			all.Go(func() {
 				for turn := 1; ; turn++ {
-					entries, err := shared.TryTakeSome(ctx, []int{1, 10, 40}[turn%3], func(first, value []byte) bool {
-						return first[len(first)-1]%2 == value[len(value)-1]%2
+					entries, err := shared.TryTakeSome(ctx, []int{1, 10, 40}[turn%3], func(first, next *zkclient.Entry) bool {
+						return first.Value[len(first.Value)-1]%2 == next.Value[len(next.Value)-1]%2
 					})
 					switch {
 					case errors.Is(err, context.Canceled):
@@ -200,10 +200,10 @@ func TestBatchesInterleaved(t *testing.T) {
 
 // between is a same function that does something once, after the values were read and before the
 // entries are taken.
-func between(do func(first []byte)) func(first, value []byte) bool {
+func between(do func(first []byte)) func(first, next *zkclient.Entry) bool {
 	var once sync.Once
-	return func(first, _ []byte) bool {
-		once.Do(func() { do(first) })
+	return func(first, _ *zkclient.Entry) bool {
+		once.Do(func() { do(first.Value) })
 		return true
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 )
 
 // Entry is an entry of a Queue that this client has taken. It is held until Consume, Release or the
@@ -16,6 +18,15 @@ type Entry struct {
 
 	q     *Queue
 	whole *watch // fires when the queue is deleted
+}
+
+// Priority is that at which it was put; DefaultPriority if its name tells none.
+func (e *Entry) Priority() int {
+	digits, _, _ := strings.Cut(strings.TrimPrefix(e.Name, "entry-"), "-")
+	if priority, err := strconv.Atoi(digits); err == nil {
+		return priority
+	}
+	return DefaultPriority
 }
 
 func (e *Entry) path() string      { return join(e.q.entries(), e.Name) }

@@ -46,13 +46,13 @@ func (q *Queue) Take(ctx context.Context) (*Entry, error) {
 }
 
 // TryTakeSome takes what is free now, up to n entries of equal priority, in one transaction; nil if
-// nothing is free. They are neighbours as far as those are free. same says whether a value may go
-// with the first one's (nil: all may). The values have at most 256 KiB together, and n counts up to
+// nothing is free. They are neighbours as far as those are free. same says whether one may go
+// with the first (nil: all may). The values have at most 256 KiB together, and n counts up to
 // 500. When others are quicker with one of them, it takes a single one instead. What an abandoned
 // TryTakeSome still gets is released.
 //
 // Lost reply: settled.
-func (q *Queue) TryTakeSome(ctx context.Context, n int, same func(first, value []byte) bool) ([]*Entry, error) {
+func (q *Queue) TryTakeSome(ctx context.Context, n int, same func(first, next *Entry) bool) ([]*Entry, error) {
 	entries, err := await(ctx, q.c, func() ([]*Entry, error) {
 		entries, _, err := q.take(ctx, time.Now(), n, same)
 		return entries, err
@@ -107,7 +107,7 @@ func (q *Queue) discard(entries []*Entry) {
 }
 
 // take returns entries or, when there are none, the view that says so, read at or after since.
-func (q *Queue) take(ctx context.Context, since time.Time, n int, same func(first, value []byte) bool) ([]*Entry, *view, error) {
+func (q *Queue) take(ctx context.Context, since time.Time, n int, same func(first, next *Entry) bool) ([]*Entry, *view, error) {
 	n = min(max(n, 1), maxOps/2) // two operations each
 	for {
 		names, v, err := q.next(ctx, since, n)
@@ -238,7 +238,7 @@ func (q *Queue) refresh(ctx context.Context, v *view) error {
 
 // claim tries for the entries with these names, whose values it reads first. refused means that
 // others are quicker.
-func (q *Queue) claim(ctx context.Context, v *view, names []string, same func(first, value []byte) bool) (entries []*Entry, refused bool, err error) {
+func (q *Queue) claim(ctx context.Context, v *view, names []string, same func(first, next *Entry) bool) (entries []*Entry, refused bool, err error) {
 	defer func() { q.tried(names, entries) }()
 	values, err := q.values(ctx, names)
 	if err != nil {
@@ -310,7 +310,7 @@ func (q *Queue) shun(name, why string) {
 }
 
 // fitting makes entries of those that may be taken together.
-func (q *Queue) fitting(names []string, values [][]byte, same func(first, value []byte) bool) []*Entry {
+func (q *Queue) fitting(names []string, values [][]byte, same func(first, next *Entry) bool) []*Entry {
 	var out []*Entry
 	size, request := 0, 0
 	for i, name := range names {
@@ -318,7 +318,7 @@ func (q *Queue) fitting(names []string, values [][]byte, same func(first, value 
 			continue
 		}
 		e := &Entry{Name: name, Value: values[i], q: q}
-		if len(out) > 0 && same != nil && !same(out[0].Value, e.Value) {
+		if len(out) > 0 && same != nil && !same(out[0], e) {
 			continue
 		}
 		size += len(e.Value)

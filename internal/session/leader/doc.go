@@ -65,8 +65,9 @@
 // # What it says of the run
 //
 // The leader looks at the run as anybody else can (package status), and says in its S/status what follows from several
-// looks: what was done in the last minutes, how far the first walk has come, and what the run waits for (observe.go). With
-// the report of an earlier run each path that ends counts with what it took then (history.go). Nothing depends on it.
+// looks: what was done in the last minutes, how far the first walk has come, and what the run waits for (observe.go).
+// Nothing depends on it. With the report of an earlier run each path that ends counts with what it took then, and those
+// that took long have priorities by which they are taken first ([wire.Priority], history.go).
 //
 // # Other clients
 //

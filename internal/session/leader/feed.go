@@ -204,13 +204,14 @@ func (f *feed) put(ctx context.Context, m *member.Member) error {
 	return nil
 }
 
-// queues says into which queue a task belongs.
+// queues says into which queue a task belongs, and where in it.
 type queues struct {
-	base string
-	all  bool // every source may take all tasks
+	base   string
+	all    bool // every source may take all tasks
+	ledger *ledger
 }
 
-// putOps puts each task into the queue that it belongs to.
+// putOps puts each task into the queue that it belongs to; what took long in an earlier run before the others.
 func (q queues) putOps(m *member.Member, tasks []wire.Task) []zkclient.Op {
 	ops := make([]zkclient.Op, len(tasks))
 	paths, ext := m.ZK.Queue(m.Tree.PathQueue()), m.ZK.Queue(m.Tree.ExtQueue())
@@ -219,7 +220,7 @@ func (q queues) putOps(m *member.Member, tasks []wire.Task) []zkclient.Op {
 		if !q.all && task.OnlyForGo(q.base) {
 			queue = ext
 		}
-		ops[i] = queue.PutOp([]byte(task.Value), zkclient.DefaultPriority)
+		ops[i] = queue.PutOp([]byte(task.Value), wire.Priority(q.ledger.history.known(task.Value)))
 	}
 	return ops
 }

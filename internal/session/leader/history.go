@@ -107,6 +107,16 @@ func (h *history) of(paths ...wire.Text) (seconds float64) {
 	return seconds
 }
 
+// known is how long a path took, 0 if that is not known.
+func (h *history) known(path wire.Text) (seconds float64) {
+	if h == nil {
+		return 0
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return float64(h.seconds[h.key(path)])
+}
+
 // cut has the pieces of a path take as long as that, unless they are known.
 func (h *history) cut(task wire.Task, pieces []wire.Task) {
 	if h == nil {

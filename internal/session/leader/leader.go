@@ -80,8 +80,9 @@ func New(life context.Context, client *member.Client, base *guard.Base, cfg Conf
 	cfg = cfg.withDefaults()
 	l := &Leader{
 		client: client, base: base, cfg: cfg, asked: asked, work: work, life: life, id: rand.Text(), began: time.Now(),
-		ledger: newLedger(client.Tree), report: &report{failed: cfg.Failed, log: client.Log}, queues: queues{base: base.Dir, all: cfg.Lines > 0},
+		ledger: newLedger(client.Tree), report: &report{failed: cfg.Failed, log: client.Log},
 	}
+	l.queues = queues{base: base.Dir, all: cfg.Lines > 0, ledger: l.ledger}
 	l.ending, l.end = context.WithCancelCause(context.Background())
 	l.clients = &clients{works: work != nil, unknown: l.unknownToPython(), log: client.Log}
 	l.observer = &observer{works: work != nil, log: client.Log}

@@ -129,6 +129,9 @@ func TestHistory(t *testing.T) {
 		t.Errorf("%v in all, %v, %v, %v", h.sum(), h.of("1_/b"), h.of("1_/\xff", "1_/a"), h.of("1_/new"))
 	}
 	h.cut(wire.DecodeTask([]byte("1_/\xff")), []wire.Task{wire.DecodeTask([]byte("0_/\xff")), wire.DecodeTask([]byte("1_/\xff/x"))})
+	if h.known("1_/\xff") != 20 || h.known("1_/new") != 0 || (*history)(nil).known("1_/b") != 0 {
+		t.Errorf("%v and %v are known", h.known("1_/\xff"), h.known("1_/new"))
+	}
 	if h.of("1_/\xff/x") != 10 {
 		t.Errorf("a piece takes %v", h.of("1_/\xff/x"))
 	}

@@ -5,8 +5,11 @@ package wire
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
+
+	"vsc-zk/internal/zkclient"
 )
 
 func TestOnlyForGo(t *testing.T) {
@@ -121,5 +124,26 @@ func TestHostileDest(t *testing.T) {
 		if d, err := DecodeDest([]byte(value)); err != nil || string(d.Encode()) != value {
 			t.Errorf("%q: %+v, %v", value, d, err)
 		}
+	}
+}
+
+// What takes longer has the lower number, and the number does not say more than it takes.
+func TestPriority(t *testing.T) {
+	before := zkclient.DefaultPriority
+	for seconds := 0.1; seconds < 1e6; seconds *= 1.1 {
+		n := Priority(seconds)
+		at := SecondsAt(n)
+		if n > before || n < 51 || at > seconds*1.0001 || seconds >= 1 && seconds < 4e4 && at < seconds/1.2600 || seconds < 1 && n != zkclient.DefaultPriority {
+			t.Errorf("%v seconds have the priority %d, which says %v", seconds, n, at)
+		}
+		before = n
+	}
+	for _, n := range []int{0, 50, 100, 900} {
+		if SecondsAt(n) != 0 {
+			t.Errorf("the priority %d says %v seconds", n, SecondsAt(n))
+		}
+	}
+	if Priority(math.NaN()) != zkclient.DefaultPriority {
+		t.Error("nothing has a priority")
 	}
 }

@@ -224,7 +224,7 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 		d := decide(f)
 		j.sayNotRun(f, r, err)
 		if f.asked { // it would have taken longer
-			j.shift.worker.pace.ran(j.kind(r), len(r.parts), time.Since(began))
+			j.ran(r, time.Since(began))
 		}
 		if d.next == quit {
 			return a, err
@@ -240,7 +240,7 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 		j.dests.Served()
 	}
 	if f.class == rsyncrunner.Fine && !f.away {
-		j.shift.worker.pace.ran(j.kind(r), len(r.parts), result.Duration)
+		j.ran(r, result.Duration)
 	}
 	return j.judge(ctx, a, r, f, result, res)
 }
@@ -430,7 +430,14 @@ func (j *job) stoppable(ctx context.Context, b batch, r *run, res *wire.Result) 
 	return result, err
 }
 
-func (j *job) kind(r *run) wire.Kind { return j.shift.worker.transport.kind(r.parts[0].held.task) }
+// ran notes how long a run took, from which the sizes of others follow; those of long paths are known from an
+// earlier session.
+func (j *job) ran(r *run, took time.Duration) {
+	first, w := r.parts[0].held, j.shift.worker
+	if wire.SecondsAt(first.entry.Priority()) == 0 {
+		w.pace.ran(w.transport.kind(first.task), len(r.parts), took)
+	}
+}
 
 // grace is how long an rsync may take to end after SIGTERM: it has to be dead before the ZooKeeper
 // session whose loss ends it can have expired, and half of the margin that zkclient leaves (a sixth of

@@ -3,7 +3,6 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -163,7 +162,7 @@ func (j *job) tryTake(ctx context.Context, queue *zkclient.Queue) (batch, error)
 		}
 		return task
 	}
-	n, same := 1, func(_, _ []byte) bool { return false }
+	n, same := 1, func(_, _ *zkclient.Entry) bool { return false }
 	if w.cfg.Batch > 1 {
 		waiting, jobs, err := j.shift.load(ctx, queue)
 		if err != nil {
@@ -174,17 +173,17 @@ func (j *job) tryTake(ctx context.Context, queue *zkclient.Queue) (batch, error)
 			sizes[kind] = w.pace.size(wire.Kind(kind), waiting, jobs)
 			n = max(n, sizes[kind])
 		}
-		var with []byte
-		taken, size := 0, 0
-		same = func(first, value []byte) bool {
-			if !bytes.Equal(first, with) { // a new try
-				with, taken, size = first, 1, len(first)
+		var with *zkclient.Entry
+		taken, size, most := 0, 0, 0
+		same = func(first, next *zkclient.Entry) bool {
+			kind := w.transport.kind(decode(first.Value))
+			if first != with { // a new try
+				with, taken, size, most = first, 1, len(first.Value), w.pace.bounded(sizes[kind], wire.SecondsAt(first.Priority()))
 			}
-			kind := w.transport.kind(decode(first))
-			if kind != w.transport.kind(decode(value)) || taken >= sizes[kind] || size+len(value) > maxBatchBytes {
+			if kind != w.transport.kind(decode(next.Value)) || taken >= most || size+len(next.Value) > maxBatchBytes {
 				return false
 			}
-			taken, size = taken+1, size+len(value)
+			taken, size = taken+1, size+len(next.Value)
 			return true
 		}
 	}

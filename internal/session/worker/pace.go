@@ -54,6 +54,14 @@ func (p *pace) size(kind wire.Kind, waiting, jobs int) int {
 	return max(1, min(n, max(share, least), p.most))
 }
 
+// bounded is the number of paths in a run of which each should take so many seconds, n at the most.
+func (p *pace) bounded(n int, each float64) int {
+	if each == 0 {
+		return n
+	}
+	return max(1, atMost(p.target.Seconds()/each, n))
+}
+
 // atMost is x, rounded down, or limit if that is less.
 func atMost(x float64, limit int) int {
 	return int(math.Min(x, float64(limit)))
