@@ -41,7 +41,7 @@ func TestFailedAndThenUnfinished(t *testing.T) {
 	report, failed := filepath.Join(dir, "report"), filepath.Join(dir, "failed")
 	master := r.queued(impatient, func(c *Config) { c.Leader.Report, c.Leader.Failed = report, failed; c.Leader.Depth = 2 })
 	slowEndBegun := r.slowEndLast()
-	slave, dest := r.source(2, slow), r.destination(3)
+	slave, dest := r.source(2, slow, jobs(2)), r.destination(3, jobs(2)) // one of them is busy with the slow end
 	slowEndBegun()
 	r.waitFor("There were issues with path")
 	// It changes, and the only Go source leaves: the next pass queues it for nobody.

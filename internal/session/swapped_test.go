@@ -47,7 +47,7 @@ func TestDirectorySwappedUnderRsync(t *testing.T) {
 func TestPathsAreArguments(t *testing.T) {
 	r := newRig(t)
 	r.makeTree(smallTree)
-	r.finish(r.source(1, deleting), r.source(2, r.debugging, deleting), r.destination(3))
+	r.finish(r.source(1, deleting), r.slave(2, r.debugging, deleting), r.destination(3))
 	if r.logged(`"--relative`); strings.Contains(r.log.String(), `--files-from`) {
 		t.Error("some were in a list")
 	}

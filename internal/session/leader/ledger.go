@@ -39,7 +39,7 @@ type ledger struct {
 }
 
 // errNoState is the end of a leader that finds no S/meta of its session.
-var errNoState = errors.New("cannot go on: the state of the session (S/meta) is gone; start the session again, what has been sent is only compared")
+var errNoState = errors.New("cannot go on: the znodes of the session are gone (S/meta): ZooKeeper was wiped, or somebody has deleted them; start the session again, what has been sent is only compared")
 
 func newLedger(tree wire.Tree) *ledger {
 	return &ledger{
