@@ -52,7 +52,7 @@ func TestMasterIsAskedToEnd(t *testing.T) {
 		t.Errorf("%d unfinished and %d completed of 10, %d lines in --failed", total.Unfinished, total.Completed, left)
 	}
 	r.log.reset()
-	r.finish(r.source(1, resume), r.slave(2), r.destination(3))
+	r.finish(r.source(1, resume), r.source(2, noMaster), r.destination(3))
 	r.logged(fmt.Sprintf("This source is the master from now on: %d of 10 paths are left", left), " failed=0 vanished=0 changed=0 unfinished=0 ")
 	r.identical()
 	r.left()
