@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"vsc-zk/internal/session/leader"
 	"vsc-zk/internal/session/member"
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/status"
 	"vsc-zk/internal/zkclient"
 	"vsc-zk/internal/zktest"
 )
@@ -32,15 +34,20 @@ const scaleMaster = "SCALE_TEST_MASTER"
 type scale struct {
 	Addr, Session string
 	Paths         int
-	Window        int // 0: the usual
+	Window        int  // 0: the usual
+	Unseen        bool // nobody says anything of itself
 }
 
 // config is that of a client in a session in which nothing is done with the paths.
 func (s scale) config(n int) Config {
+	var timing member.Timing
+	if s.Unseen {
+		timing.Status = 24 * time.Hour
+	}
 	return Config{
 		Member: member.Config{
 			Zookeeper: zkclient.Config{Servers: []string{s.Addr}, User: "root", Password: "admin"},
-			Session:   s.Session, Host: fmt.Sprintf("127.0.1.%d", n),
+			Session:   s.Session, Host: fmt.Sprintf("127.0.1.%d", n), Timing: timing,
 		},
 		Base: guard.Config{Path: "/"}, MaxDelete: -1,
 		Leader:      leader.Config{Window: s.Window},
@@ -154,7 +161,7 @@ func (s scale) run(tb testing.TB, server *zktest.Server, slaves int) (took time.
 func TestManySlaves(t *testing.T) {
 	t.Parallel()
 	own := zktest.Start(t) // where nobody else makes znodes
-	_, memory, nodes, _ := scale{own.Addr(), "many-slaves", 10_000, 1_000}.run(t, own, 50)
+	_, memory, nodes, _ := scale{Addr: own.Addr(), Session: "many-slaves", Paths: 10_000, Window: 1_000}.run(t, own, 50)
 	if limit := 100 << 20; memory > limit {
 		t.Errorf("the master has used %d bytes of memory, more than %d", memory, limit)
 	}
@@ -168,7 +175,7 @@ func BenchmarkScale(b *testing.B) {
 	for _, paths := range []int{10_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("paths=%d", paths), func(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
-				took, memory, nodes, bytes := scale{server.Addr(), fmt.Sprintf("scale-%d-%d-%d", paths, b.N, i), paths, 0}.run(b, server, 50)
+				took, memory, nodes, bytes := scale{Addr: server.Addr(), Session: fmt.Sprintf("scale-%d-%d-%d", paths, b.N, i), Paths: paths}.run(b, server, 50)
 				b.ReportMetric(float64(took.Microseconds())/float64(paths), "µs/path")
 				b.ReportMetric(float64(memory)/(1<<20), "master-MiB")
 				b.ReportMetric(float64(nodes), "znodes")
@@ -176,4 +183,55 @@ func BenchmarkScale(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkSeen is what it costs that a session can be seen: a session in which nobody says anything of itself, and
+// one like any other that somebody watches, by turns. The processor's time is that of all clients, without the server's.
+func BenchmarkSeen(b *testing.B) {
+	const paths = 1_000_000
+	for i := 0; b.Loop(); i++ {
+		for _, unseen := range []bool{true, false} {
+			name, seen := fmt.Sprintf("seen-%d-%d-%v", b.N, i, unseen), "seen"
+			var looking sync.WaitGroup
+			ctx, cancel := context.WithCancel(b.Context())
+			if unseen {
+				seen = "unseen"
+			} else {
+				looking.Go(func() { watched(ctx, b, name) })
+			}
+			before := cpu(b)
+			took, _, _, _ := scale{Addr: server.Addr(), Session: name, Paths: paths, Unseen: unseen}.run(b, server, 50)
+			b.ReportMetric(float64(took.Microseconds())/paths, seen+"-µs/path")
+			b.ReportMetric((cpu(b) - before).Seconds(), seen+"-cpu-s")
+			cancel()
+			looking.Wait()
+		}
+	}
+}
+
+// watched looks at a session as --watch does.
+func watched(ctx context.Context, b *testing.B, session string) {
+	zk, err := zkclient.Connect(ctx, zkclient.Config{Servers: []string{server.Addr()}, User: "root", Password: "admin"})
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	defer zk.Close()
+	for reader := status.NewReaders(zk); zkclient.Sleep(ctx, 2*time.Second) == nil; {
+		if _, err := reader.Read(ctx, session); err != nil && ctx.Err() == nil {
+			b.Error(err)
+		}
+	}
+}
+
+// cpu is the time of processors that this process and its children that have ended have had.
+func cpu(b *testing.B) (all time.Duration) {
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var usage syscall.Rusage
+		if err := syscall.Getrusage(who, &usage); err != nil {
+			b.Fatal(err)
+		}
+		all += time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	}
+	return all
 }
