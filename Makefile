@@ -110,8 +110,8 @@ demo: deps build ## a whole run, compared in full: SRC=dir DST=dir JOBS=4 DEPTH=
 	$(GO) run ./internal/demo -bin $(BIN) -src '$(SRC)' -dst '$(DST)' -jobs $(JOBS) -depth '$(or $(DEPTH),auto)'
 
 # A program of its own, not "go run", so that a signal to make reaches it.
-bench: PEERS := fpart
-bench: deps build ## how fast, beside rsync and fpsync (root, 30 min): ROUNDS=3 QUICK=1 DEPTH=3
+bench: PEERS := fpart rclone
+bench: deps build ## how fast, beside rsync, fpsync and rclone (root, 30 min): ROUNDS=3 QUICK=1 DEPTH=3
 	$(GO) build -o $(BIN)/bench ./internal/bench
 	@exec $(BIN)/bench -bin $(BIN) -examples examples -rounds $(or $(ROUNDS),3) -quick=$(if $(QUICK),true,false) -depth $(or $(DEPTH),3) $(if $(BENCHDIR),-dir '$(BENCHDIR)')
 

@@ -22,7 +22,7 @@ func (b *bench) machine(ctx context.Context) (string, error) {
 	}
 	versions := map[string]string{}
 	for program, args := range map[string][]string{
-		"rsync": {"--version"}, "fpart": {"-V"}, "df": {"--output=fstype", b.work},
+		"rsync": {"--version"}, "fpart": {"-V"}, "rclone": {"version"}, "df": {"--output=fstype", b.work},
 	} {
 		text, err := b.command(ctx, program, args...)
 		if err != nil {
@@ -33,10 +33,10 @@ func (b *bench) machine(ctx context.Context) (string, error) {
 	number := regexp.MustCompile(`\d+(\.\d+)+`)
 	fields := strings.Fields(versions["df"])
 	kilobytes, _ := strconv.ParseFloat(first(`MemTotal:\s+(\d+)`, "/proc/meminfo"), 64)
-	return fmt.Sprintf("%d cores (%s), %.0f GiB of memory, Linux %s, %s, %s, rsync %s, fpsync %s",
+	return fmt.Sprintf("%d cores (%s), %.0f GiB of memory, Linux %s, %s, %s, rsync %s, fpsync %s, rclone %s",
 		runtime.NumCPU(), first(`model name\s*:\s*(.*)`, "/proc/cpuinfo"), kilobytes/(1<<20),
 		unix.ByteSliceToString(uname.Release[:]), fields[len(fields)-1],
-		strings.Replace(runtime.Version(), "go", "Go ", 1), number.FindString(versions["rsync"]), number.FindString(versions["fpart"])), nil
+		strings.Replace(runtime.Version(), "go", "Go ", 1), number.FindString(versions["rsync"]), number.FindString(versions["fpart"]), number.FindString(versions["rclone"])), nil
 }
 
 // load is how many processes wanted a core, on average over the last minute.

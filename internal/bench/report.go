@@ -50,7 +50,7 @@ func (r report) setting() string {
 	} else {
 		fmt.Fprintf(&s, "Seconds, median (least–most) of %d runs, all in turn", r.rounds)
 	}
-	s.WriteString("; the destination, on the local disk, was identical after every one. ")
+	s.WriteString("; the destination, on the local disk, was identical after every one (rclone's in names and contents). ")
 	if mayDrop() {
 		s.WriteString("Caches were dropped before every run.\n")
 	} else {
@@ -66,7 +66,7 @@ func (r report) setting() string {
 
 // main is the table of the tools.
 func (r report) main() string {
-	head := []string{"jobs on T1 / T2", "T1", "÷ rsync", "T2", "÷ rsync", "T2, nothing changed", "÷ rsync"}
+	head := []string{"jobs on T1 / T2", "T1", "÷ rsync", "CPU s", "T2", "÷ rsync", "CPU s", "T2, nothing changed", "÷ rsync", "CPU s"}
 	var rows [][]string
 	for _, row := range []struct {
 		label, tool string
@@ -74,11 +74,12 @@ func (r report) main() string {
 	}{
 		{"one `rsync -a`, local", "rsync", 1, 1},
 		{fmt.Sprintf("fpsync, 100 files each, %d / %d", diskJobs, slowJobs), "fpsync", diskJobs, slowJobs},
+		{fmt.Sprintf("rclone, %d / %d", diskJobs, slowJobs), "rclone", diskJobs, slowJobs},
 		{fmt.Sprintf("**zkrsync, %d / %d**", diskJobs, slowJobs), "zkrsync", diskJobs, slowJobs},
 	} {
 		cells := []string{row.label}
 		for _, k := range []key{{r.disk.name, row.tool, row.disk, false, false}, {r.slow.name, row.tool, row.slow, false, false}, {r.slow.name, row.tool, row.slow, true, false}} {
-			cells = append(cells, spread(r.samples.seconds(k)), short(r.toRsync(k)))
+			cells = append(cells, r.cells(k)...)
 		}
 		rows = append(rows, cells)
 	}
@@ -91,10 +92,10 @@ func (r report) main() string {
 func (r report) others() string {
 	rows := [][]string{}
 	for _, t := range r.more {
-		for _, tool := range otherTools {
+		for _, tool := range r.otherTools() {
 			cells := []string{fmt.Sprintf("%s: %s files, %s directories; %s, %d", t.name, grouped(float64(t.files)), grouped(float64(t.dirs)), tool.name, tool.jobs)}
 			for _, k := range []key{{t.name, tool.name, tool.jobs, false, false}, {t.name, tool.name, tool.jobs, true, false}, {t.name, tool.name, tool.jobs, true, true}} {
-				cells = append(cells, spread(r.samples.seconds(k)), short(r.toRsync(k)), short(r.samples.cpu(k)))
+				cells = append(cells, r.cells(k)...)
 			}
 			rows = append(rows, cells)
 		}
@@ -104,6 +105,11 @@ func (r report) others() string {
 		head = append(head, pass, "÷ rsync", "CPU s")
 	}
 	return table(head, rows)
+}
+
+// cells are the seconds of a kind of run, their share of a single rsync's, and its CPU seconds.
+func (r report) cells(k key) []string {
+	return []string{spread(r.samples.seconds(k)), short(r.toRsync(k)), short(r.samples.cpu(k))}
 }
 
 // toRsync is the median time as a share of that of a single rsync.
@@ -122,7 +128,9 @@ func (r report) speedUp() string {
 		row(fmt.Sprintf("zkrsync, %d", n), k, short(one/median(r.samples.seconds(k))))
 	}
 	row("one rsync", key{r.slow.name, "rsync", 1, false, false}, "")
-	row(fmt.Sprintf("fpsync, %d", slowJobs), key{r.slow.name, "fpsync", slowJobs, false, false}, "")
+	for _, other := range []string{"fpsync", "rclone"} {
+		row(fmt.Sprintf("%s, %d", other, slowJobs), key{r.slow.name, other, slowJobs, false, false}, "")
+	}
 	return table([]string{"T2, jobs", "seconds", "speed-up over 1 job", "over rsync", "CPU seconds", "metadata operations"}, rows)
 }
 

@@ -73,6 +73,14 @@ func TestReport(t *testing.T) {
 	three(key{"T2", "zkrsync", 1, false, false}, 16500, 24, 24, 24)
 	three(key{"T2", "zkrsync", 8, false, false}, 16700, 4, 4, 4)
 	three(key{"T2", "zkrsync", 8, true, false}, 6100, 2, 2, 2)
+	for _, k := range []key{{"T1", "rclone", 2, false, false}, {"T2", "rclone", 8, false, false}, {"T2", "rclone", 8, true, false}} {
+		three(k, 0, 5)
+	}
+	for _, other := range []string{"fpsync", "rclone"} {
+		for _, k := range []key{{"T3", other, 2, false, false}, {"T3", other, 2, true, false}, {"T3", other, 2, true, true}} {
+			three(k, 0, 60)
+		}
+	}
 	three(key{"T3", "rsync", 1, false, false}, 0, 30, 30, 30)
 	three(key{"T3", "rsync", 1, true, false}, 0, 10, 10, 10)
 	three(key{"T3", "rsync", 1, true, true}, 0, 4, 4, 4)
@@ -94,11 +102,13 @@ func TestReport(t *testing.T) {
 		"Machine: 2 cores. Load before and after: 0.10 and 1.90.",
 		"T1: 4,888 files of 1 kB in 611 directories",
 		"All of it took 6m40s.",
-		"\n|---|---:|---:|---:|---:|---:|---:|\n",
-		"| one `rsync -a`, local | 0.50 (0.40–0.60) | 1.00 | 20.0 (19.0–21.0) | 1.00 | 8.00 (8.00–8.00) | 1.00 |",
-		"| fpsync, 100 files each, 2 / 8 | 17.0 (17.0–17.0) | 34.0 | 16.0 (16.0–16.0) | 0.80 | 16.0 (16.0–16.0) | 2.00 |",
-		"| **zkrsync, 2 / 8** | 1.25 (1.00–1.50) | 2.50 | 4.00 (4.00–4.00) | 0.20 | 2.00 (2.00–2.00) | 0.25 |",
+		"\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+		"| one `rsync -a`, local | 0.50 (0.40–0.60) | 1.00 | 0.12 | 20.0 (19.0–21.0) | 1.00 | 5.00 | 8.00 (8.00–8.00) | 1.00 | 2.00 |",
+		"| fpsync, 100 files each, 2 / 8 | 17.0 (17.0–17.0) | 34.0 | 4.25 | 16.0 (16.0–16.0) | 0.80 | 4.00 | 16.0 (16.0–16.0) | 2.00 | 4.00 |",
+		"| **zkrsync, 2 / 8** | 1.25 (1.00–1.50) | 2.50 | 0.31 | 4.00 (4.00–4.00) | 0.20 | 1.00 | 2.00 (2.00–2.00) | 0.25 | 0.50 |",
 		"| T3: 1,000,000 files, 20,000 directories; zkrsync, 2 | 15.0 (15.0–15.0) | 0.50 | 3.75 | 8.00 (8.00–8.00) | 0.80 | 2.00 | 6.00 (6.00–6.00) | 1.50 | 1.50 |",
+		"| rclone, 2 / 8 | 5.00 | 10.0 | 1.25 |",
+		"; fpsync, 2 | 60.0 | 2.00 | 15.0 |",
 		"| zkrsync, 8 | 4.00 (4.00–4.00) | 6.00 | 5.00 | 1.00 | 16,700 |",
 		"| one rsync | 20.0 (19.0–21.0) |  | 1.00 | 5.00 | 16,000 |",
 		"| `find -type d` | 5,220 | 1.00 | 1,222 | 1.00 | 1,200 |",
