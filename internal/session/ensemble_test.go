@@ -177,7 +177,8 @@ func TestServerThatIsBehind(t *testing.T) {
 		behind.FallBehind(r.tree().Meta())
 		master := r.queued(frail(good))
 		slave := r.source(2, resume, at(behind.Addr()))
-		r.waitFor(" sources=1 destinations=0")
+		r.waitFor("event=no-destination") // it has read S/meta, which changes then
+		r.noted()
 		good.Stall()
 		r.waitFor("event=rejoin")
 		behind.Heal()

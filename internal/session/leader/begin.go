@@ -107,8 +107,10 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 		return err
 	}
 	l.log().Info("removing old queue and building new queue")
-	for _, path := range m.Tree.OfSession() {
-		if err := m.ZK.DeleteTree(ctx, path); err != nil {
+	old := m.Tree.OfSession()
+	last := len(old) - 1
+	for _, some := range [][]string{old[:last], old[last:]} {
+		if err := member.Each(ctx, some, func(ctx context.Context, _ int, node string) error { return m.ZK.DeleteTree(ctx, node) }); err != nil {
 			if refused(err) {
 				err = fmt.Errorf("%w: it is left from an earlier run, and of another user or password; "+
 					"have it deleted by an administrator of ZooKeeper, or give another name with --session", err)
@@ -116,13 +118,12 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 			return err
 		}
 	}
-	for _, path := range []string{
+	queues := []string{
 		m.Tree.PathQueue(), m.Tree.ExtQueue(), m.Tree.CompletedQueue(),
 		m.Tree.FailedQueue(), m.Tree.OutputQueue(), m.Tree.DestQueue(), m.Tree.ExtDestQueue(),
-	} {
-		if err := m.ZK.Queue(path).Ensure(ctx); err != nil {
-			return err
-		}
+	}
+	if err := member.Each(ctx, queues, func(ctx context.Context, _ int, queue string) error { return m.ZK.Queue(queue).Ensure(ctx) }); err != nil {
+		return err
 	}
 	if err := l.ensure(ctx, m); err != nil {
 		return err
@@ -174,15 +175,10 @@ func (l *Leader) prepare(ctx context.Context, m *member.Member) error {
 
 // ensure makes the nodes that extensions are kept in.
 func (l *Leader) ensure(ctx context.Context, m *member.Member) error {
-	for _, path := range []string{
+	return member.Each(ctx, []string{
 		m.Tree.Results(), m.Tree.Split(), m.Tree.Wanted(), m.Tree.Idle(), m.Tree.AllSynced(),
 		m.Tree.Failures(), m.Tree.Leftovers(), m.Tree.Deeper(), m.Tree.Parts(), m.Tree.Control(), path.Dir(m.Tree.Ready()),
-	} {
-		if err := m.ZK.EnsurePath(ctx, path); err != nil {
-			return err
-		}
-	}
-	return nil
+	}, func(ctx context.Context, _ int, node string) error { return m.ZK.EnsurePath(ctx, node) })
 }
 
 // recover is what a source does with a run that has no connected leader: it waits until it is sure of

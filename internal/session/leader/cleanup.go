@@ -76,13 +76,11 @@ func (l *Leader) cleanup(ctx context.Context, m *member.Member, lock *zkclient.L
 	if err != nil {
 		return err
 	}
-	for _, path := range m.Tree.OfSession() {
-		if path == m.Tree.Meta() { // it tells whoever takes over now that this is the clean-up
-			continue
-		}
-		if err := l.remove(ctx, m, path); err != nil {
-			return err
-		}
+	// S/meta, the last of them, tells whoever takes over now that this is the clean-up.
+	nodes := m.Tree.OfSession()
+	err = member.Each(ctx, nodes[:len(nodes)-1], func(ctx context.Context, _ int, node string) error { return l.remove(ctx, m, node) })
+	if err != nil {
+		return err
 	}
 	result := l.conclude() // before nobody can take over any more
 	if err := l.bury(ctx, m); err != nil {

@@ -174,21 +174,27 @@ func (m *Member) Contents(ctx context.Context, parent string) ([][]byte, error) 
 // ReadAll reads the named children of a node, many at once. What is gone, or may not be read, is nil.
 func (m *Member) ReadAll(ctx context.Context, parent string, names []string) ([][]byte, error) {
 	contents := make([][]byte, len(names))
-	group, limited := errgroup.WithContext(ctx)
-	group.SetLimit(32)
-	for i, name := range names {
-		group.Go(func() error {
-			data, _, ok, err := m.Read(limited, parent+"/"+name)
-			if ok {
-				contents[i] = data
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	err := Each(ctx, names, func(ctx context.Context, i int, name string) error {
+		data, _, ok, err := m.Read(ctx, parent+"/"+name)
+		if ok {
+			contents[i] = data
+		}
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", parent, err)
 	}
 	return contents, nil
+}
+
+// Each does something with nodes, with many at a time: each has to wait for the server's disk.
+func Each(ctx context.Context, nodes []string, do func(ctx context.Context, i int, node string) error) error {
+	group, limited := errgroup.WithContext(ctx)
+	group.SetLimit(32)
+	for i, node := range nodes {
+		group.Go(func() error { return do(limited, i, node) })
+	}
+	return group.Wait()
 }
 
 // Publish sets the content of an ephemeral node of this ZooKeeper session. One of the client's lost

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/zkclient"
 )
@@ -32,14 +30,10 @@ func (m *Member) CheckNodes(ctx context.Context) error {
 	}
 	nodes := m.Tree.Lasting()
 	problems := make([]error, len(nodes))
-	group, limited := errgroup.WithContext(ctx)
-	for i, node := range nodes {
-		group.Go(func() (err error) {
-			problems[i], err = m.checkNode(limited, node, above)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	if err := Each(ctx, nodes, func(ctx context.Context, i int, node string) (err error) {
+		problems[i], err = m.checkNode(ctx, node, above)
+		return err
+	}); err != nil {
 		return err
 	}
 	for _, problem := range problems {

@@ -127,7 +127,7 @@ func (t Tree) Lasting() []string {
 	return append(nodes, t.root+"/usedports", t.root+"/portmap", t.root+"/dests", t.Keys(), t.Statuses())
 }
 
-// OfSession are the znodes that the clean-up removes beside the watch node: S/meta at last.
+// OfSession are the znodes that the clean-up removes beside the watch node: S/meta, the last of them, after all others.
 func (t Tree) OfSession() []string {
 	return append([]string{
 		t.DestQueue(), t.ExtDestQueue(), t.PathQueue(), t.CompletedQueue(), t.FailedQueue(), t.OutputQueue(), t.Stats(),
