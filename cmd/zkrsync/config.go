@@ -56,6 +56,7 @@ func (o *options) config(log *cli.Log, version string, stdout io.Writer, joined 
 			Checksum:      o.checksum,
 			HardLinks:     o.hardLinks,
 			Inplace:       o.inplace,
+			Partial:       o.partial,
 			ACLs:          o.acls,
 			XAttrs:        o.xattrs,
 			OneFileSystem: o.oneFileSystem,

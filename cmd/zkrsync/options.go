@@ -56,6 +56,7 @@ type options struct {
 	checksum          bool
 	hardLinks         bool
 	inplace           bool
+	partial           bool
 	acls              bool
 	xattrs            bool
 	oneFileSystem     bool
@@ -259,6 +260,8 @@ func (o *options) sessionOptions(p *cli.Program) {
 		Help: "Keep hard links between files (rsync --hard-links)."})
 	g.Bool(&o.inplace, cli.Opt{Name: "inplace",
 		Help: "Write into the files of the destination instead of replacing them (rsync --inplace)."})
+	g.Bool(&o.partial, cli.Opt{Name: "partial", Added: true,
+		Help: "Keep what a run that is ended, or loses its connection, has of a file, in the directory .zkrsync-partial beside it, so that the next attempt sends only the rest (rsync --partial-dir). Not with --inplace, which needs no such copy."})
 	g.Bool(&o.acls, cli.Opt{Name: "acls", Added: true,
 		Help: "Send access control lists (rsync --acls); they are compared with --verify, too. Without it they stay behind, and a source that sees one says so once."})
 	g.Bool(&o.xattrs, cli.Opt{Name: "xattrs", Added: true,

@@ -76,6 +76,7 @@ func TestEveryOption(t *testing.T) {
 		{"checksum", "yes", "", func(o *options) { o.checksum = true }},
 		{"hardlinks", "yes", "", func(o *options) { o.hardLinks = true }},
 		{"inplace", "yes", "", func(o *options) { o.inplace = true }},
+		{"partial", "yes", "", func(o *options) { o.partial = true }},
 		{"acls", "yes", "", func(o *options) { o.acls = true }},
 		{"xattrs", "yes", "", func(o *options) { o.xattrs = true }},
 		{"one-file-system", "yes", "", func(o *options) { o.oneFileSystem = true }},

@@ -19,12 +19,13 @@ import (
 // DaemonConfig describes an rsync daemon with one module.
 type DaemonConfig struct {
 	Module    string
-	Path      string        // absolute; need not exist yet
-	DropCache bool          // a patched rsync only
-	Stall     time.Duration // an rsync in which nothing moves for so long is ended; 0: it is not
-	TempDir   string        // for the config file; "": os.TempDir
-	Output    io.Writer     // gets the daemon's log in whole lines; nil: nobody
-	Logger    *slog.Logger  // nil: none
+	Path      string         // absolute; need not exist yet
+	DropCache bool           // a patched rsync only
+	Stall     time.Duration  // an rsync in which nothing moves for so long is ended; 0: it is not
+	TempDir   string         // for the config file; "": os.TempDir
+	Output    io.Writer      // gets the daemon's log in whole lines; nil: nobody
+	Begun     func([]string) // gets the directories below Path in which files were being written in a transfer that has not ended well; nil: nobody
+	Logger    *slog.Logger   // nil: none
 
 	program string // tests replace it; "": rsync
 }
@@ -77,7 +78,7 @@ const endGrace = time.Second
 // Serve has an rsync serve one connection, a socket, until it ends; when ctx ends first it ends that rsync
 // with all its processes and returns the cause. ErrStalled: nothing has moved in it for too long, and it was
 // ended.
-func (d *Daemon) Serve(ctx context.Context, conn *os.File) error {
+func (d *Daemon) Serve(ctx context.Context, conn *os.File) (failed error) {
 	// A cleaner of temporary files may have been there.
 	repaired, err := d.config.keep()
 	if err != nil {
@@ -117,6 +118,14 @@ func (d *Daemon) Serve(ctx context.Context, conn *os.File) error {
 	lines := lineWriter{out: d.out, line: log.add}
 	var reading sync.WaitGroup
 	reading.Go(func() { _, _ = io.Copy(&lines, said); lines.flush() })
+	if d.cfg.Begun != nil {
+		writes := p.watchWrites(d.path)
+		defer func() {
+			if dirs := writes(); failed != nil && len(dirs) > 0 {
+				d.cfg.Begun(dirs)
+			}
+		}()
+	}
 	watched, unwatch := p.watchStall(ctx, d.cfg.Stall, nil)
 	err = p.wait(watched)
 	unwatch()

@@ -41,6 +41,7 @@
 //	rsync --stats --numeric-ids -lptgoD --sockopts=TCP_NODELAY --from0 --files-from=-
 //	      [-r] [--filter=- PATTERN ...] [--filter=RULE ...]
 //	      [--delete] [--checksum] [--drop-cache] [--hard-links] [--inplace]
+//	      [--filter=-p .zkrsync-partial/ --partial-dir=.zkrsync-partial]
 //	      [--acls] [--xattrs] [--one-file-system] [--usermap=MAP] [--groupmap=MAP]
 //	      [--timeout=N] [--verbose] [-n] [--KEY[=VALUE] ...] [--no-inc-recursive] [-n --checksum]
 //	      [--max-delete=N] [--out-format=... --8-bit-output --no-itemize-changes] -- BASE/ URL
@@ -130,6 +131,18 @@
 // Job.MaxDelete counts everything that is deleted because the source lacks it, each file of a
 // directory singly, and the content of a directory that a file replaces. What is itself replaced by
 // something of another type is not counted, neither by the limit nor in Result.Deleted.
+//
+// # Partial files
+//
+// With Options.Partial a receiver that ends by a signal other than SIGKILL, or because its connection has, puts what it
+// has of a file into PartialDir, beside it. The next run over the file takes that for what is there, sends the
+// rest, and removes it with the directory; so it does when the file has become complete in another way, but not when it
+// is not sent any more. A rule before all of the user's keeps these directories from being sent, compared and deleted;
+// one that lies in a directory that is deleted goes with it. A run that only compares gets the rule alone. rsync
+// refuses --partial-dir with what writes into files in their place.
+//
+// [Running] tells what a sender is reading, DaemonConfig.Begun where something was being written when a transfer did not
+// end well.
 //
 // # Changes
 //

@@ -23,6 +23,8 @@ func TestArgs(t *testing.T) {
 	}{
 		{"nothing asked for", Options{}, Job{}, ""},
 		{"recursive", Options{}, Job{Kind: Recursive}, "-r"},
+		{"partial", Options{Partial: true, Extra: []string{"exclude:x"}}, Job{Kind: Recursive}, "-r --filter=-p .zkrsync-partial/ --partial-dir=.zkrsync-partial --exclude=x"},
+		{"partial, comparison", Options{Partial: true, Verify: true}, Job{}, "--filter=-p .zkrsync-partial/ -n --checksum"},
 		{"range", Options{}, Job{Kind: NameRange}, "--ignore-missing-args"},
 		{"links", Options{}, Job{Kind: LinkGroups}, ""},
 		{"listed", Options{}, Job{Kind: Listed}, "--ignore-missing-args"},

@@ -5,6 +5,7 @@ package rsyncrunner
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,6 +24,7 @@ type Options struct {
 	Checksum      bool
 	HardLinks     bool
 	Inplace       bool
+	Partial       bool // what a run that was ended had of a file is kept, in PartialDir, for the next one
 	ACLs          bool
 	XAttrs        bool
 	OneFileSystem bool   // whoever lists paths has to stay on it too
@@ -35,6 +37,12 @@ type Options struct {
 	Timeout       int      // seconds without data; 0: none
 	Extra         []string // "key" or "key:value": --key or --key=value, see table
 }
+
+// PartialDir is the directory, beside a file, in which a destination's rsync keeps what it had of it.
+const PartialDir = ".zkrsync-partial"
+
+// partialRule keeps such directories from being sent, and from deletion unless the directory that they lie in is deleted.
+const partialRule = "--filter=-p " + PartialDir + "/"
 
 // helpTimeout bounds an rsync that is only asked something.
 const helpTimeout = 10 * time.Second
@@ -68,6 +76,9 @@ func (o Options) Ready(ctx context.Context) (Options, error) {
 		}
 	}
 	o = o.Adopt()
+	if o.Partial && (o.Inplace || o.Gives("append")) {
+		return o, errors.New("cannot use --partial with --inplace or append: these write into the file itself, and what they have written is there for the next attempt as it is; leave one of them out")
+	}
 	var err error
 	if o.UserMap, err = numericMap(ctx, "usermap", o.UserMap, getent.UserID); err != nil {
 		return o, err
@@ -96,6 +107,8 @@ func (o Options) args() []string {
 	add(o.DropCache, "--drop-cache")
 	add(o.HardLinks, "--hard-links")
 	add(o.Inplace, "--inplace")
+	add(o.Partial, partialRule) // before all rules of the user's
+	add(o.Partial && !o.DryRun && !o.Verify, "--partial-dir="+PartialDir)
 	add(o.ACLs, "--acls")
 	add(o.XAttrs, "--xattrs")
 	add(o.OneFileSystem, "--one-file-system")

@@ -15,7 +15,7 @@ import (
 func TestReadyAccepts(t *testing.T) {
 	options := Options{Delete: true, Timeout: 60, Extra: []string{
 		"bwlimit:1000", "exclude:*.o", "exclude:a:b", "include:", "fuzzy", "8-bit-output", "no-owner", "force", "exclude:!x", "include:clear",
-		"delete-after", "partial-dir:.part", "inc-recursive", "no-inc-recursive", "filter:- *.tmp", "exclude:", "exclude:a[]b]",
+		"delete-after", "no-partial", "inc-recursive", "no-inc-recursive", "filter:- *.tmp", "exclude:", "exclude:a[]b]",
 		"filter:protect x", "compress", "address:127.0.0.1", "info:name0,del2", "debug:filter",
 		"implied-dirs", "i-d", "archive", "no-times", "suffix:a b",
 	}}
@@ -29,7 +29,7 @@ func TestReadyAccepts(t *testing.T) {
 func TestReadyAdapts(t *testing.T) {
 	for extra, want := range map[string]Options{
 		"acls": {ACLs: true}, "xattrs": {XAttrs: true}, "one-file-system": {OneFileSystem: true}, "hard-links": {HardLinks: true},
-		"checksum": {Checksum: true}, "inplace": {Inplace: true}, "verbose": {Verbose: true}, "human-readable": {}, "no-human-readable": {},
+		"checksum": {Checksum: true}, "inplace": {Inplace: true}, "partial": {Partial: true}, "verbose": {Verbose: true}, "human-readable": {}, "no-human-readable": {},
 		"usermap:1000:2000": {UserMap: "1000:2000"}, "usermap:nobody:daemon,1-3:4,*:root": {UserMap: "65534:1,1-3:4,*:0"},
 		"groupmap:nogroup:daemon": {GroupMap: "65534:1"}, "chown:daemon:nogroup": {UserMap: "*:1", GroupMap: "*:65534"}, "chown:7": {UserMap: "*:7"}, "chown::7": {GroupMap: "*:7"},
 	} {
@@ -52,7 +52,7 @@ func TestReadyRefuses(t *testing.T) {
 		"remove-source-files", "remove-sent-files", "dry-run", "list-only", "read-batch:f", "write-batch:f", "only-write-batch:f",
 		"delete", "del", "delete-before", "delete-during", "delete-delay", "delete-after", "delete-excluded", "delete-missing-args",
 		"force", "ignore-errors", "ignore-missing-args", "max-delete:5", "quiet", "stop-after:1", "time-limit:1", "stop-at:12:00",
-		"prune-empty-dirs", "copy-links", "copy-unsafe-links", "copy-dirlinks", "keep-dirlinks", "delay-updates", "temp-dir:t", "partial-dir:/p",
+		"prune-empty-dirs", "copy-links", "copy-unsafe-links", "copy-dirlinks", "keep-dirlinks", "delay-updates", "temp-dir:t", "partial-dir:.part",
 		"no-one-file-system", "no-hard-links", "no-numeric-ids", "no-super", "drop-D", "insecure-links", "iconv:utf8,latin1", "protocol:29", "write-devices",
 		"copy-as:nobody", "password-file:f", "early-input:f", "checksum-choice:none", "cc:md5,none",
 		"info:help", "info:name,HELP", "info:none", "info:stats0", "info:STATS3", "info:all", "debug:help", "debug:del,help",
@@ -73,13 +73,19 @@ func TestReadyRefuses(t *testing.T) {
 			t.Errorf("%q is accepted with Delete", extra)
 		}
 	}
-	for _, o := range []Options{{Inplace: true}, {Extra: []string{"inplace"}}, {Extra: []string{"append"}}, {Extra: []string{"partial"}}} {
+	for _, o := range []Options{{Inplace: true}, {Extra: []string{"inplace"}}, {Extra: []string{"append"}}} {
 		for extra, want := range map[string]string{"no-perms": "would keep the mode", "no-p": "would keep the mode", "ignore-existing": "passed over", "update": "passed over", "size-only": "passed over"} {
 			with := o
 			with.Extra = append(slices.Clone(o.Extra), extra)
 			if _, err := with.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s, with files that stay when a run is stopped: %v", extra, err)
 			}
+		}
+	}
+	for _, o := range []Options{{Inplace: true}, {Extra: []string{"inplace"}}, {Extra: []string{"append-verify"}}, {Extra: []string{"no-partial"}}} {
+		o.Partial = true
+		if _, err := o.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "--partial") {
+			t.Errorf("%+v: %v", o, err)
 		}
 	}
 	if _, err := (Options{Inplace: true, Extra: []string{"perms"}}).Ready(t.Context()); err != nil {

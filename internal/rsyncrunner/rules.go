@@ -24,7 +24,7 @@ func (r rule) matches(path string) bool {
 }
 
 // LeavesOut tells of a directory, by its path below the base, whether the user's rules keep it from
-// being sent, or one above it. rsync itself does not tell: what stands in a list of paths it sends,
+// being sent, or one above it, or with Partial whether it is a PartialDir. rsync itself does not tell: what stands in a list of paths it sends,
 // whatever the rules say of it. It is nil where there is no such rule.
 func (o Options) LeavesOut() func(rel string) bool {
 	var rules []rule
@@ -33,6 +33,10 @@ func (o Options) LeavesOut() func(rel string) bool {
 		if r, _ := parseRule(key, value); r != nil {
 			rules = append(rules, *r)
 		}
+	}
+	if o.Partial {
+		own, _ := parseRule("exclude", PartialDir+"/")
+		rules = append([]rule{*own}, rules...)
 	}
 	if len(rules) == 0 {
 		return nil

@@ -82,3 +82,18 @@ func TestLeavesOutAsRsyncDoes(t *testing.T) {
 		}
 	}
 }
+
+// With Partial what earlier sessions have kept is left out first.
+func TestLeavesOutPartialDirs(t *testing.T) {
+	for _, o := range []Options{{Partial: true}, {Partial: true, Extra: []string{"include:*", "exclude:x"}}} {
+		leftOut := o.LeavesOut()
+		for rel, want := range map[string]bool{"": false, "a/b": false, PartialDir: true, "a/" + PartialDir: true, "a/" + PartialDir + "/b": true, "a" + PartialDir: false, PartialDir + "b": false} {
+			if leftOut(rel) != want {
+				t.Errorf("%v: %q: %v", o, rel, !want)
+			}
+		}
+	}
+	if (Options{}).LeavesOut() != nil {
+		t.Error("something is left out although nothing is to be")
+	}
+}

@@ -34,17 +34,18 @@ type Sender struct {
 // Job is what one run sends.
 type Job struct {
 	Kind      Kind
-	Base      string       // absolute path of the tree
-	Dir       *os.File     // the tree, where Base may have become another's path; nil: what rsync finds at Base
-	Fixed     bool         // nobody but root and this user can rename a component of Base and Names, or put a link there
-	Names     []string     // below Base, as raw bytes; "": Base itself
-	Filters   []string     // exclude patterns, as raw bytes; before all other rules
-	Rules     []string     // further filter rules, as --filter takes them
-	MaxDelete *int         // how many may be deleted; 0 or less: none; nil: any number
-	URL       string       // of the module, see URL
-	Environ   []string     // added to that of rsync
-	Far       Far          // what is known of the destination; nil: nothing
-	Changes   func(Change) // gets each change as it comes, in turn, and holds rsync up; nil: nobody
+	Base      string         // absolute path of the tree
+	Dir       *os.File       // the tree, where Base may have become another's path; nil: what rsync finds at Base
+	Fixed     bool           // nobody but root and this user can rename a component of Base and Names, or put a link there
+	Names     []string       // below Base, as raw bytes; "": Base itself
+	Filters   []string       // exclude patterns, as raw bytes; before all other rules
+	Rules     []string       // further filter rules, as --filter takes them
+	MaxDelete *int           // how many may be deleted; 0 or less: none; nil: any number
+	URL       string         // of the module, see URL
+	Environ   []string       // added to that of rsync
+	Far       Far            // what is known of the destination; nil: nothing
+	Changes   func(Change)   // gets each change as it comes, in turn, and holds rsync up; nil: nobody
+	Started   func(*Running) // gets the rsync when it runs; nil: nobody
 }
 
 // Run sends a job and waits for its end. An error says that rsync could not be run, or that ctx
@@ -117,6 +118,9 @@ func (s *Sender) Run(ctx context.Context, job Job) (Result, error) {
 		return Result{}, err
 	case err != nil:
 		return Result{}, startError(program, err)
+	}
+	if job.Started != nil {
+		job.Started(&Running{p})
 	}
 	watched, unwatch := p.watchStall(ctx, s.Stall, job.Far)
 	defer unwatch()

@@ -171,13 +171,15 @@ var table = []option{
 	{names: "preallocate", use: fine, why: "it is about each file"},
 	{names: "whole-file no-whole-file no-W", short: "W", use: fine, local: true, why: "it is about each file"},
 	{names: "block-size=SIZE", short: "B", use: fine, local: true, why: "it is about each file"},
-	{names: "partial no-partial", use: fine, why: "it is about each file"},
-	{names: "partial-dir=DIR", use: adapted, why: "in the directory of each file, and kept from deletion in every run", refuse: func(_ Options, _, value string) string {
-		if strings.HasPrefix(value, "/") {
-			return "files of the same name, from runs at the same time, would meet there: give the name of a directory, which each directory then has"
+	{names: "partial", short: "P", use: adapted, set: func(o *Options, _ string) { o.Partial = true }, ours: "partial",
+		why: "done by our option, beside the file: in its place it would be taken for the whole one"},
+	{names: "no-partial", use: adapted, why: "nothing is kept unless --partial is given", refuse: func(o Options, _, _ string) string {
+		if o.Partial {
+			return "--partial asks for the opposite"
 		}
 		return ""
 	}},
+	{names: "partial-dir=DIR", use: refused, ours: "partial", why: "whoever lists paths, deletes and tidies up has to know the name of that directory"},
 	{names: "delay-updates", use: refused, why: "files would be put into place at the end of each of many runs, not all together at the end of the transfer"},
 	{names: "no-delay-updates", use: always, why: "files are put into place one by one"},
 	{names: "temp-dir=DIR", short: "T", use: refused,
@@ -346,7 +348,7 @@ func needsDelete(o Options, _, _ string) string {
 func refuseBegun(o Options, key, _ string) string {
 	stays := func(extra string) bool {
 		name, _, _ := strings.Cut(extra, ":")
-		return slices.Contains([]string{"inplace", "append", "append-verify", "partial"}, name)
+		return slices.Contains([]string{"inplace", "append", "append-verify"}, name)
 	}
 	switch {
 	case !o.Inplace && !slices.ContainsFunc(o.Extra, stays):
@@ -356,7 +358,7 @@ func refuseBegun(o Options, key, _ string) string {
 	case key == "no-perms", key == "no-p":
 		return "a file that a run has begun in its place, and another goes on with, would keep the mode that it was begun with, which is for its owner only"
 	}
-	return "a file that a run has begun in its place and not finished would be passed over by the next, and stay as it is: leave out --inplace, append and partial"
+	return "a file that a run has begun in its place and not finished would be passed over by the next, and stay as it is: leave out --inplace and append"
 }
 
 // refuseInside is for directories at the destination, where a daemon lets nobody out of its path.

@@ -112,7 +112,7 @@ func TestHint(t *testing.T) {
 		"dry-run": "zkrsync calls it --dryrun", "n": "zkrsync calls it --dryrun", "hard-links": "zkrsync calls it --hardlinks",
 		"archive": "it is always on", "a": "it is always on", "numeric-ids": "it is always on",
 		"exclude": "give it to rsync with --arbitopts=exclude:PATTERN", "z": "give it to rsync with --arbitopts=compress",
-		"zl": "give it to rsync with --arbitopts=zl:NUMBER", "x": "zkrsync calls it --one-file-system",
+		"P": "zkrsync calls it --partial", "partial-dir": "zkrsync calls it --partial", "zl": "give it to rsync with --arbitopts=zl:NUMBER", "x": "zkrsync calls it --one-file-system",
 		"copy-links": "zkrsync does not have it: a link to a directory would",
 	} {
 		if got, _, ok := Hint(name); !ok || !strings.HasPrefix(got, want) {
@@ -140,7 +140,7 @@ func TestManyRunsAreOneRsync(t *testing.T) {
 		"acls", "xattrs|delete", "acls|xattrs|delete", "no-devices|no-times", "copy-devices|max-size:1000000|omit-dir-times|omit-link-times", "super|no-specials",
 		"usermap:1000:2000,*:7|groupmap:0-10:20", "chown:nobody:daemon", "usermap:daemon:nobody|groupmap:daemon:7,*:nogroup",
 		"inplace|delete", "append", "append-verify|delete", "backup", "backup|delete", "backup|suffix:.old|delete", "backup|backup-dir:bak",
-		"sparse|preallocate|whole-file|fsync|compress|sockopts:SO_SNDBUF=65536|secluded-args", "partial-dir:.part|delete",
+		"sparse|preallocate|whole-file|fsync|compress|sockopts:SO_SNDBUF=65536|secluded-args", "partial|ignore-existing|update|no-perms", "partial|exclude:e|delete",
 		"delete-before|delete", "delete-after|delete|force", "delete-delay|delete", "del|delete",
 		"stats|human-readable|progress|itemize-changes|info:name2,del,progress2|debug:filter2",
 		"exclude:e", "exclude:e|delete", "exclude:/d|delete", "exclude:d/e/f|exclude:f?le", "exclude:*.o|exclude:em[[:alpha:]]ty|delete", "exclude:**/f|delete",

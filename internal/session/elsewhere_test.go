@@ -30,7 +30,8 @@ const elsewhereSource = "SESSION_TEST_ELSEWHERE"
 type elsewhere struct {
 	Addr, Session, Host, Src string
 	Over                     map[string]string // below Src: what is bound over it; "": an empty file system
-	Delete                   bool
+	Delete, Partial          bool
+	Extra                    []string // options for rsync
 }
 
 // runElsewhere is the source's process. A line on its standard input has it take away what is over the source.
@@ -67,21 +68,29 @@ func runElsewhere(parameters string) error {
 		},
 		Base: guard.Config{Path: e.Src, VerifyPath: true}, MaxDelete: -1, Leader: leader.Config{Depth: 2}, Jobs: 2,
 	}
-	c.Rsync.Delete = e.Delete
+	c.Rsync.Delete, c.Rsync.Partial, c.Rsync.Extra = e.Delete, e.Partial, e.Extra
 	return Source(ctx, c)
+}
+
+// process starts a source that is a process of its own, and ends with its standard input.
+func (r *rig) process(e elsewhere) (*exec.Cmd, io.WriteCloser) {
+	r.t.Helper()
+	e.Addr, e.Session, e.Src = r.addr, r.name, r.src
+	parameters, err := json.Marshal(e)
+	r.must(err)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), elsewhereSource+"="+string(parameters))
+	cmd.Stdout, cmd.Stderr = r.log, r.log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	in, err := cmd.StdinPipe()
+	r.must(err, cmd.Start())
+	return cmd, in
 }
 
 // elsewhere starts a source that sees something else at the source; appear takes that away.
 func (r *rig) elsewhere(host string, over map[string]string, del bool) (run *running, appear func()) {
 	r.t.Helper()
-	parameters, err := json.Marshal(elsewhere{r.addr, r.name, host, r.src, over, del})
-	r.must(err)
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), elsewhereSource+"="+string(parameters))
-	cmd.Stdout, cmd.Stderr = r.log, r.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS} // it ends with its standard input
-	in, err := cmd.StdinPipe()
-	r.must(err, cmd.Start())
+	cmd, in := r.process(elsewhere{Host: host, Over: over, Delete: del})
 	run = &running{stop: func(error) { in.Close() }, done: make(chan error, 1)}
 	ended := make(chan struct{})
 	go func() { defer close(ended); run.done <- cmd.Wait() }()

@@ -36,6 +36,7 @@ func (c *Config) bind() []term {
 		{"checksum", &c.Rsync.Checksum},
 		{"hardlinks", &c.Rsync.HardLinks},
 		{"inplace", &c.Rsync.Inplace},
+		{wire.PartialTerm, &c.Rsync.Partial},
 		{"acls", &c.Rsync.ACLs},
 		{"xattrs", &c.Rsync.XAttrs},
 		{"one-file-system", &c.Rsync.OneFileSystem},

@@ -119,6 +119,7 @@ func (l *Leader) unknownToPython() []string {
 		{l.cfg.BwLimit > 0, "--bwlimit"},
 		{l.base.Config.ExcludeBelow, "--exclude-below"},
 		{l.asked.Rsync.HardLinks, "hard links between paths"},
+		{l.asked.Rsync.Partial, "--partial"},
 	} {
 		if u.asked {
 			unknown = append(unknown, u.what)

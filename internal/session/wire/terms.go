@@ -16,6 +16,9 @@ import (
 // [TermSeparator] between them. What is off or not given is not in it.
 type Terms map[string]Text
 
+// PartialTerm is that of sessions in which destinations keep what was received of a file.
+const PartialTerm = "partial"
+
 // TermSeparator is what no item of a list can have in it.
 const TermSeparator = "\x00"
 

@@ -43,6 +43,7 @@ func (t *Rsync) listedNames(p *part) error {
 		state, err := look(name)
 		return state != pathbuilder.Present, err // what it was is deleted, with all in it
 	}
+	leftOut := t.source.Base.Config.LeaveOut
 	seen, kept := map[string]bool{}, map[string]bool{}
 	for _, file := range p.held.task.Files {
 		name := string(file)
@@ -62,7 +63,7 @@ func (t *Rsync) listedNames(p *part) error {
 			return err
 		}
 		// What is no directory any more, but a link, is for a line of its own.
-		if state != pathbuilder.Present || seen[name] || t.source.Excludes(name) || t.source.LeftOut(dir) {
+		if state != pathbuilder.Present || seen[name] || t.source.Excludes(name) || t.source.LeftOut(dir) || leftOut != nil && leftOut(name) {
 			continue
 		}
 		if skip, err := skips(string(file), name); err != nil {
