@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"vsc-zk/internal/rsyncrunner"
 	"vsc-zk/internal/testtree"
@@ -122,6 +123,38 @@ func TestPartialFileSurvives(t *testing.T) {
 			r.identical()
 			if sent := r.literal(output); sent == 0 || sent > largeSize/2 {
 				t.Errorf("%d bytes were sent by the next attempt, want no more than the rest of %d", sent, largeSize)
+			}
+		})
+	}
+}
+
+// Idle jobs wait for a run that is in the midst of a large file, unless that is kept: then it is handed over at once.
+func TestLargeFileIsNotBegunAnew(t *testing.T) {
+	for name, change := range map[string]func(*Config){"anew": func(*Config) {}, "kept": partial} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.uneven(4, "big")
+			content := make([]byte, largeSize)
+			_, _ = rand.NewChaCha8([32]byte{1}).Read(content)
+			r.must(os.WriteFile(r.path("big/large"), content, 0o644))
+			r.age("big")
+			output := &logBuffer{}
+			var before bool // the large file was there when its run was ended
+			master := r.source(1, slowly, change, jobs(2), r.when("event=handed-back", func() {
+				_, err := os.Lstat(filepath.Join(r.dst, "big/large"))
+				before = err == nil
+			}), func(c *Config) {
+				c.Rsync.Extra, c.Worker.Large, c.Output = []string{"bwlimit:500"}, largeSize, output
+				c.Member.Timing.SplitAfter = 2 * time.Second // the file is in the midst by then
+			})
+			r.finish(master, r.destination(2, jobs(2)))
+			r.identical()
+			waited, sent := strings.Contains(r.log.String(), "event=large-file"), r.literal(output)
+			if name == "anew" && (!waited || !before) {
+				t.Errorf("the run was ended in the midst of the file (%v, %v):\n%s", waited, before, r.log)
+			}
+			if name == "kept" && (waited || before || sent > largeSize*9/10) {
+				t.Errorf("the run was not ended (%v, %v), or %d bytes of %d were sent by another:\n%s", waited, before, sent, largeSize, r.log)
 			}
 		})
 	}

@@ -140,9 +140,14 @@ func (s *splitter) ask(ctx context.Context, m *member.Member, now *scene) error 
 	if err != nil {
 		return err
 	}
+	if s.asked.Len() == 0 || s.since.IsZero() {
+		s.since = time.Now()
+	}
+	// Whoever is in the midst of a large file does not answer, so others are asked, too, when that takes long.
+	most := 2*now.idle + int(time.Since(s.since)/m.Client.Timing.SplitAfter)
 	var next wire.Wanted
 	for _, entry := range now.taken {
-		if next.Len() >= 2*now.idle || time.Since(s.seen[entry]) < m.Client.Timing.SplitAfter {
+		if next.Len() >= most || time.Since(s.seen[entry]) < m.Client.Timing.SplitAfter {
 			break
 		}
 		taken := takenPath(entry)

@@ -40,6 +40,7 @@ type splitter struct {
 	source  *guard.Source        // knows what is excluded; nil: not yet needed
 	seen    map[string]time.Time // entries in work, by their paths, and since when that is known
 	asked   wire.Wanted          // what S/wanted says
+	since   time.Time            // since when it says something
 
 	cut *cutting // under way
 }

@@ -9,8 +9,8 @@ import (
 )
 
 // Wanted is the content of S/wanted: entries in work that the leader would like to give to idle jobs,
-// by [WantedName]. Their holders look at it when a run takes long; Python workers do not, and are not
-// asked. It is empty when no job is idle.
+// by [WantedName]. Their holders look at it when a run takes long, and may finish a large file first; Python workers
+// do not, and are not asked. It is empty when no job is idle.
 type Wanted struct {
 	Split []string `json:"split,omitempty"` // can be cut into smaller ones
 	Share []string `json:"share,omitempty"` // cannot, but may be one of several in a run

@@ -32,7 +32,8 @@
 //
 // pace.go finds how many paths a run should carry. While an rsync runs, its source looks at the same
 // names a little earlier, many at once (prefetch.go). A job without work says so in S/idle; then the
-// leader may want what others have in hand, which they see in S/wanted (heed.go).
+// leader may want what others have in hand, which they see in S/wanted (heed.go). A run that is in the midst of a large
+// file, which would be begun anew, goes on until that is through.
 //
 // # When it begins nothing
 //

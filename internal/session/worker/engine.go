@@ -413,7 +413,7 @@ func (j *job) stoppable(ctx context.Context, b batch, r *run, res *wire.Result) 
 	var heeding sync.WaitGroup
 	defer heeding.Wait()
 	defer cancel(nil)
-	heeding.Go(func() { j.heed(limited, b, r.dest, func() { cancel(errAsked) }) })
+	heeding.Go(func() { j.heed(limited, b, r, func() { cancel(errAsked) }) })
 	heeding.Go(func() { j.heedSkips(limited, r, func() { cancel(errSkip) }) })
 	defer context.AfterFunc(r.dest.Lost, func() {
 		if errors.Is(context.Cause(r.dest.Lost), pool.ErrLost) {

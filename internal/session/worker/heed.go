@@ -4,8 +4,11 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
+	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,30 +18,63 @@ import (
 )
 
 // heed calls stop when the leader wants what is in hand: any of several paths, to spread them, or the
-// only one, to cut it. It returns when ctx ends.
-func (j *job) heed(ctx context.Context, b batch, dest *pool.Held, stop func()) {
-	m := j.shift.m
-	if j.shift.worker.cfg.MaxDelete >= 0 || !j.shift.knowsExtensions() { // what a run that is stopped has deleted is not known
+// only one, to cut it. Who is in the midst of a large file, which would be begun anew, comes to its end first. It
+// returns when ctx ends.
+func (j *job) heed(ctx context.Context, b batch, r *run, stop func()) {
+	m, w := j.shift.m, j.shift.worker
+	if w.cfg.MaxDelete >= 0 || !j.shift.knowsExtensions() { // what a run that is stopped has deleted is not known
 		return
 	}
 	if zkclient.Sleep(ctx, j.timing().SplitAfter) != nil {
 		return
 	}
-	if !j.stops(ctx, dest) {
+	if !j.stops(ctx, r.dest) {
 		return
 	}
 	names, err := j.wantedNames(ctx, b)
-	if err == nil {
-		mine := func(name string) bool { return names[name] }
-		err = m.ZK.WatchData(ctx, m.Tree.Wanted(), func(data []byte, _ zkclient.Stat, exists bool) {
+	if err != nil {
+		if ctx.Err() == nil {
+			m.Log.Debug(err.Error(), "error", err) // the run goes on by itself
+		}
+		return
+	}
+	mine := func(name string) bool { return names[name] }
+	asks := make(chan bool)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() {
+		err := m.ZK.WatchData(ctx, m.Tree.Wanted(), func(data []byte, _ zkclient.Stat, exists bool) {
 			wanted := wire.DecodeWanted(data)
-			if slices.ContainsFunc(wanted.Split, mine) || b.several() && slices.ContainsFunc(wanted.Share, mine) {
-				stop()
+			select {
+			case asks <- slices.ContainsFunc(wanted.Split, mine) || b.several() && slices.ContainsFunc(wanted.Share, mine):
+			case <-ctx.Done():
 			}
 		})
-	}
-	if err != nil && ctx.Err() == nil {
-		m.Log.Debug(err.Error(), "error", err) // the run goes on by itself
+		if err != nil && ctx.Err() == nil {
+			m.Log.Debug(err.Error(), "error", err)
+		}
+	})
+	said := false
+	for asked := false; ; {
+		var again <-chan time.Time
+		if asked {
+			if !w.transport.begun(r, w.cfg.Large) {
+				stop()
+				return
+			}
+			if !said {
+				m.Log.Info(fmt.Sprintf("The rsync of %s goes on for now, although jobs are idle: it is in the midst of a large file, which would be begun anew (--partial would keep it)", r.name),
+					append(b.fields(), "event", "large-file")...)
+				said = true
+			}
+			again = time.After(j.timing().Idle)
+		}
+		select {
+		case asked = <-asks:
+		case <-again:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

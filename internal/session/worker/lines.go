@@ -66,6 +66,8 @@ func (l Lines) send(ctx context.Context, r *run, _ *wire.Result) (rsyncrunner.Re
 	return result, err
 }
 
+func (l Lines) begun(*run, int64) bool { return false }
+
 func (l Lines) try(context.Context, *pool.Held) (bool, error) { return true, nil }
 
 func (l Lines) again([]part) error { return nil }

@@ -307,7 +307,7 @@ func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner
 	defer dir.Close()
 	job := rsyncrunner.Job{
 		Kind: kindOf(r.kind()), Base: t.source.Tree.Root(), Dir: dir, URL: t.url(r.dest),
-		Rules: t.source.Protected(), MaxDelete: r.maxDelete,
+		Rules: t.source.Protected(), MaxDelete: r.maxDelete, Started: r.rsync.Store,
 	}
 	for _, p := range r.parts {
 		job.Names, job.Filters = append(job.Names, p.names...), append(job.Filters, p.patterns...)
@@ -353,6 +353,23 @@ func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner
 	}
 	return result, err
 }
+
+func (t *Rsync) begun(r *run, large int64) bool {
+	rsync, o := r.rsync.Load(), t.cfg.Options
+	if rsync == nil || o.Partial || o.Inplace || o.Gives("append") { // what has arrived of a file stays
+		return false
+	}
+	return slices.ContainsFunc(rsync.Files(), func(file rsyncrunner.Reading) bool { return tooMuchToLose(file, large) })
+}
+
+// tooMuchToLose tells whether so much of a file was read that others should not make it be begun anew, also not
+// when it is nearly done: then it is over soon.
+func tooMuchToLose(file rsyncrunner.Reading, large int64) bool {
+	return file.Size >= large && file.Read >= large/littleOf
+}
+
+// littleOf is the part of a large file, of the smallest that is one, of which it does not matter that it is sent again.
+const littleOf = 8
 
 func (t *Rsync) sender() *rsyncrunner.Sender {
 	return &rsyncrunner.Sender{Options: t.cfg.Options, Output: t.cfg.Output, Logger: t.cfg.Logger, Stall: t.cfg.Stall}

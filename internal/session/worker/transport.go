@@ -44,6 +44,9 @@ type Transport interface {
 	hold(context.Context, *member.Member, *run) error
 	// send carries a run until it ends or ctx does, and adds to the result what was seen on the way.
 	send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error)
+	// begun tells whether a run that is ended now would lose more of a large file than is worth it: what another run
+	// would begin anew. Files are large from so many bytes on.
+	begun(r *run, large int64) bool
 	// try reports whether a run that sends nothing ends well at a destination.
 	try(context.Context, *pool.Held) (bool, error)
 	// again is the second look at what was sent, directly after it; an error says why it cannot count.
@@ -97,8 +100,9 @@ type run struct {
 	refused   error             // why the destination could not be reached, or did not let it in; nil: it did
 
 	began   time.Time
-	attempt int                       // from 1
-	conn    atomic.Pointer[link.Conn] // nil: it has no link
+	attempt int                                 // from 1
+	conn    atomic.Pointer[link.Conn]           // nil: it has no link
+	rsync   atomic.Pointer[rsyncrunner.Running] // nil: it does not run yet
 }
 
 func (r *run) kind() wire.Kind { return r.parts[0].held.task.Kind }

@@ -30,6 +30,7 @@ type Config struct {
 	BatchTime time.Duration // how long a run with several paths should take; 0: 5 s
 	MaxDelete int           // what the whole session may delete; negative: any number
 	Deletes   bool          // rsync deletes at the destination
+	Large     int64         // from so many bytes on a file is not begun anew for idle jobs; 0: 64 MiB
 }
 
 // Worker works on the paths of a session, over all its ZooKeeper sessions.
@@ -55,6 +56,7 @@ func New(client *member.Client, transport Transport, cfg Config) *Worker {
 	cfg.Jobs = max(cfg.Jobs, 1)
 	cfg.Batch = min(cmp.Or(cfg.Batch, 500), 500)
 	cfg.BatchTime = cmp.Or(cfg.BatchTime, 5*time.Second)
+	cfg.Large = cmp.Or(cfg.Large, 64<<20)
 	var once sync.Once
 	noStats := func(err error) {
 		once.Do(func() {
