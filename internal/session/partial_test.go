@@ -128,6 +128,24 @@ func TestPartialFileSurvives(t *testing.T) {
 	}
 }
 
+// A file that has vanished since it was begun leaves nothing behind either.
+func TestPartialFileOfAVanishedOne(t *testing.T) {
+	r := newRig(t)
+	r.large()
+	master := r.queued(partial, depth1)
+	dest := r.destination(2)
+	slave := r.slave(3, partial, crawling)
+	r.begun()
+	slave.stop(errStopped)
+	_ = r.wait(slave)
+	r.partIsKept()
+	r.must(os.Remove(r.path("dir000/large")))
+	r.age("dir000")
+	r.finish(r.slave(4, partial), dest, master)
+	r.identical()
+	r.logged("event=partial-removed")
+}
+
 // Idle jobs wait for a run that is in the midst of a large file, unless that is kept: then it is handed over at once.
 func TestLargeFileIsNotBegunAnew(t *testing.T) {
 	for name, change := range map[string]func(*Config){"anew": func(*Config) {}, "kept": partial} {

@@ -50,6 +50,8 @@ type Destination struct {
 	failed  []time.Time // when starts have failed, of a daemon or of its announcement
 	served  bool        // it has offered itself
 	offered offered
+
+	partials partials
 }
 
 // New makes a destination that does not serve yet. Without a base it is one of the netcat test.
@@ -101,7 +103,11 @@ func (d *Destination) Play(ctx context.Context, m *member.Member) error {
 		}
 	}
 	m.Background(func() { warnOfLoopback(ctx, m) })
-	return d.persist(ctx, m, ready)
+	if err := d.persist(ctx, m, ready); err != nil {
+		return err
+	}
+	d.tidy(ctx, m)
+	return nil
 }
 
 // publishKey tells sources by what they know this destination, and how bytes travel to it.

@@ -33,4 +33,11 @@
 // where the data lies, and the results are void: the leader has their paths sent again, which compares
 // what is there. If the flush fails they have failed. A process that finds the node of an earlier one with
 // its name declares void what that has not flushed.
+//
+// # What it tidies up
+//
+// In a session that keeps partial files the destination notes in which directories one was being written when a
+// run did not end well. The next run over the directory removes it, but for a file that has vanished from the source.
+// So when the session has ended and nothing has failed, the destination looks in the directories that it has noted, and
+// nowhere else, and removes what it finds. After another end it stays for the next session.
 package destination

@@ -110,10 +110,17 @@ func (d *Destination) prepare(ctx context.Context, m *member.Member) (start star
 			return rsyncrunner.StartNetcat(ctx, d.cfg.Bind, port, d.cfg.Output, d.cfg.Logger)
 		}, func() {}, nil
 	}
-	rsync, err := rsyncrunner.NewDaemon(ctx, rsyncrunner.DaemonConfig{
+	cfg := rsyncrunner.DaemonConfig{
 		Module: d.client.Tree.Module(), Path: d.base.Dir, DropCache: d.cfg.DropCache, Stall: d.cfg.Stall,
 		TempDir: d.cfg.TempDir, Output: d.cfg.Output, Logger: d.cfg.Logger,
-	})
+	}
+	switch partial, err := keepsPartials(ctx, m); {
+	case err != nil:
+		return nil, nil, err
+	case partial:
+		cfg.Begun = d.partials.note
+	}
+	rsync, err := rsyncrunner.NewDaemon(ctx, cfg)
 	if err != nil {
 		return nil, nil, err
 	}
