@@ -139,7 +139,7 @@
 // rest, and removes it with the directory; so it does when the file has become complete in another way, but not when it
 // is not sent any more. A rule before all of the user's keeps these directories from being sent, compared and deleted;
 // one that lies in a directory that is deleted goes with it. A run that only compares gets the rule alone. rsync
-// refuses --partial-dir with what writes into files in their place.
+// refuses --partial-dir with what writes into files in their place, and with --whole-file begins anew.
 //
 // [Running] tells what a sender is reading, DaemonConfig.Begun where something was being written when a transfer did not
 // end well.

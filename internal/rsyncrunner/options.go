@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -76,7 +77,10 @@ func (o Options) Ready(ctx context.Context) (Options, error) {
 		}
 	}
 	o = o.Adopt()
-	if o.Partial && (o.Inplace || o.Gives("append")) {
+	switch {
+	case o.Partial && slices.Contains(o.Extra, "whole-file"):
+		return o, errors.New("cannot use --partial with whole-file: that sends a file anew, whatever was kept of it; leave one of them out")
+	case o.Partial && (o.Inplace || o.Gives("append")):
 		return o, errors.New("cannot use --partial with --inplace or append: these write into the file itself, and what they have written is there for the next attempt as it is; leave one of them out")
 	}
 	var err error

@@ -82,7 +82,7 @@ func TestReadyRefuses(t *testing.T) {
 			}
 		}
 	}
-	for _, o := range []Options{{Inplace: true}, {Extra: []string{"inplace"}}, {Extra: []string{"append-verify"}}, {Extra: []string{"no-partial"}}} {
+	for _, o := range []Options{{Inplace: true}, {Extra: []string{"inplace"}}, {Extra: []string{"append-verify"}}, {Extra: []string{"no-partial"}}, {Extra: []string{"whole-file"}}} {
 		o.Partial = true
 		if _, err := o.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "--partial") {
 			t.Errorf("%+v: %v", o, err)
