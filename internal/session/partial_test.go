@@ -3,6 +3,7 @@
 package session
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -110,7 +111,7 @@ func TestPartialFileSurvives(t *testing.T) {
 			r.put(r.src, "dir001/"+rsyncrunner.PartialDir)
 			r.must(os.WriteFile(r.path("dir001/"+rsyncrunner.PartialDir+"/file"), nil, 0o644))
 			r.age("dir001")
-			master := r.queued(deleting, partial, depth1)
+			master := r.queued(deleting, partial)
 			dest := r.destination(2)
 			ends := end(r)
 			r.begun()
@@ -176,4 +177,38 @@ func TestLargeFileIsNotBegunAnew(t *testing.T) {
 			}
 		})
 	}
+}
+
+// When those that are asked first are in the midst of large files, others are asked, too.
+func TestOthersAreAskedMeanwhile(t *testing.T) {
+	r := newRig(t)
+	r.uneven(3, "a", "b")
+	r.uneven(40, "c")
+	for _, dir := range []string{"a", "b"} {
+		r.must(os.WriteFile(r.path(dir+"/large"), bytes.Repeat([]byte(dir), 2*largeSize), 0o644))
+		r.age(dir)
+	}
+	master := r.source(1, slowly, jobs(4), oneByOne, func(c *Config) {
+		c.Rsync.Extra, c.Worker.Large = []string{"bwlimit:500"}, largeSize
+		c.Member.Timing.SplitAfter = time.Second
+	})
+	r.finish(master, r.destination(2, jobs(4)))
+	r.identical()
+	r.logged("event=large-file", "event=handed-back path=1_"+r.path("c"))
+}
+
+// A list of changes neither sends what is kept of files nor removes it.
+func TestPartialDirsThatAreListed(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.copied()
+	r.put(r.dst, "dir000/"+rsyncrunner.PartialDir)
+	r.put(r.src, "dir001/"+rsyncrunner.PartialDir)
+	lister := r.lister("\n", "dir000/"+rsyncrunner.PartialDir, "dir000/"+rsyncrunner.PartialDir+"/file", "dir001/"+rsyncrunner.PartialDir,
+		"dir001/"+rsyncrunner.PartialDir+"/file", "dir000/file000")
+	master := r.queued(deleting, partial, lister)
+	r.finish(r.slave(2, deleting, partial), r.destination(3), master)
+	r.has("dir000/"+rsyncrunner.PartialDir, r.dst)
+	r.has("dir001/"+rsyncrunner.PartialDir, "")
+	r.logged(" 0 failed, 0 vanished, 0 changed, 0 unfinished")
 }

@@ -78,6 +78,7 @@ func (s *splitter) lookAt(ctx context.Context, m *member.Member, queue string, n
 	if err != nil {
 		return err
 	}
+	slices.Sort(taken) // those that are seen for the first time in the order of the queue
 	for _, name := range taken {
 		entry := queue + "/entries/" + name
 		held[entry] = true
