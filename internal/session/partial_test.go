@@ -4,6 +4,7 @@ package session
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"vsc-zk/internal/rsyncrunner"
+	"vsc-zk/internal/session/wire"
 	"vsc-zk/internal/testtree"
 )
 
@@ -129,22 +131,38 @@ func TestPartialFileSurvives(t *testing.T) {
 	}
 }
 
-// A file that has vanished since it was begun leaves nothing behind either.
+// A file that has vanished since it was begun leaves nothing behind either, unless something has failed: it may be that.
 func TestPartialFileOfAVanishedOne(t *testing.T) {
-	r := newRig(t)
-	r.large()
-	master := r.queued(partial, depth1)
-	dest := r.destination(2)
-	slave := r.slave(3, partial, crawling)
-	r.begun()
-	slave.stop(errStopped)
-	_ = r.wait(slave)
-	r.partIsKept()
-	r.must(os.Remove(r.path("dir000/large")))
-	r.age("dir000")
-	r.finish(r.slave(4, partial), dest, master)
-	r.identical()
-	r.logged("event=partial-removed")
+	for name, fails := range map[string]bool{"all sent": false, "one has failed": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.large()
+			if fails {
+				r.put(r.dst, "dir001/file000") // a directory that is not empty
+			}
+			master := r.queued(partial)
+			dest := r.destination(2)
+			slave := r.slave(3, partial, crawling)
+			r.begun()
+			slave.stop(errStopped)
+			_ = r.wait(slave)
+			r.partIsKept()
+			r.must(os.Remove(r.path("dir000/large")))
+			r.age("dir000")
+			last := r.slave(4, partial)
+			if fails {
+				if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) {
+					t.Errorf("error %v, want one that says that a path has failed", err)
+				}
+				r.finish(last, dest)
+				r.partIsKept()
+				return
+			}
+			r.finish(last, dest, master)
+			r.identical()
+			r.logged("event=partial-removed")
+		})
+	}
 }
 
 // Idle jobs wait for a run that is in the midst of a large file, unless that is kept: then it is handed over at once.
