@@ -40,11 +40,12 @@ func (p *process) files() (files []openFile) {
 	return files
 }
 
-// openAt looks at a descriptor of a process; false if it is no regular file.
+// openAt looks at a descriptor of a process; false if it is no regular file. A file server is not asked: it may be one
+// that does not answer.
 func openAt(pid int, descriptor string) (file openFile, ok bool) {
 	link := fmt.Sprintf("/proc/%d/fd/%s", pid, descriptor)
-	var stat unix.Stat_t
-	if unix.Stat(link, &stat) != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG {
+	var stat unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, link, unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_SIZE, &stat) != nil || stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return file, false
 	}
 	name, err := os.Readlink(link)
@@ -55,7 +56,7 @@ func openAt(pid int, descriptor string) (file openFile, ok bool) {
 	if err != nil {
 		return file, false
 	}
-	file = openFile{name: name, size: stat.Size}
+	file = openFile{name: name, size: int64(stat.Size)}
 	for line := range strings.Lines(string(about)) {
 		switch field, value, _ := strings.Cut(strings.TrimSpace(line), ":"); field {
 		case "pos":
@@ -91,6 +92,7 @@ const lookEach = time.Second
 // called, which tells what the last two looks have found: when a group ends, not all of it does at once.
 func (p *process) watchWrites(base string) (end func() []string) {
 	var last, before []string
+	real := ""
 	stop := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -104,9 +106,10 @@ func (p *process) watchWrites(base string) (end func() []string) {
 				return
 			case <-look.C:
 			}
-			real, err := filepath.EvalSymlinks(base) // as the kernel has names
-			if err != nil {
-				continue
+			if real == "" { // as the kernel has names
+				if real, _ = filepath.EvalSymlinks(base); real == "" {
+					continue
+				}
 			}
 			var found []string
 			for _, file := range p.files() {
