@@ -158,11 +158,14 @@ func runLocal(ctx context.Context, cfg session.Config, dst string, server *zkser
 	defer leave(nil)
 	outer := context.WithoutCancel(ctx)
 
+	source, destination := cfg, cfg
+	source.Member.Host, source.Member.Ending = localSource, ctx
+	destination.Base.Path, destination.Member.Host, destination.Member.Ending = dst, localDestination, over
+	destination.Member.Joined, destination.Watch = nil, nil
+
 	received := make(chan error, 1)
 	go func() {
-		cfg := cfg
-		cfg.Base.Path, cfg.Member.Host, cfg.Member.Ending, cfg.Member.Joined, cfg.Watch = dst, localDestination, over, nil, nil
-		err := session.Destination(outer, cfg)
+		err := session.Destination(outer, destination)
 		if err != nil {
 			ask(err)
 		}
@@ -176,8 +179,7 @@ func runLocal(ctx context.Context, cfg session.Config, dst string, server *zkser
 		}
 	}()
 
-	cfg.Member.Host, cfg.Member.Ending = localSource, ctx
-	err = session.Source(outer, cfg)
+	err = session.Source(outer, source)
 	if interrupted = ctx.Err() != nil; interrupted && cli.EndedBy(ctx) == nil {
 		err = context.Cause(ctx)
 	}
