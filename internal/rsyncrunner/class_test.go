@@ -317,7 +317,7 @@ func TestFaults(t *testing.T) {
 		syscall.EIO: Destination, syscall.ESTALE: Destination, syscall.ENOTCONN: Destination,
 		syscall.EPERM: Partial, syscall.EACCES: Partial, syscall.ENAMETOOLONG: Partial, syscall.EMLINK: Partial, syscall.EFBIG: Partial, syscall.ETXTBSY: Partial,
 	} {
-		line := fmt.Sprintf(`rsync: [receiver] mkstemp "/.file.XXXXXX" (in m) failed: %v (%d)`, errno, int(errno))
+		line := fmt.Sprintf(`rsync: [receiver] mkstemp "/.file.5Gp9Ip" (in m) failed: %v (%d)`, errno, int(errno))
 		if got := (Result{Code: 23, fault: faultIn([]byte(line))}).Class(); got != want {
 			t.Errorf("%v: %v, want %v", errno, got, want)
 		}
