@@ -169,12 +169,23 @@ func TestSessionLostWhileJoining(t *testing.T) {
 // A server may show an older state than the others have, for ever: that has been seen. A source that is to take the run over
 // there, or leads it there, goes to another one, and the run goes on.
 func TestServerThatIsBehind(t *testing.T) {
-	t.Run("of who takes over", func(t *testing.T) {
+	begin := func(t *testing.T) (*rig, *zktest.Proxy) {
 		r := newRig(t)
 		r.makeTree(smallTree)
 		r.rest()
-		good, behind := zktest.NewProxy(t, r.addr), zktest.NewProxy(t, r.addr)
+		behind := zktest.NewProxy(t, r.addr)
 		behind.FallBehind(r.tree().Meta())
+		return r, behind
+	}
+	end := func(r *rig, clients ...*running) {
+		r.finish(clients...)
+		r.identical()
+		r.left()
+		r.logged(" event=end ", " failed=0 vanished=0 changed=0 unfinished=0 ")
+	}
+	t.Run("of who takes over", func(t *testing.T) {
+		r, behind := begin(t)
+		good := zktest.NewProxy(t, r.addr)
 		master := r.queued(frail(good))
 		slave := r.source(2, resume, at(behind.Addr()))
 		r.waitFor("event=no-destination") // it has read S/meta, which changes then
@@ -184,33 +195,19 @@ func TestServerThatIsBehind(t *testing.T) {
 		behind.Heal()
 		r.waitFor("event=took-over source=127.0.0.2:")
 		good.Heal()
-		r.finish(r.destination(3), slave, master)
-		r.identical()
-		r.left()
-		r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
+		end(r, r.destination(3), slave, master)
 	})
 	t.Run("of the master", func(t *testing.T) {
-		r := newRig(t)
-		r.makeTree(smallTree)
-		r.rest()
-		behind := zktest.NewProxy(t, r.addr)
-		behind.FallBehind(r.tree().Meta())
+		r, behind := begin(t)
 		master := r.source(1, at(behind.Addr()))
 		r.waitFor("pathqueue building finished")
 		slave := r.source(2) // which the master notes
 		r.waitFor("event=rejoin")
 		behind.Heal()
-		r.finish(slave, r.destination(3), master)
-		r.identical()
-		r.left()
-		r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
+		end(r, slave, r.destination(3), master)
 	})
 	t.Run("of a master that is asked to end", func(t *testing.T) {
-		r := newRig(t)
-		r.makeTree(smallTree)
-		r.rest()
-		behind := zktest.NewProxy(t, r.addr)
-		behind.FallBehind(r.tree().Meta())
+		r, behind := begin(t)
 		ending, ask := asked()
 		master := r.queued(ending, at(behind.Addr()))
 		ask()
@@ -219,9 +216,6 @@ func TestServerThatIsBehind(t *testing.T) {
 		if err := r.wait(master); !errors.Is(err, errStopped) || !errors.Is(err, wire.ErrIncomplete) {
 			t.Errorf("error %v, want the cause, and that not all is done", err)
 		}
-		r.finish(r.source(1, resume, jobs(1)), r.destination(2))
-		r.identical()
-		r.left()
-		r.logged(" event=end ", " failed=0 vanished=0 changed=0 unfinished=0 ")
+		end(r, r.source(1, resume, jobs(1)), r.destination(2))
 	})
 }
