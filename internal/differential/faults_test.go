@@ -5,6 +5,8 @@ package differential
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -194,7 +196,10 @@ func otherOptions(r *run, _ *client, random *rand.Rand) {
 			o.Options.UserMap += ",7:8"
 			o.Options.UserMap = strings.TrimPrefix(o.Options.UserMap, ",")
 		case 3:
-			o.Base = r.dir
+			o.Base = filepath.Join(r.dir, "another") // in which no destination is, but something: else that is told first
+			if err := os.MkdirAll(filepath.Join(o.Base, "x"), 0o755); err != nil {
+				r.t.Error(err)
+			}
 		default:
 			o.Options.Exclude = "/other$"
 		}

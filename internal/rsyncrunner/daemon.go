@@ -21,6 +21,7 @@ type DaemonConfig struct {
 	Module    string
 	Path      string         // absolute; need not exist yet
 	DropCache bool           // a patched rsync only
+	Looks     bool           // nothing will be written
 	Stall     time.Duration  // an rsync in which nothing moves for so long is ended; 0: it is not
 	TempDir   string         // for the config file; "": os.TempDir
 	Output    io.Writer      // gets the daemon's log in whole lines; nil: nobody
@@ -65,7 +66,7 @@ func NewDaemon(ctx context.Context, cfg DaemonConfig) (*Daemon, error) {
 	if !may.chroot {
 		cfg.Logger.Warn(notPreserved(may), "event", "not-preserved")
 	}
-	mayMount := may.chroot && path != "/" && hasCapability(unix.CAP_SYS_ADMIN)
+	mayMount := may.chroot && path != "/" && !cfg.Looks && hasCapability(unix.CAP_SYS_ADMIN)
 	return &Daemon{cfg: cfg, path: path, config: config, out: share(cfg.Output), mayMount: mayMount}, nil
 }
 

@@ -213,7 +213,8 @@
 // when it reads or writes, and while it deletes it does neither.
 //
 // Where that is allowed (root), the rsync sees the module's path mounted nosymfollow, in mounts of its own: it
-// follows no link there, whoever swaps one in. What others mount and unmount meanwhile it sees.
+// follows no link there, whoever swaps one in. What others mount and unmount meanwhile it sees. Not so with
+// DaemonConfig.Looks: rsync --fuzzy opens each directory, and in a run that writes nothing a link may still be in its place.
 //
 // There is one module in a config file of mode 0600, in a directory of mode 0700 below TempDir, where
 // nobody else can exchange it (package private). It is looked at before each connection, and written

@@ -487,3 +487,26 @@ func TestDeletionsOfAPathGivenBack(t *testing.T) {
 		t.Errorf("%d deletions in the report, want the 3 of the first attempt", total.Deleted)
 	}
 }
+
+// A link in the place of a directory is in nobody's way in a session that only looks.
+func TestLinkInTheWayOfALook(t *testing.T) {
+	for name, look := range map[string]func(*Config){
+		"dryrun": func(c *Config) { c.Rsync.Delete, c.Rsync.DryRun, c.Rsync.Extra = true, true, []string{"fuzzy"} },
+		"verify": func(c *Config) { c.Rsync.Delete, c.Rsync.Verify, c.Rsync.Extra = true, true, []string{"fuzzy"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.makeTree(smallTree)
+			r.copied()
+			r.must(os.RemoveAll(filepath.Join(r.dst, "dir001/dir000")), os.Symlink("../dir002", filepath.Join(r.dst, "dir001/dir000")))
+			r.rest()
+			master := r.queued(look)
+			slave, dest := r.source(2, look), r.destination(3)
+			if err := r.wait(master); err != nil && !errors.Is(err, wire.ErrIncomplete) {
+				t.Error(err)
+			}
+			r.finish(slave, dest)
+			r.logged(" failed=0 vanished=0 changed=0 unfinished=0 ")
+		})
+	}
+}

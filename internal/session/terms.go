@@ -42,8 +42,8 @@ func (c *Config) bind() []term {
 		{"one-file-system", &c.Rsync.OneFileSystem},
 		{"usermap", &c.Rsync.UserMap},
 		{"groupmap", &c.Rsync.GroupMap},
-		{"dryrun", &c.Rsync.DryRun},
-		{"verify", &c.Rsync.Verify},
+		{wire.DryRunTerm, &c.Rsync.DryRun},
+		{wire.VerifyTerm, &c.Rsync.Verify},
 		{"arbitopts", &c.Rsync.Extra},
 		{"max-delete", &c.MaxDelete},
 	}

@@ -114,12 +114,14 @@ func (d *Destination) prepare(ctx context.Context, m *member.Member) (start star
 		Module: d.client.Tree.Module(), Path: d.base.Dir, DropCache: d.cfg.DropCache, Stall: d.cfg.Stall,
 		TempDir: d.cfg.TempDir, Output: d.cfg.Output, Logger: d.cfg.Logger,
 	}
-	switch partial, err := keepsPartials(ctx, m); {
-	case err != nil:
+	terms, err := m.Terms(ctx)
+	if err != nil {
 		return nil, nil, err
-	case partial:
+	}
+	if terms[wire.PartialTerm] != "" {
 		cfg.Begun = d.partials.note
 	}
+	cfg.Looks = !d.cfg.Open && (terms[wire.DryRunTerm] != "" || terms[wire.VerifyTerm] != "")
 	rsync, err := rsyncrunner.NewDaemon(ctx, cfg)
 	if err != nil {
 		return nil, nil, err

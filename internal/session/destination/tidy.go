@@ -41,12 +41,6 @@ func (p *partials) note(dirs []string) {
 	}
 }
 
-// keepsPartials tells whether runs of this session keep what they have of a file.
-func keepsPartials(ctx context.Context, m *member.Member) (bool, error) {
-	terms, err := m.Terms(ctx)
-	return terms[wire.PartialTerm] != "", err
-}
-
 // tidy removes what nobody will complete, at the end of a session of which all paths were sent. After another end they
 // are there for the next session.
 func (d *Destination) tidy(ctx context.Context, m *member.Member) {

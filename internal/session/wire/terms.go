@@ -16,8 +16,12 @@ import (
 // [TermSeparator] between them. What is off or not given is not in it.
 type Terms map[string]Text
 
-// PartialTerm is that of sessions in which destinations keep what was received of a file.
-const PartialTerm = "partial"
+// Terms that destinations want to know, too.
+const (
+	PartialTerm = "partial" // what was received of a file is kept
+	DryRunTerm  = "dryrun"  // nothing is written
+	VerifyTerm  = "verify"  // likewise, by Go sources
+)
 
 // TermSeparator is what no item of a list can have in it.
 const TermSeparator = "\x00"
