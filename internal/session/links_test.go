@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vsc-zk/internal/session/wire"
+	"vsc-zk/internal/slowfs"
 	"vsc-zk/internal/testtree"
 	"vsc-zk/internal/zkclient"
 )
@@ -268,4 +269,19 @@ func TestHeldLinksOfABrokenRun(t *testing.T) {
 	}
 	r.finish(r.source(5, change, func(c *Config) { c.Leader.PathsFrom = failed }), r.slave(6, change), r.destination(7))
 	r.identical()
+}
+
+// A directory in which a source cannot look for hard links fails the path in which it lies, and nothing else.
+func TestLinksInABrokenDirectory(t *testing.T) {
+	r := newRig(t)
+	r.makeTree(smallTree)
+	r.before(slowfs.Options{Broken: "dir001/dir001"})
+	r.rest()
+	master := r.queued(hardLinks, depth1)
+	slave, dest := r.source(2, hardLinks), r.destination(3)
+	if err := r.wait(master); !errors.Is(err, wire.ErrIncomplete) {
+		t.Errorf("error %v, want that one path has failed", err)
+	}
+	r.finish(slave, dest)
+	r.logged("Failed Path 1_"+r.path("dir001"), " event=end completed=3 failed=1 vanished=0 changed=0 unfinished=0 ")
 }

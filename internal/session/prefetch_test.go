@@ -15,9 +15,15 @@ import (
 // slowly puts a file system that calls sleep for each question about a name before the source.
 func (r *rig) slowly(sleep func(time.Duration)) {
 	r.t.Helper()
+	r.before(slowfs.Options{Delay: time.Millisecond, Sleep: sleep})
+}
+
+// before puts a file system of ours before the source.
+func (r *rig) before(o slowfs.Options) {
+	r.t.Helper()
 	dir := r.src + ".disk"
 	r.must(os.Rename(r.src, dir), os.Mkdir(r.src, 0o755))
-	mounted, err := slowfs.Mount(dir, r.src, slowfs.Options{Delay: time.Millisecond, Sleep: sleep})
+	mounted, err := slowfs.Mount(dir, r.src, o)
 	r.must(err)
 	r.t.Cleanup(func() {
 		if err := mounted.Unmount(); err != nil {

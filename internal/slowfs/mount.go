@@ -24,6 +24,8 @@ type Options struct {
 	Delay time.Duration // of each delayed operation; 0: none
 	Keep  time.Duration // how long the kernel keeps names and attributes; 0: 1 s
 
+	Broken string // a directory below the top that cannot be read: EIO; "": none
+
 	// Sleep is called with Delay for each delayed operation, in several goroutines. nil: time.Sleep
 	Sleep func(time.Duration)
 }

@@ -55,6 +55,9 @@ func (n *node) Statx(context.Context, fuse.FileHandle, uint32, uint32, *raw.Stat
 
 func (n *node) OpendirHandle(ctx context.Context, flags uint32) (fuse.FileHandle, uint32, syscall.Errno) {
 	n.delay(&n.fs.opendir)
+	if broken := n.fs.options.Broken; broken != "" && n.Path(nil) == broken {
+		return nil, 0, syscall.EIO
+	}
 	return n.LoopbackNode.OpendirHandle(ctx, flags)
 }
 

@@ -4,9 +4,7 @@ package leader
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"time"
@@ -158,10 +156,7 @@ func (l *Leader) seekLinks(ctx context.Context, groups linkGroups) error {
 				return nil
 			})
 		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // it has gone, and its names with it
-		}
-		return err
+		return ignoreGone(err) // its names have gone with it
 	})
 }
 

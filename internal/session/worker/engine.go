@@ -203,14 +203,15 @@ func (j *job) attempt(ctx context.Context, b batch, dest *pool.Held, res *wire.R
 	f := facts{several: b.several(), attempts: res.Attempts}
 	var result rsyncrunner.Result
 	err := j.shift.worker.transport.hold(ctx, j.shift.m, r)
-	if err == nil {
+	begun := err == nil
+	if begun {
 		result, err = j.carry(ctx, b, r, res)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return a, context.Cause(ctx)
 		}
-		f.asked, f.skipped, f.unable = errors.Is(err, errAsked), errors.Is(err, errSkip), unable(err)
+		f.asked, f.skipped, f.unable = errors.Is(err, errAsked), errors.Is(err, errSkip), begun && unable(err)
 		f.lost = errors.Is(err, pool.ErrLost) || errors.Is(err, errOver)
 		f.away = away()
 		if f.stalled = errors.Is(err, rsyncrunner.ErrStalled); f.stalled && !f.several && !f.away {

@@ -302,7 +302,7 @@ func target(dest *pool.Held) link.Target {
 func (t *Rsync) send(ctx context.Context, r *run, res *wire.Result) (rsyncrunner.Result, error) {
 	dir, err := t.source.Open()
 	if err != nil {
-		return rsyncrunner.Result{}, err
+		return rsyncrunner.Result{}, errors.New(err.Error()) // it does not say that rsync cannot be run here
 	}
 	defer dir.Close()
 	job := rsyncrunner.Job{
